@@ -1,1 +1,13 @@
-//! placeholder
+//! What things are: the documents prejoin reads and writes, without any I/O.
+//!
+//! A [`board::Board`] and an [`os::Os`] together say what is on a node's disk before it is any particular node;
+//! they are data files under `boards/` and `os/`, embedded in the program, and a user may lay further ones beside
+//! the cluster file. A type that leaves its crate as bytes (lock, manifest, hand-off) lives here, has a version and
+//! round-trips in a test.
+
+pub mod architecture;
+pub mod board;
+pub mod digest;
+pub mod lock;
+pub mod os;
+pub mod yaml;
