@@ -9,6 +9,7 @@ pub mod cpio;
 pub mod ext4;
 pub mod fat;
 pub mod gpt;
+pub mod guid;
 pub mod image;
 pub mod kmod;
 pub mod tree;

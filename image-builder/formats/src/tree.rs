@@ -145,7 +145,7 @@ impl Tree {
     }
 
     /// Every entry strictly below `path`, at any depth, in byte order of the path.
-    pub fn below<'a>(&'a self, path: impl AsRef<[u8]>) -> impl Iterator<Item = (&'a [u8], &'a Entry)> {
+    pub fn below(&self, path: impl AsRef<[u8]>) -> impl Iterator<Item = (&[u8], &Entry)> {
         let mut prefix = path.as_ref().to_vec();
         if !prefix.is_empty() {
             prefix.push(b'/');
