@@ -8,6 +8,8 @@
 pub mod architecture;
 pub mod board;
 pub mod digest;
+pub mod handoff;
 pub mod lock;
+pub mod manifest;
 pub mod os;
 pub mod yaml;
