@@ -1,0 +1,317 @@
+//! What the image builder hands to the agent that boots the node.
+//!
+//! Two small JSON documents. [`Boot`] lies in the initramfs (`/etc/prejoin/boot.json`) and is the same for a whole
+//! fleet; [`Handoff`] lies on the identity partition (`node.json`) and makes the node *this* node. Beside `node.json`
+//! are `user-data`, `meta-data`, `network-config` (cloud-init's NoCloud seed) and `node.cpio`, a newc archive of the
+//! node's files with paths relative to `/`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::digest::Digest;
+
+/// The version of both documents that this program writes and understands.
+pub const VERSION: u32 = 1;
+
+/// `/etc/prejoin/boot.json` in the initramfs. Keys it does not know are ignored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Boot {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Seconds since 1970: the clock is set to this if it stands earlier (a Raspberry Pi has no battery, and to a
+    /// clock in the past every certificate is not yet valid).
+    pub epoch: u64,
+}
+
+/// `node.json` on the identity partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Handoff {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The node's name, for people.
+    pub node: String,
+    /// What the agent makes on first boot, in this order, behind the last partition of the image: [`STATE`], then
+    /// possibly [`DATA`].
+    pub partitions: Vec<Partition>,
+    /// `node.cpio`.
+    pub archive: Archive,
+}
+
+/// Name of the partition that is mounted at `/var`; required.
+pub const STATE: &str = "state";
+/// Name of the partition that is made once and never touched again; optional.
+pub const DATA: &str = "data";
+
+/// A partition to be made on first boot. One with the same GPT name that already exists is never altered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Partition {
+    /// GPT partition name: [`STATE`] or [`DATA`].
+    pub name: String,
+    /// GPT type GUID.
+    #[serde(rename = "type")]
+    pub type_guid: Uuid,
+    /// GPT partition GUID (`PARTUUID`), derived from cluster, node and name.
+    pub guid: Uuid,
+    /// Bytes; `null` takes the rest of the disk and is allowed for the last partition only.
+    pub size: Option<u64>,
+    /// What it is formatted with.
+    pub format: Format,
+    /// UUID of the file system; an existing file system with this UUID is kept. Must not be nil.
+    pub uuid: Uuid,
+}
+
+/// File systems the agent makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// ext4; the only one for [`STATE`].
+    Ext4,
+    /// XFS.
+    Xfs,
+    /// Left as it is (a raw volume).
+    None,
+}
+
+/// `node.cpio`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Archive {
+    /// SHA-256 of the file. The archive is unpacked when it differs from the one unpacked last.
+    pub digest: Digest,
+    /// Its length in bytes; at most [`Archive::LARGEST`].
+    pub size: u64,
+}
+
+impl Archive {
+    /// The agent holds the archive in memory while it unpacks it: 64 MiB.
+    pub const LARGEST: u64 = 64 << 20;
+}
+
+/// A document that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Not JSON, or not of this shape.
+    #[error("reading {document}: {source}")]
+    Json {
+        /// `boot.json` or `node.json`.
+        document: &'static str,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// Written by another version of prejoin.
+    #[error("{document} has version {found}, only {VERSION} is understood")]
+    Version {
+        /// `boot.json` or `node.json`.
+        document: &'static str,
+        /// Its version.
+        found: u32,
+    },
+    /// Well-formed and contradictory.
+    #[error("node.json: {0}")]
+    Plan(&'static str),
+}
+
+impl Boot {
+    /// Parses `boot.json`.
+    pub fn parse(json: &[u8]) -> Result<Self, Error> {
+        parse("boot.json", json)
+    }
+
+    /// As JSON with a line end.
+    pub fn to_json(&self) -> String {
+        to_json(self)
+    }
+}
+
+impl Handoff {
+    /// Parses and checks `node.json`.
+    pub fn parse(json: &[u8]) -> Result<Self, Error> {
+        let handoff: Self = parse("node.json", json)?;
+        handoff.check()?;
+        Ok(handoff)
+    }
+
+    /// As JSON with a line end.
+    pub fn to_json(&self) -> String {
+        to_json(self)
+    }
+
+    /// The state partition.
+    ///
+    /// # Panics
+    /// If [`Handoff::check`] does not hold.
+    pub fn state(&self) -> &Partition {
+        &self.partitions[0]
+    }
+
+    /// The data partition, if the node has one.
+    pub fn data(&self) -> Option<&Partition> {
+        self.partitions.get(1)
+    }
+
+    /// Whether the partitions make sense together; [`Handoff::parse`] has done it.
+    pub fn check(&self) -> Result<(), Error> {
+        let names: Vec<&str> = self.partitions.iter().map(|partition| partition.name.as_str()).collect();
+        if names != [STATE] && names != [STATE, DATA] {
+            return Err(Error::Plan("partitions must be `state`, or `state` and `data`"));
+        }
+        if self.state().format != Format::Ext4 {
+            return Err(Error::Plan("the state partition must be ext4"));
+        }
+        let (_, others) = self.partitions.split_last().expect("not empty: checked above");
+        if others.iter().any(|partition| partition.size.is_none()) {
+            return Err(Error::Plan("only the last partition may take the rest of the disk"));
+        }
+        let nil = |partition: &Partition| [partition.guid, partition.type_guid, partition.uuid].contains(&Uuid::NIL);
+        if self.partitions.iter().any(nil) {
+            return Err(Error::Plan("a partition has a nil GUID or UUID"));
+        }
+        if self.data().is_some_and(|data| data.guid == self.state().guid) {
+            return Err(Error::Plan("state and data have the same GUID"));
+        }
+        if self.archive.size > Archive::LARGEST {
+            return Err(Error::Plan("the archive is larger than 64 MiB"));
+        }
+        Ok(())
+    }
+}
+
+/// A versioned document: the version is looked at before the shape, so that a newer document is called newer.
+fn parse<'a, T: Deserialize<'a>>(document: &'static str, json: &'a [u8]) -> Result<T, Error> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    let Versioned { version } = serde_json::from_slice(json).map_err(|source| Error::Json { document, source })?;
+    if version != VERSION {
+        return Err(Error::Version { document, found: version });
+    }
+    serde_json::from_slice(json).map_err(|source| Error::Json { document, source })
+}
+
+fn to_json(document: &impl Serialize) -> String {
+    let mut json = serde_json::to_string_pretty(document).expect("no maps with other than string keys");
+    json.push('\n');
+    json
+}
+
+/// A GUID or UUID in its canonical lower-case text form; 16 bytes in text order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Uuid(pub [u8; 16]);
+
+impl Uuid {
+    /// All zero.
+    pub const NIL: Uuid = Uuid([0; 16]);
+}
+
+impl fmt::Display for Uuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, byte) in self.0.iter().enumerate() {
+            if matches!(index, 4 | 6 | 8 | 10) {
+                f.write_str("-")?;
+            }
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Uuid {
+    type Err = String;
+
+    /// Either case; anything but the hyphenated form is refused.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refused = || format!("`{}` is not a UUID", text.chars().take(64).collect::<String>());
+        let hyphens = text.bytes().enumerate().all(|(at, byte)| (byte == b'-') == matches!(at, 8 | 13 | 18 | 23));
+        let digits: Vec<u8> = text.bytes().filter(|byte| byte.is_ascii_hexdigit()).collect();
+        if text.len() != 36 || digits.len() != 32 || !hyphens {
+            return Err(refused());
+        }
+        let digits = String::from_utf8(digits).map_err(|_| refused())?;
+        let number = u128::from_str_radix(&digits, 16).map_err(|_| refused())?;
+        Ok(Uuid(number.to_be_bytes()))
+    }
+}
+
+impl Serialize for Uuid {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Uuid {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODE: &str = r#"{
+  "version": 1,
+  "node": "worker-1",
+  "partitions": [
+    {
+      "name": "state",
+      "type": "4d21b016-b534-45c2-a9fb-5c16e091fd2d",
+      "guid": "0c6fa1c1-0000-4000-8000-000000000007",
+      "size": 34359738368,
+      "format": "ext4",
+      "uuid": "0c6fa1c1-0000-4000-8000-000000000017"
+    },
+    {
+      "name": "data",
+      "type": "0fc63daf-8483-4772-8e79-3d69d8477de4",
+      "guid": "0c6fa1c1-0000-4000-8000-000000000008",
+      "size": null,
+      "format": "none",
+      "uuid": "0c6fa1c1-0000-4000-8000-000000000018"
+    }
+  ],
+  "archive": {
+    "digest": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+    "size": 3
+  }
+}
+"#;
+
+    #[test]
+    fn documents_round_trip() {
+        assert_eq!(Handoff::parse(NODE.as_bytes()).unwrap().to_json(), NODE);
+        let boot = Boot { version: VERSION, epoch: 1_700_000_000 };
+        assert_eq!(Boot::parse(boot.to_json().as_bytes()).unwrap(), boot);
+        assert!(Boot::parse(br#"{"version":1,"epoch":5,"later":true}"#).is_ok());
+    }
+
+    #[test]
+    fn newer_documents_are_called_newer() {
+        let newer = NODE.replace("\"version\": 1", "\"version\": 2, \"shape\": []");
+        let error = Handoff::parse(newer.as_bytes()).unwrap_err();
+        assert_eq!(error.to_string(), "node.json has version 2, only 1 is understood");
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        for (from, to) in [
+            ("\"name\": \"state\"", "\"name\": \"other\""),
+            ("\"name\": \"data\"", "\"name\": \"state\""),
+            ("34359738368", "null"),
+            ("\"ext4\"", "\"xfs\""),
+            ("0c6fa1c1-0000-4000-8000-000000000008", "0c6fa1c1-0000-4000-8000-000000000007"),
+            ("0c6fa1c1-0000-4000-8000-000000000017", "00000000-0000-0000-0000-000000000000"),
+            ("0c6fa1c1-0000-4000-8000-000000000017", "0c6fa1c1-0000-4000-8000-0000000000+7"),
+            ("\"size\": 3", "\"size\": 67108865"),
+            ("\"size\": 3", "\"size\": 3, \"more\": 4"),
+        ] {
+            assert_ne!(NODE.replace(from, to), NODE, "{from}");
+            assert!(Handoff::parse(NODE.replace(from, to).as_bytes()).is_err(), "{from} -> {to}");
+        }
+    }
+}
