@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "strangers judge the formats, and strangers read files")]
 #![allow(dead_code, reason = "every test file uses another part of this")]
 
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
@@ -18,7 +19,7 @@ pub(crate) fn have(tools: &[&str]) -> bool {
 pub(crate) fn skip_if(lacking: bool, what: &str) -> bool {
     if lacking {
         assert!(std::env::var_os("CI").is_none(), "{what}, and CI must run everything");
-        eprintln!("\n*** SKIPPED: {what} ***\n");
+        let _ = writeln!(std::io::stderr(), "\n*** SKIPPED: {what} ***\n");
     }
     !lacking
 }
