@@ -7,9 +7,12 @@
 
 pub mod architecture;
 pub mod board;
+pub mod cluster;
 pub mod digest;
+pub mod finding;
 pub mod handoff;
 pub mod lock;
 pub mod manifest;
 pub mod os;
+pub mod units;
 pub mod yaml;

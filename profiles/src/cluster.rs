@@ -1,0 +1,114 @@
+//! The cluster file: one document that says what every node is.
+//!
+//! [`Cluster::parse`] turns text into values that are well-formed one by one (addresses are addresses, keys are keys)
+//! with the defaults filled in; whether they make sense together is `check`'s question.
+
+mod disk;
+mod endpoint;
+mod file;
+mod kubernetes;
+mod network;
+mod node;
+mod raw;
+mod resolve;
+mod user;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+pub use disk::{DiskSelector, Transport};
+pub use endpoint::{Endpoint, Provider};
+pub use file::{Content, File};
+pub use kubernetes::{Containerd, Distribution, Kubernetes};
+pub use network::Network;
+pub use node::{Effect, Node, Role, Taint};
+pub use user::{SshKey, User};
+
+use crate::finding::Finding;
+use crate::yaml::Located;
+
+/// A cluster as its file describes it, defaults filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cluster {
+    /// Name, a DNS label.
+    pub name: Located<String>,
+    /// Operating system, the name of a file under `os/`.
+    pub os: Located<String>,
+    /// What runs on the nodes.
+    pub kubernetes: Kubernetes,
+    /// Where the API server is reached; without one it is the only control plane's address.
+    pub endpoint: Option<Endpoint>,
+    /// The networks of nodes, pods, services and load balancers.
+    pub network: Network,
+    /// Time zone of all nodes (`Europe/Berlin`); UTC without.
+    pub timezone: Option<Located<String>>,
+    /// People who may log in.
+    pub users: Vec<User>,
+    /// Debian packages on every node beside those of operating system and board.
+    pub packages: Vec<Located<String>>,
+    /// Package sets on every node, names of files under `sets/`.
+    pub sets: Vec<Located<String>>,
+    /// Files on every node.
+    pub files: Vec<File>,
+    /// The user's own cloud-config, merged into the generated one on every node; always a mapping.
+    pub cloud_init: Option<Located<serde_json::Value>>,
+    /// Addresses of package archives by archive name, tried in order.
+    pub mirrors: BTreeMap<String, Vec<Located<String>>>,
+    /// Maintainer scripts that were read and found to do nothing an image needs: `package/script@sha256:digest`.
+    pub accept_scripts: Vec<Located<String>>,
+    /// Folder or address that Kubernetes binaries and images are taken from instead of their usual places.
+    pub artifacts: Option<Located<String>>,
+    /// The nodes in file order.
+    pub nodes: Vec<Node>,
+}
+
+impl Cluster {
+    /// Reads a cluster file. All malformed values are reported at once; errors of YAML itself one at a time.
+    pub fn parse(text: &str) -> Result<Cluster, Vec<Finding>> {
+        resolve::cluster(crate::yaml::parse::<raw::Cluster>(text).map_err(|error| vec![error.into()])?)
+    }
+
+    /// JSON schema (draft 2020-12) of the file, for editors.
+    pub fn schema() -> String {
+        let schema = schemars::schema_for!(raw::Cluster);
+        let mut text = serde_json::to_string_pretty(&schema).expect("a schema is plain JSON");
+        text.push('\n');
+        text
+    }
+
+    /// The control planes in file order; the first is the one that may found the cluster.
+    pub fn control_planes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| *node.role == Role::ControlPlane)
+    }
+
+    /// The workers in file order.
+    pub fn workers(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| *node.role == Role::Worker)
+    }
+
+    /// The node of that name.
+    pub fn node(&self, name: &str) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.name.value == name)
+    }
+
+    /// Host part of the API server's address: the endpoint's name, else its address, else the first control plane's
+    /// address. `None` in a cluster without control planes and endpoint.
+    pub fn api_host(&self) -> Option<String> {
+        let endpoint = self.endpoint.as_ref();
+        endpoint
+            .and_then(|e| e.name.as_ref().map(ToString::to_string).or(e.address.as_ref().map(ToString::to_string)))
+            .or_else(|| self.control_planes().next().map(|node| node.address.to_string()))
+    }
+
+    /// Port of the API server.
+    pub fn api_port(&self) -> u16 {
+        self.endpoint.as_ref().map_or(Endpoint::PORT, |endpoint| endpoint.port)
+    }
+
+    /// Address that the API server's name must resolve to on the nodes: the endpoint's, else the first control
+    /// plane's.
+    pub fn api_address(&self) -> Option<IpAddr> {
+        let shared = self.endpoint.as_ref().and_then(|e| e.address.as_ref().map(|a| a.value));
+        shared.or_else(|| self.control_planes().next().map(|node| node.address.value))
+    }
+}
