@@ -1,0 +1,216 @@
+//! Rendering: a planned image is read once, in parallel, and becomes chunks.
+
+use prejoin_formats::image::Image;
+use prejoin_formats::tree::Contents;
+use prejoin_formats::verity;
+use prejoin_profiles::digest::Digest;
+use prejoin_profiles::manifest::Range;
+use rayon::prelude::*;
+
+use super::chunks::{self, ChunkStore};
+
+/// Zero runs shorter than this stay inside a data chunk: a range costs a line in the manifest and a seek.
+const GAP: u64 = 64 << 10;
+
+/// How an image is cut.
+#[derive(Clone, Copy, Debug)]
+pub struct Cut {
+    /// Chunks start at multiples of this and are at most this long.
+    pub window: u64,
+    /// Compute dm-verity leaves with this salt.
+    pub verity_salt: Option<[u8; 32]>,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Rendered {
+    /// The image from first byte to last.
+    pub ranges: Vec<Range>,
+    /// One hash a 4096-byte block, where asked for.
+    pub leaves: Vec<[u8; 32]>,
+}
+
+/// Why rendering failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file's content could not be read from the cache.
+    #[error("reading the content of the image at byte {offset}")]
+    Content {
+        /// Where in the image.
+        offset: u64,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A chunk could not be stored.
+    #[error(transparent)]
+    Store(#[from] chunks::Error),
+}
+
+/// Reads `image` and stores its chunks; with a salt, hashes its blocks in the same pass.
+pub fn render(image: &Image, contents: &dyn Contents, store: &ChunkStore, cut: Cut) -> Result<Rendered, Error> {
+    let count = image.size().div_ceil(cut.window);
+    let windows: Vec<Rendered> = (0..count)
+        .into_par_iter()
+        .map_init(
+            || (chunks::compressor(), Vec::new()),
+            |(compressor, buffer), index| {
+                let offset = index * cut.window;
+                let length = cut.window.min(image.size() - offset);
+                let compressor =
+                    compressor.as_mut().map_err(|error| Error::Content { offset, source: copy_of(error) })?;
+                window(image, contents, store, compressor, buffer, offset, length, cut.verity_salt.as_ref())
+            },
+        )
+        .collect::<Result<_, _>>()?;
+    let mut rendered = Rendered::default();
+    for window in windows {
+        for range in window.ranges {
+            append(&mut rendered.ranges, range);
+        }
+        rendered.leaves.extend(window.leaves);
+    }
+    Ok(rendered)
+}
+
+/// The ranges of an image that is not to be written at all.
+pub fn skip(length: u64) -> Range {
+    Range::Skip { length }
+}
+
+/// Adds a range, joining zero to zero and skip to skip.
+pub fn append(ranges: &mut Vec<Range>, range: Range) {
+    match (ranges.last_mut(), range) {
+        (Some(Range::Zero { length }), Range::Zero { length: more })
+        | (Some(Range::Skip { length }), Range::Skip { length: more }) => *length += more,
+        _ => ranges.push(range),
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "one window's whole context, called from one place")]
+fn window(
+    image: &Image,
+    contents: &dyn Contents,
+    store: &ChunkStore,
+    compressor: &mut zstd::bulk::Compressor<'static>,
+    buffer: &mut Vec<u8>,
+    offset: u64,
+    length: u64,
+    salt: Option<&[u8; 32]>,
+) -> Result<Rendered, Error> {
+    let mut rendered = Rendered::default();
+    if image.is_hole(offset, length) {
+        rendered.ranges.push(Range::Zero { length });
+        if let Some(salt) = salt {
+            rendered.leaves = vec![verity::zero_leaf(salt); (length / verity::BLOCK as u64) as usize];
+        }
+        return Ok(rendered);
+    }
+    buffer.resize(length as usize, 0);
+    image.read_at(contents, offset, buffer).map_err(|source| Error::Content { offset, source })?;
+    if let Some(salt) = salt {
+        let (blocks, _) = buffer.as_chunks::<{ verity::BLOCK }>();
+        let zero = verity::zero_leaf(salt);
+        rendered.leaves = blocks.iter().map(|b| if is_zero(b) { zero } else { verity::leaf(salt, b) }).collect();
+    }
+    for range in runs(buffer) {
+        if range.data {
+            let bytes = &buffer[range.start..range.end];
+            let digest = Digest::of(bytes);
+            store.put(&digest, bytes, compressor)?;
+            append(&mut rendered.ranges, Range::Data { length: bytes.len() as u64, digest });
+        } else {
+            append(&mut rendered.ranges, Range::Zero { length: (range.end - range.start) as u64 });
+        }
+    }
+    Ok(rendered)
+}
+
+struct Run {
+    start: usize,
+    end: usize,
+    data: bool,
+}
+
+/// Splits a window into data and zero runs at block boundaries; inner zero runs shorter than [`GAP`] stay data.
+fn runs(bytes: &[u8]) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for (index, block) in bytes.chunks(verity::BLOCK).enumerate() {
+        let (start, data) = (index * verity::BLOCK, !is_zero(block));
+        let end = start + block.len();
+        match runs.last_mut() {
+            Some(run) if run.data == data => run.end = end,
+            _ => runs.push(Run { start, end, data }),
+        }
+    }
+    let mut joined: Vec<Run> = Vec::new();
+    for (index, run) in runs.iter().enumerate() {
+        let short = !run.data && ((run.end - run.start) as u64) < GAP;
+        let inner = index > 0 && index + 1 < runs.len();
+        let data = run.data || short && inner;
+        match joined.last_mut() {
+            Some(last) if last.data && data => last.end = run.end,
+            _ => joined.push(Run { start: run.start, end: run.end, data }),
+        }
+    }
+    joined
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    let (words, tail) = bytes.as_chunks::<16>();
+    words.iter().all(|word| u128::from_ne_bytes(*word) == 0) && tail.iter().all(|&byte| byte == 0)
+}
+
+fn copy_of(error: &std::io::Error) -> std::io::Error {
+    std::io::Error::new(error.kind(), error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prejoin_formats::tree::NoContents;
+
+    #[test]
+    fn zeroes_are_cut_out_and_chunks_add_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = ChunkStore::create(folder.path()).unwrap();
+        let mut image = Image::zero(4 << 20);
+        image.put_bytes(4096, vec![7; 4096]);
+        image.put_bytes(12288, vec![8; 4096]); // a short gap before: stays one chunk
+        image.put_bytes(512 << 10, vec![9; 10]); // a long gap before: a chunk of its own
+        image.put_bytes((3 << 20) - 4096, vec![5; 8192]); // across a window
+        image.sort();
+        let cut = Cut { window: 1 << 20, verity_salt: Some([1; 32]) };
+        let rendered = render(&image, &NoContents, &store, cut).unwrap();
+        let kinds: Vec<(bool, u64)> =
+            rendered.ranges.iter().map(|r| (matches!(r, Range::Data { .. }), r.length())).collect();
+        assert_eq!(
+            kinds,
+            [
+                (false, 4096),
+                (true, 12288),
+                (false, (512 << 10) - 16384),
+                (true, 4096),
+                (false, (3 << 20) - 4096 - (512 << 10) - 4096),
+                (true, 4096),
+                (true, 4096),
+                (false, (1 << 20) - 4096),
+            ]
+        );
+        assert_eq!(rendered.leaves.len(), 1024);
+        let mut all = Vec::new();
+        for range in &rendered.ranges {
+            match range {
+                Range::Data { length, digest } => all.extend(store.read(digest, *length).unwrap()),
+                other => all.extend(vec![0; other.length() as usize]),
+            }
+        }
+        let mut expected = vec![0; 4 << 20];
+        image.read_at(&NoContents, 0, &mut expected).unwrap();
+        assert!(all == expected);
+        for (leaf, block) in rendered.leaves.iter().zip(expected.as_chunks::<4096>().0) {
+            assert_eq!(*leaf, verity::leaf(&[1; 32], block));
+        }
+    }
+}
