@@ -33,7 +33,8 @@ pub(crate) fn run(tool: &str, args: &[&str]) -> String {
 
 /// Runs a tool; returns its exit code and what it printed on both streams.
 pub(crate) fn run_any(tool: &str, args: &[&str]) -> (Option<i32>, String) {
-    let output = Command::new(tool).args(args).env("LC_ALL", "C").env("TZ", "UTC").output().expect("starting the tool");
+    let output =
+        Command::new(tool).args(args).env("LC_ALL", "C.UTF-8").env("TZ", "UTC").output().expect("starting the tool");
     let text = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8_lossy(&text).into_owned())
 }
