@@ -13,7 +13,7 @@ const ROOM: usize = BLOCK - 12;
 /// Entries of the index's first block, and of the blocks of a second level; the last 8 bytes hold the checksum.
 const ROOT_LIMIT: usize = (BLOCK - 32 - 8) / 8;
 const NODE_LIMIT: usize = (BLOCK - 8 - 8) / 8;
-/// Half MD4; the superblock's flags say that bytes are unsigned.
+/// Half MD4; the superblock's flags say that bytes are signed.
 pub(super) const HASH_VERSION: u8 = 1;
 
 /// A name, the inode it stands for, and that inode's kind as directories store it.

@@ -1,6 +1,7 @@
 //! Two hashes: the one that directories are indexed by, and the one that places are derived from.
 
-/// Half MD4 over a name, taking its bytes as unsigned (kernel `fs/ext4/hash.c`, `DX_HASH_HALF_MD4_UNSIGNED`).
+/// Half MD4 over a name, taking its bytes as signed (kernel `fs/ext4/hash.c`, `DX_HASH_HALF_MD4`; the superblock says
+/// which of the two is meant, but readers exist that know this one only, `ext4-view` among them).
 ///
 /// The lowest bit is always clear: in an index it says that a run of equal hashes continues in the next block.
 pub(super) fn half_md4(name: &[u8], seed: &[u32; 4]) -> u32 {
@@ -15,14 +16,14 @@ pub(super) fn half_md4(name: &[u8], seed: &[u32; 4]) -> u32 {
     if hash == 0xffff_fffe { 0xffff_fffc } else { hash }
 }
 
-/// The next 32 bytes as big-endian words, filled up with the length (`str2hashbuf_unsigned`).
+/// The next 32 bytes as big-endian words, filled up with the length (`str2hashbuf_signed`).
 fn words(rest: &[u8]) -> [u32; 8] {
     let length = rest.len() as u32;
     let pad = length | (length << 8) | (length << 16) | (length << 24);
     let mut words = [pad; 8];
     for (word, bytes) in words.iter_mut().zip(rest[..rest.len().min(32)].chunks(4)) {
         for &byte in bytes {
-            *word = (*word << 8).wrapping_add(u32::from(byte));
+            *word = (*word << 8).wrapping_add(byte as i8 as u32);
         }
     }
     words

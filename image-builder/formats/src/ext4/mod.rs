@@ -7,7 +7,7 @@
 //! **Format.** 4096-byte blocks, 256-byte inodes, features `ext_attr dir_index filetype extents flex_bg sparse_super
 //! large_file huge_file dir_nlink extra_isize metadata_csum`, optionally `read-only`. Any kernel since 4.0 mounts
 //! it, and the checksums let e2fsck prove it. All four times of an inode are the entry's modification time; inode
-//! generations are zero; names are hashed by half MD4 over unsigned bytes with the given seed.
+//! generations are zero; names are hashed by half MD4 over signed bytes with the given seed.
 //!
 //! **Layout-stable placement.** A file that did not change keeps its blocks and its inode number from one build to the
 //! next although no state is carried over, as long as the size of the file system (and so its number of inodes)

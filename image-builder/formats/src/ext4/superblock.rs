@@ -138,8 +138,8 @@ fn superblock(geometry: &Geometry, options: &Options, usage: &Usage<'_>) -> Resu
     put32(&mut block, 0x108, time as u32);
     put16(&mut block, 0x15c, EXTRA);
     put16(&mut block, 0x15e, EXTRA);
-    // Names are hashed as unsigned bytes (`EXT2_FLAGS_UNSIGNED_HASH`).
-    put32(&mut block, 0x160, 2);
+    // Names are hashed as signed bytes (`EXT2_FLAGS_SIGNED_HASH`).
+    put32(&mut block, 0x160, 1);
     // All groups are one flexible group.
     block[0x174] = (geometry.groups.len() as u64).next_power_of_two().ilog2().max(1) as u8;
     // CRC-32C.

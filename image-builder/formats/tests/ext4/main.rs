@@ -223,7 +223,7 @@ fn described_by_dumpe2fs() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
     #[test]
-    fn random_trees(tree in trees::random(), inodes in prop::option::of(200u32..2000)) {
+    fn random_trees(tree in trees::random(), inodes in prop::option::of(2000u32..6000)) {
         let mut options = options(ext4::recommended_size(&tree.0));
         options.inodes = inodes;
         plan_and_check(&tree.0, &options, &Stored::default());
