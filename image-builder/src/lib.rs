@@ -2,12 +2,24 @@
 //!
 //! `Profile + Lock -> ImagePlan -> Image + Manifest`. Everything but [`io`] is pure.
 
+pub mod assemble;
+pub mod class;
+pub mod cleartext;
 pub mod control;
 pub mod deb;
+pub mod disk;
+pub mod elf;
+pub mod events;
 pub mod fixups;
 pub mod io;
+pub mod keyring;
+pub mod libraries;
+pub mod module;
+pub mod pack;
 pub mod package;
+pub mod relation;
 pub mod release;
 pub mod repository;
 pub mod resolve;
 pub mod scripts;
+pub mod version;

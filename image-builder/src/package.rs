@@ -7,7 +7,7 @@ use prejoin_formats::tree::Entry;
 use serde::{Deserialize, Serialize};
 
 /// One package's payload and metadata. File contents are [`prejoin_formats::tree::Content::Blob`]s.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Package {
     /// Package name.
     pub name: String,

@@ -1,5 +1,12 @@
 //! Everything of the builder that touches files and the network.
 
 pub mod cache;
+pub mod chunks;
+pub mod export;
 pub mod mirror;
+pub mod output;
+pub mod pack;
+pub mod reader;
+pub mod render;
 pub mod unpack;
+pub mod verify;

@@ -1,1 +1,155 @@
-//! placeholder
+//! From `.deb` files to [`Package`]s: each is decompressed once in the life of a cache.
+
+#![expect(clippy::disallowed_methods, reason = "packages are files of the cache")]
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use prejoin_profiles::digest::Digest;
+use rayon::prelude::*;
+use sha2::{Digest as _, Sha256};
+
+use super::pack::{self, Pack, Store, Writer};
+use crate::deb::{self, Limits};
+use crate::events::{Event, Sink};
+use crate::package::Package;
+
+/// A package file and what it must hash to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deb {
+    /// The file.
+    pub path: PathBuf,
+    /// Its SHA-256, from the lock.
+    pub sha256: Digest,
+}
+
+/// Unpacked packages and their contents.
+#[derive(Debug)]
+pub struct Unpacked {
+    /// In the order they were asked for.
+    pub packages: Vec<Package>,
+    /// The contents of all of them.
+    pub store: Store,
+}
+
+/// A package that could not be unpacked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file is not there or cannot be read.
+    #[error("opening {}", path.display())]
+    Open {
+        /// The package file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is not what the lock says.
+    #[error("{} hashes to {found}, not to {expected}", path.display())]
+    Digest {
+        /// The package file.
+        path: PathBuf,
+        /// From the lock.
+        expected: Digest,
+        /// Computed.
+        found: Digest,
+    },
+    /// The package is damaged or holds what no package may.
+    #[error("unpacking {}", path.display())]
+    Deb {
+        /// The package file.
+        path: PathBuf,
+        /// Why.
+        source: deb::Error,
+    },
+    /// The cache cannot be written.
+    #[error("writing {}", path.display())]
+    Write {
+        /// The pack.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// What the user can do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Open { .. } => None,
+            Error::Digest { path, .. } => Some(format!("delete {}, it will be fetched again", path.display())),
+            Error::Deb { source, .. } => source.hint(),
+            Error::Write { .. } => Some("is the disk full? the cache's place can be chosen with --cache".into()),
+        }
+    }
+}
+
+/// Unpacks every package that has no pack below `cache` yet, the largest first, on all threads of the current rayon
+/// pool, and opens the packs. Damaged packs are made again.
+pub fn unpack(debs: &[Deb], cache: &Path, limits: &Limits, events: Sink<'_>) -> Result<Unpacked, Error> {
+    let mut opened: Vec<Option<(Package, Pack)>> =
+        debs.par_iter().map(|deb| pack::open(&pack::path(cache, &deb.sha256)).ok()).collect();
+    let mut missing: Vec<(u64, usize)> = Vec::new();
+    for (index, _) in opened.iter().enumerate().filter(|(_, pack)| pack.is_none()) {
+        let path = &debs[index].path;
+        let size = path.metadata().map_err(|source| Error::Open { path: path.clone(), source })?.len();
+        missing.push((size, index));
+    }
+    missing.sort_by_key(|&(size, index)| (std::cmp::Reverse(size), index));
+    let (total, done) = (missing.iter().map(|&(size, _)| size).sum(), AtomicU64::new(0));
+    // A bridge hands packages out one by one in this order; splitting the list in halves would not.
+    let made: Result<Vec<(usize, (Package, Pack))>, Error> = missing
+        .into_iter()
+        .par_bridge()
+        .map(|(size, index)| {
+            let made = make(&debs[index], cache, limits)?;
+            let done = done.fetch_add(size, Ordering::Relaxed) + size;
+            events(Event::Progress { doing: "unpacking", name: made.0.name.clone(), done, total });
+            Ok((index, made))
+        })
+        .collect();
+    for (index, made) in made? {
+        opened[index] = Some(made);
+    }
+    let mut unpacked = Unpacked { packages: Vec::with_capacity(debs.len()), store: Store::new() };
+    for (package, pack) in opened.into_iter().flatten() {
+        unpacked.packages.push(package);
+        unpacked.store.add(pack);
+    }
+    Ok(unpacked)
+}
+
+/// Unpacks one package into its pack.
+fn make(deb: &Deb, cache: &Path, limits: &Limits) -> Result<(Package, Pack), Error> {
+    let open = |source| Error::Open { path: deb.path.clone(), source };
+    let file = File::open(&deb.path).map_err(open)?;
+    let path = pack::path(cache, &deb.sha256);
+    let write = |source| Error::Write { path: path.clone(), source };
+    let mut writer = Writer::create(&path).map_err(write)?;
+    let mut input = Hashing { input: file, digest: Sha256::new() };
+    let read = deb::read(&mut input, limits, &mut writer);
+    // The digest is judged first: a file that is not the locked one explains every other error.
+    io::copy(&mut input, &mut io::sink()).map_err(open)?;
+    let found = Digest(input.digest.finalize().into());
+    if found != deb.sha256 {
+        return Err(Error::Digest { path: deb.path.clone(), expected: deb.sha256, found });
+    }
+    let package = read.map_err(|source| Error::Deb { path: deb.path.clone(), source })?;
+    writer.finish(package, &path).map_err(write)
+}
+
+/// Hashes what passes through.
+struct Hashing {
+    input: File,
+    digest: Sha256,
+}
+
+impl Read for Hashing {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        self.digest.update(&buffer[..count]);
+        Ok(count)
+    }
+}

@@ -1,0 +1,287 @@
+//! Many packages become one tree, as dpkg would have laid them out.
+
+use std::collections::BTreeMap;
+
+use prejoin_formats::tree::{Entry, Kind, Tree};
+
+use crate::deb;
+use crate::package::Package;
+use crate::relation;
+
+/// Which payload paths are left out.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    exclude: Vec<Glob>,
+    keep: Vec<Glob>,
+}
+
+/// The tree and where it came from.
+#[derive(Clone, Debug)]
+pub struct Assembled {
+    /// The payloads of all packages, merged.
+    pub tree: Tree,
+    /// Name of the package that a path came from, the first one for a shared directory. Made parents have none.
+    pub owners: BTreeMap<Vec<u8>, String>,
+    /// Paths that the filter left out, directories included.
+    pub skipped: usize,
+    /// Bytes of regular files among them.
+    pub skipped_bytes: u64,
+}
+
+/// Packages that do not fit together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Two packages ship one path with different content, and none says that it replaces the other.
+    #[error("`{path}` is shipped by both {first} and {second}")]
+    Collision {
+        /// The path.
+        path: String,
+        /// The package that came first.
+        first: String,
+        /// The other one.
+        second: String,
+    },
+    /// A path lies below something that is not a directory.
+    #[error("{package} ships `{path}`, but `{parent}` of {owner} is not a directory")]
+    Parent {
+        /// The path.
+        path: String,
+        /// Its package.
+        package: String,
+        /// What should have been a directory.
+        parent: String,
+        /// The package that made it something else.
+        owner: String,
+    },
+    /// The same package is in the set twice.
+    #[error("package {0} is in the set twice")]
+    Twice(String),
+    /// A hard link whose target was left out or replaced.
+    #[error("{package} ships `{path}` as a hard link to `{target}`, which is not in the tree")]
+    HardLink {
+        /// The link.
+        path: String,
+        /// Its package.
+        package: String,
+        /// What it should be a name of.
+        target: String,
+    },
+}
+
+impl Error {
+    /// What the user can do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Collision { first, second, .. } => {
+                Some(format!("leave {first} or {second} out, or exclude the path in the operating system's file"))
+            }
+            Error::HardLink { .. } => Some("exclude both names of the file, or none".into()),
+            _ => None,
+        }
+    }
+}
+
+/// Merges `packages` into one tree: base-files first, since it ships the links of the merged `/usr`, then by name.
+///
+/// Directories merge (the first package's owner and mode stay, as with dpkg), equal links and equal files are one;
+/// of two different files the one wins whose package `Replaces` the other's (Debian Policy 7.6.1).
+pub fn assemble(packages: &[&Package], filter: &Filter) -> Result<Assembled, Error> {
+    let mut order: Vec<&Package> = packages.to_vec();
+    order.sort_by(|a, b| (a.name != "base-files", &a.name).cmp(&(b.name != "base-files", &b.name)));
+    if let Some(pair) = order.windows(2).find(|pair| pair[0].name == pair[1].name) {
+        return Err(Error::Twice(pair[0].name.clone()));
+    }
+    let mut assembly = Assembly {
+        packages: order.iter().map(|package| (package.name.as_str(), *package)).collect(),
+        assembled: Assembled { tree: Tree::new(), owners: BTreeMap::new(), skipped: 0, skipped_bytes: 0 },
+    };
+    for package in order {
+        for (path, entry) in &package.entries {
+            if filter.leaves_out(path) {
+                assembly.assembled.skipped += 1;
+                if let Kind::File(content) = &entry.kind {
+                    assembly.assembled.skipped_bytes += content.len();
+                }
+            } else {
+                assembly.add(package, path, entry)?;
+            }
+        }
+    }
+    assembly.finish(filter)
+}
+
+struct Assembly<'a> {
+    packages: BTreeMap<&'a str, &'a Package>,
+    assembled: Assembled,
+}
+
+impl Assembly<'_> {
+    fn add(&mut self, package: &Package, path: &[u8], entry: &Entry) -> Result<(), Error> {
+        self.check_parent(package, path)?;
+        let Assembled { tree, owners, .. } = &mut self.assembled;
+        let there = tree.entry(path);
+        match there {
+            Some(there) if there.kind == entry.kind => return Ok(()),
+            Some(Entry { kind: Kind::Directory, .. })
+                if !owners.contains_key(path) && entry.kind == Kind::Directory => {}
+            Some(_) => {
+                let owner = owners.get(path).cloned().unwrap_or_default();
+                if self.packages.get(owner.as_str()).is_some_and(|first| replaces(first, package)) {
+                    return Ok(());
+                }
+                let directories =
+                    matches!(entry.kind, Kind::Directory) || matches!(there, Some(Entry { kind: Kind::Directory, .. }));
+                if directories || !self.packages.get(owner.as_str()).is_some_and(|first| replaces(package, first)) {
+                    let (path, second) = (lossy(path), package.name.clone());
+                    return Err(Error::Collision { path, first: owner, second });
+                }
+            }
+            None => {}
+        }
+        tree.insert(path, entry.clone());
+        owners.insert(path.to_vec(), package.name.clone());
+        Ok(())
+    }
+
+    /// The nearest parent that exists must be a directory, or [`Tree::insert`] would turn a link into one.
+    fn check_parent(&self, package: &Package, path: &[u8]) -> Result<(), Error> {
+        let mut at = path;
+        while let Some(slash) = at.iter().rposition(|&byte| byte == b'/') {
+            at = &at[..slash];
+            match self.assembled.tree.entry(at) {
+                Some(Entry { kind: Kind::Directory, .. }) => return Ok(()),
+                Some(_) => {
+                    let owner = self.assembled.owners.get(at).cloned().unwrap_or_default();
+                    let (path, package, parent) = (lossy(path), package.name.clone(), lossy(at));
+                    return Err(Error::Parent { path, package, parent, owner });
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Hard links point at files that are there; directories that only held what was left out disappear.
+    fn finish(mut self, filter: &Filter) -> Result<Assembled, Error> {
+        let tree = &self.assembled.tree;
+        for (path, entry) in tree.iter() {
+            if let Kind::HardLink(target) = &entry.kind
+                && !matches!(tree.entry(target), Some(Entry { kind: Kind::File(_), .. }))
+            {
+                let package = self.assembled.owners.get(path).cloned().unwrap_or_default();
+                return Err(Error::HardLink { path: lossy(path), package, target: lossy(target) });
+            }
+        }
+        let made: Vec<Vec<u8>> = tree
+            .iter()
+            .filter(|(path, entry)| entry.kind == Kind::Directory && !self.assembled.owners.contains_key(*path))
+            .filter(|(path, _)| !path.is_empty() && filter.leaves_out(path))
+            .map(|(path, _)| path.to_vec())
+            .collect();
+        for path in made {
+            let original = self.packages.values().flat_map(|package| package.entries.iter());
+            if let Some((_, entry)) = original.into_iter().find(|(candidate, _)| *candidate == path)
+                && let Some(made) = self.assembled.tree.entry_mut(&path)
+            {
+                *made = entry.clone();
+            }
+        }
+        Ok(self.assembled)
+    }
+}
+
+/// Whether `package` declares that its files replace those of `other`.
+fn replaces(package: &Package, other: &Package) -> bool {
+    let Some(groups) = deb::field(&package.control, "Replaces").and_then(|field| relation::groups(field).ok()) else {
+        return false;
+    };
+    groups.iter().flatten().any(|relation| relation.name == other.name && relation.accepts(&other.version))
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+impl Filter {
+    /// A filter of patterns as in [`prejoin_profiles::os::Os::exclude`] and `keep`: `*` and `?` stay within a path
+    /// component, `**` does not; a pattern that matches a directory matches everything below it, and `x/**` matches
+    /// `x` itself too.
+    pub fn new<'a>(exclude: impl IntoIterator<Item = &'a str>, keep: impl IntoIterator<Item = &'a str>) -> Self {
+        let globs = |patterns: &mut dyn Iterator<Item = &'a str>| patterns.map(Glob::new).collect();
+        Filter { exclude: globs(&mut exclude.into_iter()), keep: globs(&mut keep.into_iter()) }
+    }
+
+    /// Whether `path` is left out.
+    pub fn leaves_out(&self, path: &[u8]) -> bool {
+        self.exclude.iter().any(|glob| glob.matches(path)) && !self.keep.iter().any(|glob| glob.matches(path))
+    }
+}
+
+/// One pattern, split at its first wildcard so that most paths are told apart by a prefix comparison.
+#[derive(Clone, Debug)]
+struct Glob {
+    literal: Vec<u8>,
+    rest: Vec<u8>,
+}
+
+impl Glob {
+    fn new(pattern: &str) -> Self {
+        let pattern = pattern.trim_start_matches('/');
+        let pattern = pattern.strip_suffix("/**").or(pattern.strip_suffix('/')).unwrap_or(pattern);
+        let wildcard = pattern.find(['*', '?']).unwrap_or(pattern.len());
+        let (literal, rest) = pattern.split_at(wildcard);
+        Glob { literal: literal.into(), rest: rest.into() }
+    }
+
+    fn matches(&self, path: &[u8]) -> bool {
+        path.strip_prefix(self.literal.as_slice()).is_some_and(|rest| matches(&self.rest, rest))
+    }
+}
+
+/// Whether `pattern` matches `path` or one of its parents. Linear in the path for each `*` (no nested retries but for
+/// the last one seen of either kind).
+fn matches(pattern: &[u8], path: &[u8]) -> bool {
+    let (mut at, mut position) = (0, 0);
+    // Where to go on when the present attempt fails: after the last `*` and after the last `**`.
+    let (mut star, mut stars): (Option<(usize, usize)>, Option<(usize, usize)>) = (None, None);
+    loop {
+        let next = pattern.get(at);
+        if next == Some(&b'*') {
+            if pattern.get(at + 1) == Some(&b'*') {
+                at += 2;
+                // `a/**/b` matches `a/b`.
+                at += usize::from(
+                    pattern.get(at) == Some(&b'/') && (position == 0 || path.get(position - 1) == Some(&b'/')),
+                );
+                (stars, star) = (Some((at, position)), None);
+            } else {
+                at += 1;
+                star = Some((at, position));
+            }
+            continue;
+        }
+        if next.is_none() && (position == path.len() || path[position] == b'/') {
+            return true;
+        }
+        let equal = match (next, path.get(position)) {
+            (Some(b'?'), Some(byte)) => *byte != b'/',
+            (Some(wanted), Some(byte)) => wanted == byte,
+            _ => false,
+        };
+        if equal {
+            (at, position) = (at + 1, position + 1);
+            continue;
+        }
+        match (star, stars) {
+            (Some((after, from)), _) if path.get(from).is_some_and(|&byte| byte != b'/') => {
+                star = Some((after, from + 1));
+                (at, position) = (after, from + 1);
+            }
+            (_, Some((after, from))) if from < path.len() => {
+                (stars, star) = (Some((after, from + 1)), None);
+                (at, position) = (after, from + 1);
+            }
+            _ => return false,
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Packs as files: written beside and renamed, opened and read at any offset by any number of threads.
+
+#![expect(clippy::disallowed_methods, reason = "packs are files of the cache")]
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use prejoin_formats::kmod::Module;
+use prejoin_formats::tree::{ContentDigest, Contents};
+use prejoin_profiles::digest::Digest;
+use rayon::prelude::*;
+use sha2::{Digest as _, Sha256};
+
+use crate::deb::Sink;
+use crate::elf;
+use crate::module;
+use crate::pack::{self, Damaged, Location, TRAILER, Trailer};
+use crate::package::{Linkage, Package};
+
+/// Files up to this size are read whole, larger ones pass through in pieces.
+const SMALL: u64 = 4 << 20;
+
+/// Pieces of large files.
+const PIECE: usize = 256 << 10;
+
+/// Compressed kernel modules are collected up to this many bytes and then read by all threads.
+const BATCH: usize = 8 << 20;
+
+/// Where the pack of the `.deb` with this SHA-256 lies.
+pub fn path(cache: &Path, deb: &Digest) -> PathBuf {
+    cache.join("unpacked").join(format!("{deb}-v{}.pack", pack::VERSION))
+}
+
+/// An open pack.
+#[derive(Debug)]
+pub struct Pack {
+    file: File,
+    locations: Vec<Location>,
+}
+
+/// Opens the pack at `path`: its package, and the handle its contents are read through. A file that is not a whole
+/// pack is an error of kind [`io::ErrorKind::InvalidData`]; contents are not hashed again, see [`Pack::verify`].
+pub fn open(path: &Path) -> io::Result<(Package, Pack)> {
+    let file = File::open(path)?;
+    let size = file.metadata()?.len();
+    let damaged = |damaged: Damaged| io::Error::new(io::ErrorKind::InvalidData, damaged);
+    let start = size.checked_sub(TRAILER as u64).ok_or_else(|| damaged(Damaged("it is too short")))?;
+    let mut trailer = [0; TRAILER];
+    file.read_exact_at(&mut trailer, start)?;
+    let trailer = Trailer::parse(&trailer, size).map_err(damaged)?;
+    let mut magic = [0; pack::MAGIC.len()];
+    file.read_exact_at(&mut magic, 0)?;
+    let mut index = vec![0; trailer.length as usize];
+    file.read_exact_at(&mut index, trailer.offset)?;
+    if &magic != pack::MAGIC || Trailer::of(&index, trailer.offset) != trailer {
+        return Err(damaged(Damaged("its checksum is wrong")));
+    }
+    let (package, locations) = pack::decode(&index, trailer.offset).map_err(damaged)?;
+    Ok((package, Pack { file, locations }))
+}
+
+impl Pack {
+    /// Hashes every content and compares; the first that differs is an error.
+    pub fn verify(&self) -> io::Result<()> {
+        let mut buffer = vec![0; PIECE];
+        for location in &self.locations {
+            let mut digest = Sha256::new();
+            let (mut offset, end) = (location.offset, location.offset + location.size);
+            while offset < end {
+                let count = usize::try_from(end - offset).unwrap_or(PIECE).min(PIECE);
+                self.file.read_exact_at(&mut buffer[..count], offset)?;
+                digest.update(&buffer[..count]);
+                offset += count as u64;
+            }
+            if ContentDigest::from(digest.finalize()) != location.digest {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, Damaged("a content does not match its digest")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Contents by digest, out of any number of packs. Every pack keeps one file descriptor open.
+#[derive(Debug, Default)]
+pub struct Store {
+    files: Vec<File>,
+    contents: HashMap<ContentDigest, (u32, u64, u64)>,
+}
+
+impl Store {
+    /// A store without packs.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a pack's contents; those that are there already stay where they are.
+    pub fn add(&mut self, pack: Pack) {
+        let file = u32::try_from(self.files.len()).expect("file descriptors are fewer");
+        self.files.push(pack.file);
+        self.contents.reserve(pack.locations.len());
+        for Location { digest, offset, size } in pack.locations {
+            self.contents.entry(digest).or_insert((file, offset, size));
+        }
+    }
+}
+
+impl Contents for Store {
+    fn read_at(&self, digest: &ContentDigest, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let &(file, start, size) = self.contents.get(digest).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::NotFound, format!("no pack holds content {}", Digest(*digest)))
+        })?;
+        if offset.checked_add(buffer.len() as u64).is_none_or(|end| end > size) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.files[file as usize].read_exact_at(buffer, start + offset)
+    }
+}
+
+/// Writes one pack. Dropped before [`Writer::finish`], it leaves nothing behind.
+pub(super) struct Writer {
+    output: BufWriter<File>,
+    offset: u64,
+    part: Part,
+    linked: Vec<(Vec<u8>, Linkage)>,
+    modules: Vec<Module>,
+    batch: Vec<(Vec<u8>, Vec<u8>)>,
+    batched: usize,
+    buffer: Vec<u8>,
+}
+
+/// The file's name while it is written; removed on drop.
+struct Part(PathBuf);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // Nothing is there any more once the file was renamed.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+impl Writer {
+    /// Starts a pack that will be renamed to `path`. Several writers of one pack do not meet: whoever is last wins,
+    /// with the same bytes.
+    pub(super) fn create(path: &Path) -> io::Result<Self> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let part = path.with_extension(format!("{}-{count}.part", std::process::id()));
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&part)?;
+        let mut output = BufWriter::with_capacity(PIECE, file);
+        output.write_all(pack::MAGIC)?;
+        Ok(Writer {
+            output,
+            offset: pack::MAGIC.len() as u64,
+            part: Part(part),
+            linked: Vec::new(),
+            modules: Vec::new(),
+            batch: Vec::new(),
+            batched: 0,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Adds what was learnt from the contents to `package`, writes the index and gives the file its name.
+    pub(super) fn finish(mut self, mut package: Package, path: &Path) -> io::Result<(Package, Pack)> {
+        self.read_modules()?;
+        package.modules = self.modules;
+        package.libraries = self.linked.into_iter().collect();
+        let index = pack::encode(&package);
+        self.output.write_all(&index)?;
+        self.output.write_all(&Trailer::of(&index, self.offset).bytes())?;
+        let file = self.output.into_inner().map_err(io::IntoInnerError::into_error)?;
+        fs::rename(&self.part.0, path)?;
+        let (_, locations) = pack::decode(&index, self.offset).map_err(io::Error::other)?;
+        Ok((package, Pack { file, locations }))
+    }
+
+    fn small(&mut self, path: &[u8], size: u64, content: &mut dyn Read) -> io::Result<ContentDigest> {
+        let mut bytes = std::mem::take(&mut self.buffer);
+        bytes.clear();
+        content.take(size).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 != size {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.output.write_all(&bytes)?;
+        let digest = Sha256::digest(&bytes).into();
+        if bytes.starts_with(b"\x7fELF") && !module::is_module(path) {
+            let mut read = |offset: u64, buffer: &mut [u8]| {
+                let rest = usize::try_from(offset).ok().and_then(|start| bytes.get(start..)?.get(..buffer.len()));
+                buffer.copy_from_slice(rest.ok_or(io::ErrorKind::UnexpectedEof)?);
+                Ok(())
+            };
+            self.linked.extend(elf::linkage(&mut read).map(|linkage| (path.to_vec(), linkage)));
+        }
+        if module::is_module(path) {
+            self.batched += bytes.len();
+            self.batch.push((path.to_vec(), bytes));
+            if self.batched > BATCH {
+                self.read_modules()?;
+            }
+        } else {
+            self.buffer = bytes;
+        }
+        Ok(digest)
+    }
+
+    fn large(&mut self, path: &[u8], size: u64, content: &mut dyn Read) -> io::Result<ContentDigest> {
+        let mut digest = Sha256::new();
+        let mut piece = vec![0; PIECE];
+        let mut left = size;
+        while left > 0 {
+            let count = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+            content.read_exact(&mut piece[..count])?;
+            digest.update(&piece[..count]);
+            self.output.write_all(&piece[..count])?;
+            left -= count as u64;
+        }
+        self.output.flush()?;
+        let (file, start) = (self.output.get_ref(), self.offset);
+        let mut read = |offset: u64, buffer: &mut [u8]| {
+            if offset.checked_add(buffer.len() as u64).is_none_or(|end| end > size) {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            file.read_exact_at(buffer, start + offset)
+        };
+        self.linked.extend(elf::linkage(&mut read).map(|linkage| (path.to_vec(), linkage)));
+        Ok(digest.finalize().into())
+    }
+
+    /// Reads the metadata of the collected modules, on all threads, in the order they came.
+    fn read_modules(&mut self) -> io::Result<()> {
+        self.batched = 0;
+        let batch = std::mem::take(&mut self.batch);
+        let modules: Result<Vec<Module>, module::Error> = batch
+            .par_iter()
+            .with_max_len(1)
+            .map_init(Vec::new, |buffer, (path, bytes)| module::read(path, bytes, buffer))
+            .collect();
+        self.modules.extend(modules.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?);
+        Ok(())
+    }
+}
+
+impl Sink for Writer {
+    fn file(&mut self, path: &[u8], size: u64, content: &mut dyn Read) -> io::Result<ContentDigest> {
+        let whole = size <= if module::is_module(path) { module::LARGEST } else { SMALL };
+        let digest = if whole { self.small(path, size, content) } else { self.large(path, size, content) }?;
+        self.offset += size;
+        Ok(digest)
+    }
+}
