@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
@@ -176,14 +175,4 @@ fn walk(view: &Ext4, path: &[u8], found: &mut dyn FnMut(&[u8], &ext4_view::Metad
             walk(view, &below, found);
         }
     }
-}
-
-/// A directory that goes away, for mounting on.
-pub(crate) fn scratch() -> tempfile::TempDir {
-    tempfile::tempdir().unwrap()
-}
-
-/// Opens for the loop device.
-pub(crate) fn open(path: &Path) -> File {
-    fs::OpenOptions::new().read(true).open(path).unwrap()
 }
