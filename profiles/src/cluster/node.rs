@@ -88,15 +88,20 @@ pub enum Effect {
 
 impl fmt::Display for Taint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let effect = match self.effect {
+        if self.value.is_empty() {
+            write!(f, "{}:{}", self.key, self.effect)
+        } else {
+            write!(f, "{}={}:{}", self.key, self.value, self.effect)
+        }
+    }
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
             Effect::NoSchedule => "NoSchedule",
             Effect::PreferNoSchedule => "PreferNoSchedule",
             Effect::NoExecute => "NoExecute",
-        };
-        if self.value.is_empty() {
-            write!(f, "{}:{effect}", self.key)
-        } else {
-            write!(f, "{}={}:{effect}", self.key, self.value)
-        }
+        })
     }
 }
