@@ -21,11 +21,15 @@ pub struct Board {
     pub firmware: Firmware,
     /// Logical sector sizes of disks that the firmware can start from.
     pub sector_sizes: Vec<u32>,
-    /// Kernel by operating system name; an operating system that is not listed does not fit this board.
+    /// Kernel by operating system name; an operating system that is not listed does not fit this board. Without any,
+    /// the board is only there to be inherited from.
     pub kernel: BTreeMap<String, Kernel>,
     /// Packages beside the kernel: firmware blobs, microcode.
     #[serde(default)]
     pub packages: Vec<String>,
+    /// Glob patterns of payload paths that this board does not need, beside the operating system's.
+    #[serde(default)]
+    pub exclude: Vec<String>,
     /// Glob patterns of CPU microcode files of the tree that go into an early, uncompressed cpio archive:
     /// destination path in the archive -> patterns, concatenated in path order
     /// (Documentation/arch/x86/microcode.rst).
@@ -34,6 +38,10 @@ pub struct Board {
     /// Device trees for the boot partition, as file names below the kernel package's device tree folder.
     #[serde(default)]
     pub device_trees: Vec<String>,
+    /// Further names on the boot partition of the same: name there -> file name as above. Firmware looks for the
+    /// names of the vendor's kernel, which are not always upstream's.
+    #[serde(default)]
+    pub device_tree_names: BTreeMap<String, String>,
     /// Device tree overlays for the boot partition, as glob patterns below the same folder.
     #[serde(default)]
     pub overlays: Vec<String>,
@@ -62,8 +70,8 @@ pub enum Firmware {
     RaspberryPi,
 }
 
-/// Where a board's kernel comes from on one operating system.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// Where a board's kernel comes from on one operating system, and what only that kernel needs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Kernel {
     /// The (meta) package that pulls in the newest kernel of the wanted flavour.
@@ -71,4 +79,134 @@ pub struct Kernel {
     /// Repository of the operating system that its packages come from, when not the newest of all: `backports`.
     #[serde(default)]
     pub repository: Option<String>,
+    /// Like the board's, for this kernel only.
+    #[serde(default)]
+    pub packages: Vec<String>,
+    /// Like the board's, for this kernel only.
+    #[serde(default)]
+    pub device_trees: Vec<String>,
+    /// Like the board's, for this kernel only.
+    #[serde(default)]
+    pub device_tree_names: BTreeMap<String, String>,
+    /// Like the board's, for this kernel only.
+    #[serde(default)]
+    pub overlays: Vec<String>,
+    /// Like the board's, for this kernel only.
+    #[serde(default)]
+    pub command_line: Vec<String>,
+    /// Like the board's, for this kernel only.
+    #[serde(default)]
+    pub initramfs_modules: Vec<String>,
+}
+
+impl Board {
+    /// The board as it is under one operating system: its [`Kernel`], and what that kernel needs added to the
+    /// board's own lists. `None` when the operating system has no kernel for it.
+    pub fn on(&self, os: &str) -> Option<(Board, &Kernel)> {
+        let kernel = self.kernel.get(os)?;
+        let mut board = self.clone();
+        append(&mut board.packages, &kernel.packages);
+        append(&mut board.device_trees, &kernel.device_trees);
+        board.device_tree_names.extend(kernel.device_tree_names.clone());
+        append(&mut board.overlays, &kernel.overlays);
+        append(&mut board.command_line, &kernel.command_line);
+        append(&mut board.initramfs_modules, &kernel.initramfs_modules);
+        Some((board, kernel))
+    }
+}
+
+/// A board's file: what it leaves out comes from the board it inherits.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Draft {
+    name: String,
+    /// The board that this one only adds to: lists append, maps override key by key, single values replace.
+    pub(crate) inherits: Option<String>,
+    description: Option<String>,
+    architecture: Option<Architecture>,
+    firmware: Option<Firmware>,
+    sector_sizes: Option<Vec<u32>>,
+    kernel: BTreeMap<String, Kernel>,
+    packages: Vec<String>,
+    exclude: Vec<String>,
+    microcode: BTreeMap<String, Vec<String>>,
+    device_trees: Vec<String>,
+    device_tree_names: BTreeMap<String, String>,
+    overlays: Vec<String>,
+    command_line: Vec<String>,
+    initramfs_modules: Vec<String>,
+    config_txt: Vec<String>,
+    boot_files: BTreeMap<String, String>,
+    battery_clock: Option<bool>,
+}
+
+impl Draft {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Laid over the board it inherits.
+    pub(crate) fn over(self, parent: Draft) -> Draft {
+        Draft {
+            name: self.name,
+            inherits: parent.inherits,
+            description: self.description.or(parent.description),
+            architecture: self.architecture.or(parent.architecture),
+            firmware: self.firmware.or(parent.firmware),
+            sector_sizes: self.sector_sizes.or(parent.sector_sizes),
+            kernel: overridden(parent.kernel, self.kernel),
+            packages: appended(parent.packages, &self.packages),
+            exclude: appended(parent.exclude, &self.exclude),
+            microcode: overridden(parent.microcode, self.microcode),
+            device_trees: appended(parent.device_trees, &self.device_trees),
+            device_tree_names: overridden(parent.device_tree_names, self.device_tree_names),
+            overlays: appended(parent.overlays, &self.overlays),
+            command_line: appended(parent.command_line, &self.command_line),
+            initramfs_modules: appended(parent.initramfs_modules, &self.initramfs_modules),
+            config_txt: appended(parent.config_txt, &self.config_txt),
+            boot_files: overridden(parent.boot_files, self.boot_files),
+            battery_clock: self.battery_clock.or(parent.battery_clock),
+        }
+    }
+
+    /// The board, or the key that neither it nor a board it inherits has.
+    pub(crate) fn finish(self) -> Result<Board, &'static str> {
+        Ok(Board {
+            name: self.name,
+            description: self.description.ok_or("description")?,
+            architecture: self.architecture.ok_or("architecture")?,
+            firmware: self.firmware.ok_or("firmware")?,
+            sector_sizes: self.sector_sizes.ok_or("sector_sizes")?,
+            kernel: self.kernel,
+            packages: self.packages,
+            exclude: self.exclude,
+            microcode: self.microcode,
+            device_trees: self.device_trees,
+            device_tree_names: self.device_tree_names,
+            overlays: self.overlays,
+            command_line: self.command_line,
+            initramfs_modules: self.initramfs_modules,
+            config_txt: self.config_txt,
+            boot_files: self.boot_files,
+            battery_clock: self.battery_clock.ok_or("battery_clock")?,
+        })
+    }
+}
+
+fn append(list: &mut Vec<String>, more: &[String]) {
+    for item in more {
+        if !list.contains(item) {
+            list.push(item.clone());
+        }
+    }
+}
+
+pub(crate) fn appended(mut parent: Vec<String>, own: &[String]) -> Vec<String> {
+    append(&mut parent, own);
+    parent
+}
+
+fn overridden<V>(mut parent: BTreeMap<String, V>, own: BTreeMap<String, V>) -> BTreeMap<String, V> {
+    parent.extend(own);
+    parent
 }

@@ -7,12 +7,16 @@
 
 pub mod architecture;
 pub mod board;
+pub mod catalog;
+pub mod check;
 pub mod cluster;
 pub mod digest;
 pub mod finding;
 pub mod handoff;
+pub mod layout;
 pub mod lock;
 pub mod manifest;
 pub mod os;
+pub mod set;
 pub mod units;
 pub mod yaml;

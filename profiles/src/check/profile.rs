@@ -1,0 +1,113 @@
+//! What is named in the file and described elsewhere: operating system, boards, layouts, package sets.
+
+use std::collections::BTreeSet;
+
+use super::place;
+use crate::catalog::{Catalog, Error};
+use crate::cluster::{Cluster, DiskSelector, Node};
+use crate::finding::{Code, Finding};
+use crate::layout::{Disk, Layout};
+use crate::units::Size;
+use crate::yaml::{Located, Position, nearest};
+
+pub(super) fn check(cluster: &Cluster, catalog: &Catalog, f: &mut Vec<Finding>) {
+    if let Err(error) = catalog.os(&cluster.os) {
+        f.push(unusable(&error, cluster.os.position, &cluster.os));
+    }
+    for set in &cluster.sets {
+        if let Err(error) = catalog.set(set) {
+            f.push(unusable(&error, set.position, set));
+        }
+    }
+    mirrors(cluster, catalog, f);
+    // Profiles are read from text: once per name, however many nodes there are.
+    let mut boards = BTreeSet::new();
+    for node in cluster.nodes.iter().filter(|node| boards.insert(node.board.value.as_str())) {
+        board(node, cluster, catalog, f);
+    }
+    let layouts: BTreeSet<&str> = cluster.nodes.iter().map(|node| node.layout.value.as_str()).collect();
+    for name in layouts {
+        let mut nodes = cluster.nodes.iter().filter(|node| node.layout.value == name);
+        match catalog.layout(name) {
+            Ok(layout) => nodes.for_each(|node| disks(node, &layout, f)),
+            Err(error) => {
+                f.extend(nodes.next().map(|node| unusable(&error, place(&node.layout, &node.name), &node.layout)))
+            }
+        }
+    }
+}
+
+fn unusable(error: &Error, position: Position, text: &str) -> Finding {
+    let finding = Finding::error(Code::Unknown, position, &text, error.to_string());
+    Finding { hint: error.hint(), ..finding }
+}
+
+fn board(node: &Node, cluster: &Cluster, catalog: &Catalog, f: &mut Vec<Finding>) {
+    let at = node.board.position;
+    match catalog.board(&node.board) {
+        Err(error) => f.push(unusable(&error, at, &node.board)),
+        Ok(board) if board.on(&cluster.os).is_none() => {
+            let message = format!("`{}` has no kernel for board `{}`", cluster.os.value, board.name);
+            let systems: Vec<_> = board.kernel.keys().map(|os| format!("`{os}`")).collect();
+            let hint = format!("the board runs {}", systems.join(" and "));
+            f.push(Finding::error(Code::BoardOs, at, &node.board, message).hint(hint));
+        }
+        Ok(_) => {}
+    }
+}
+
+/// Mirrors of archives that the operating system does not use are most likely misspelt.
+fn mirrors(cluster: &Cluster, catalog: &Catalog, f: &mut Vec<Finding>) {
+    let Ok(os) = catalog.os(&cluster.os) else { return };
+    let archives: BTreeSet<&str> = os.repositories.values().map(|repository| repository.archive.as_str()).collect();
+    let archives: Vec<&str> = archives.into_iter().collect();
+    for (name, urls) in cluster.mirrors.iter().filter(|(name, _)| !archives.contains(&name.as_str())) {
+        let message = format!("`{}` takes nothing from an archive `{}`", os.name, crate::yaml::shorten(name));
+        let at = urls.first().map_or(Position::default(), |url| url.position);
+        f.push(Finding::warning(Code::Unknown, at, name, message).hint(nearest(name, &archives)));
+    }
+}
+
+fn disks(node: &Node, layout: &Layout, f: &mut Vec<Finding>) {
+    fits(node, &node.disk, layout, Disk::System, f);
+    let at = place(&node.layout, &node.name);
+    match (&node.data_disk, layout.uses_data_disk()) {
+        (Some(selector), true) => fits(node, selector, layout, Disk::Data, f),
+        (None, true) => {
+            let message =
+                format!("layout `{}` needs a second disk, and node `{}` names none", layout.name, node.name.value);
+            let finding = Finding::error(Code::DataDisk, at, &node.layout, message);
+            f.push(finding.hint("add `data_disk:` to the node or to `defaults:`"));
+        }
+        (Some(selector), false) => {
+            let message =
+                format!("layout `{}` does not use the `data_disk` of node `{}`", layout.name, node.name.value);
+            let finding = Finding::warning(Code::DataDisk, selector.position, &"", message);
+            f.push(finding.hint("nothing is ever written to it; `layout: ceph` would use it"));
+        }
+        (None, false) => {}
+    }
+}
+
+/// The layout must fit every disk that the selector lets through.
+fn fits(node: &Node, selector: &Located<DiskSelector>, layout: &Layout, disk: Disk, f: &mut Vec<Finding>) {
+    let needed = layout.min_size(disk);
+    let limits = [(&selector.min_size, "the smallest disk allowed"), (&selector.max_size, "the largest disk allowed")];
+    for (limit, what) in limits {
+        let Some(limit) = limit.as_ref().filter(|limit| limit.value < needed) else { continue };
+        let message = format!(
+            "layout `{}` of node `{}` needs {}, {what} has {limit}",
+            layout.name,
+            node.name.value,
+            about(needed)
+        );
+        let finding = Finding::error(Code::LayoutSize, limit.position, limit, message);
+        f.push(finding.hint(format!("allow disks from {} only, or choose a smaller layout", about(needed))));
+        return;
+    }
+}
+
+/// A size for people: whole gigabytes, as drives are sold, rounded up.
+fn about(size: Size) -> String {
+    format!("{} GB", size.bytes().div_ceil(1_000_000_000))
+}
