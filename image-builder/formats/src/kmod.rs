@@ -1,24 +1,12 @@
-//! placeholder: kernel module metadata and the index files that kmod reads
+//! Kernel modules: what they say of themselves, the index files kmod reads, and which ones to load in what order.
+//!
+//! No symbol is resolved: `modpost` has written every module's direct dependencies into it when the kernel was built.
 
-use serde::{Deserialize, Serialize};
+mod closure;
+mod index;
+mod module;
+mod trie;
 
-/// What one kernel module says of itself in `.modinfo` and `__ksymtab_strings`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Module {
-    /// Path below `/usr/lib/modules/<version>/` (`kernel/fs/ext4/ext4.ko.xz`).
-    pub path: String,
-    /// Module name with underscores.
-    pub name: String,
-    /// `alias=`
-    pub aliases: Vec<String>,
-    /// `depends=`, split at commas.
-    pub depends: Vec<String>,
-    /// `softdep=` lines.
-    pub softdeps: Vec<String>,
-    /// `weakdep=` lines.
-    pub weakdeps: Vec<String>,
-    /// Exported symbols.
-    pub symbols: Vec<String>,
-    /// `firmware=` files.
-    pub firmware: Vec<String>,
-}
+pub use closure::Missing;
+pub use index::Index;
+pub use module::{BadModule, Module};
