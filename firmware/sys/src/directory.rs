@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -83,6 +83,22 @@ impl Directory {
         let child = self.child(name)?;
         grant(&child.0, access)?;
         Ok(child)
+    }
+
+    /// The content of a regular file; `None` if there is nothing. More than `limit` bytes, or something else than a
+    /// file, is an error.
+    pub fn read(&self, name: &OsStr, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match openat(&self.0, single(name)?, flags, Mode::empty()) {
+            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            file => File::from(file?),
+        };
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("not a regular file"));
+        }
+        let mut bytes = Vec::new();
+        file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > limit { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(Some(bytes)) }
     }
 
     /// Puts a whole file in place in one step: written beside its final name, brought to the disk, renamed.
@@ -190,6 +206,10 @@ mod tests {
         down.link(name("link"), name("file"), access(0o777)).unwrap();
         down.write(name(&"x".repeat(255)), b"", access(0o600)).unwrap();
         assert_eq!(fs::read(path.join("down/link")).unwrap(), b"two");
+        assert_eq!(down.read(name("file"), 3).unwrap().as_deref(), Some(&b"two"[..]));
+        assert!(down.read(name("file"), 2).is_err() && down.read(name("link"), 9).is_err());
+        assert!(top.read(name("down"), 9).is_err());
+        assert_eq!(top.read(name("none"), 9).unwrap(), None);
         assert_eq!(down.access(name("file")).unwrap(), Some(access(0o600)));
         assert_eq!(top.access(name("down")).unwrap().unwrap().mode, 0o750);
         assert_eq!(down.kind(name("link")).unwrap(), Some(Kind::Link));

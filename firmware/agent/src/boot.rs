@@ -1,0 +1,126 @@
+//! Boot mode: from the initramfs to the operating system.
+//!
+//! [`steps`] is the whole story. Every step either succeeds or ends in the rescue screen; process 1 never exits and
+//! never panics, for then the kernel would, and the reason would be lost among its registers.
+//!
+//! What is trusted: the kernel, the initramfs and the command line (they come from one signed or measured file, the
+//! UKI), and through `roothash=` every byte of the root partition. The identity partition is not authenticated: it may
+//! decide about files below `/etc`, `/var` and the other writable trees, and about nothing else.
+
+mod disk;
+mod handover;
+mod identity;
+mod log;
+mod modules;
+mod root;
+mod state;
+
+use std::convert::Infallible;
+use std::path::Path;
+
+use prejoin_profiles::handoff::Boot;
+use prejoin_sys::clock;
+use prejoin_sys::mount::{self, Flags};
+
+use crate::cmdline::{Options, Target};
+use crate::error::{Doing as _, Error};
+use log::Log;
+
+/// Where the root file system of the node is mounted before it becomes `/`.
+const ROOT: &str = "/sysroot";
+
+/// Boots the node; called once, as process 1.
+pub(crate) fn run() -> ! {
+    log::catch_panics();
+    let mut log = Log::start();
+    let error = match steps(&mut log) {
+        Err(error) => error,
+        Ok(never) => match never {},
+    };
+    log.rescue(&error)
+}
+
+fn steps(log: &mut Log) -> Result<Infallible, Error> {
+    log.begin("mounts", "mounting /dev, /proc, /sys and /run");
+    api_mounts()?;
+    let line = read_text("/proc/cmdline")?;
+    let options = Options::parse(&line);
+    log.configure(&options);
+    set_clock(log);
+    let target = Target::parse(&line)?;
+
+    log.begin("modules", "loading kernel modules");
+    modules::load(log)?;
+
+    log.begin("disk", "looking for the disk with the root partition");
+    let disk = disk::Disk::find(target.root, options.wait, log)?;
+    let source = disk.source(target.root, target.slot)?;
+
+    log.begin("verity", "opening the root partition");
+    root::open(&disk, &source, &target, options.corruption, log)?;
+    log.begin("root", "mounting the root file system");
+    root::mount(log)?;
+
+    log.begin("identity", "reading the node's identity");
+    let identity = identity::Identity::open(&disk, &source.identity)?;
+    log.node(&identity.handoff.node);
+
+    log.begin("partitions", "making the node's partitions");
+    let disk = state::make_partitions(disk, &identity.handoff, log)?;
+    log.begin("state", "preparing the file system of /var");
+    state::prepare(&disk, identity.handoff.state(), options.repair, log)?;
+    if let Some(data) = identity.handoff.data() {
+        state::prepare_data(&disk, data, log)?;
+    }
+
+    log.begin("files", "unpacking the node's files");
+    identity.unpack(log)?;
+    identity.close()?;
+
+    log.begin("handover", "handing over to the operating system");
+    handover::writable_trees()?;
+    log.report(target.slot);
+    handover::switch_root(log)
+}
+
+fn api_mounts() -> Result<(), Error> {
+    let strict = Flags { no_suid: true, no_dev: true, no_exec: true, ..Flags::default() };
+    for (target, kind, flags, data) in [
+        ("/dev", "devtmpfs", Flags { no_suid: true, ..Flags::default() }, "mode=0755"),
+        ("/proc", "proc", strict, ""),
+        ("/sys", "sysfs", strict, ""),
+        ("/run", "tmpfs", Flags { no_suid: true, no_dev: true, ..Flags::default() }, "mode=0755"),
+    ] {
+        let target = Path::new(target);
+        make_directory(target)?;
+        mount::mount(Path::new(kind), target, kind, flags, data).doing(|| format!("mounting {}", target.display()))?;
+    }
+    make_directory(Path::new(ROOT))
+}
+
+/// Moves a clock forward that stands before the image was made. A failure is no reason not to boot.
+fn set_clock(log: &Log) {
+    let boot = match read_text("/etc/prejoin/boot.json").map(|json| Boot::parse(json.as_bytes())) {
+        Ok(Ok(boot)) => boot,
+        Ok(Err(error)) => return log.say(&format!("leaving the clock alone: {error}")),
+        Err(error) => return log.say(&format!("leaving the clock alone: {error}")),
+    };
+    let now = clock::now().as_secs();
+    if now < boot.epoch {
+        match clock::set(boot.epoch) {
+            Ok(()) => log.say(&format!("clock stood at {now}, set it to the image's {}", boot.epoch)),
+            Err(error) => log.say(&format!("setting the clock to {}: {error}", boot.epoch)),
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "small files of the initramfs and the kernel")]
+fn read_text(path: &str) -> Result<String, Error> {
+    let bytes = std::fs::read(path).doing(|| format!("reading {path}"))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[expect(clippy::disallowed_methods, reason = "mount points in the initramfs")]
+fn make_directory(path: &Path) -> Result<(), Error> {
+    std::fs::create_dir_all(path).doing(|| format!("making {}", path.display()))
+}

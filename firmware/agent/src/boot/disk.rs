@@ -1,0 +1,174 @@
+//! The node's disk: found by the root partition on it.
+#![expect(clippy::disallowed_methods, reason = "opens disks and reads /sys")]
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::Duration;
+
+use prejoin_formats::gpt::{self, Found, Partition, Table};
+use prejoin_formats::guid::Guid;
+use prejoin_sys::{block, clock, process};
+
+use super::log::Log;
+use crate::error::{Doing as _, Error};
+use crate::layout::Source;
+
+/// Time between two looks at the disks.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How long the kernel may take to show the partitions of a disk that is there, before it is told about them.
+const PARTITION_WAIT: Duration = Duration::from_secs(1);
+/// Block devices that are made of others, or of memory.
+const NOT_DISKS: [&str; 7] = ["dm-", "loop", "md", "nbd", "ram", "sr", "zram"];
+
+/// The disk with the root partition.
+#[derive(Debug)]
+pub(super) struct Disk {
+    name: String,
+    /// Length in bytes.
+    pub(super) size: u64,
+    /// What its partition table says.
+    pub(super) found: Found,
+}
+
+impl Disk {
+    /// Waits until a disk has the partition `root`; refuses to choose between several.
+    ///
+    /// The partition table is read here and not taken from the kernel: its `PARTUUID`s are not in `/sys` before 6.9,
+    /// and there is no udev.
+    pub(super) fn find(root: Guid, wait: Duration, log: &Log) -> Result<Self, Error> {
+        let start = clock::uptime();
+        // Disks without it, by size: a card reader is looked at again when a card comes in.
+        let mut others = BTreeMap::new();
+        loop {
+            let mut disks = Vec::new();
+            for name in names() {
+                disks.extend(Disk::look(name, root, &mut others));
+            }
+            if disks.len() > 1 {
+                let disks: Vec<String> = disks.iter().map(Disk::path).collect();
+                return Err(Error::Ambiguous { root, disks: disks.join(", ") });
+            }
+            if let Some(disk) = disks.pop() {
+                log.say(&format!("root partition {root} is on {}", disk.path()));
+                for finding in &disk.found.findings {
+                    log.say(&format!("{}: partition table: {finding:?}", disk.path()));
+                }
+                return Ok(disk);
+            }
+            let waited = clock::uptime().saturating_sub(start);
+            if waited >= wait {
+                let seen: Vec<String> = others.keys().map(|name| format!("/dev/{name}")).collect();
+                let seen = if seen.is_empty() { "no disk at all".to_owned() } else { seen.join(", ") };
+                return Err(Error::NoDisk { root, waited, seen });
+            }
+            sleep(PAUSE);
+        }
+    }
+
+    /// The disk called `name`, if it can be read and has the partition.
+    fn look(name: String, root: Guid, others: &mut BTreeMap<String, u64>) -> Option<Self> {
+        let file = File::open(format!("/dev/{name}")).ok()?;
+        let size = block::size(&file).ok().filter(|&size| size > 0)?;
+        if others.get(&name) == Some(&size) {
+            return None;
+        }
+        let found = read_table(&file, size).ok();
+        match found.filter(|found| found.table.partitions.iter().any(|partition| partition.guid == root)) {
+            Some(found) => Some(Disk { name, size, found }),
+            None => {
+                others.insert(name, size);
+                None
+            }
+        }
+    }
+
+    /// Its device node, for people and programs.
+    pub(super) fn path(&self) -> String {
+        format!("/dev/{}", self.name)
+    }
+
+    /// The partitions to boot from.
+    pub(super) fn source(&self, root: Guid, slot: char) -> Result<Source, Error> {
+        Source::find(&self.found.table, root, slot).map_err(|source| Error::Layout { disk: self.path(), source })
+    }
+
+    /// The device node of a partition. If the kernel did not read the table (it may have been built without GPT), it
+    /// is told.
+    pub(super) fn device(&self, partition: &Partition) -> Result<String, Error> {
+        let start = clock::uptime();
+        let device = loop {
+            if let Some(device) = self.known(partition.number) {
+                break device;
+            }
+            if clock::uptime().saturating_sub(start) >= PARTITION_WAIT {
+                self.announce(partition)?;
+                break self.known(partition.number).ok_or_else(|| Error::Io {
+                    doing: format!("looking for partition {} of {}", partition.number, self.path()),
+                    source: std::io::ErrorKind::NotFound.into(),
+                })?;
+            }
+            sleep(PAUSE);
+        };
+        // /sys counts in 512-byte units whatever the sector size.
+        let start = fs::read_to_string(format!("/sys/class/block/{device}/start"));
+        let start = start.ok().and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or(0).saturating_mul(512);
+        if start != partition.start {
+            let (number, table) = (partition.number, partition.start);
+            return Err(Error::KernelDiffers { device: self.path(), number, kernel: start, table });
+        }
+        Ok(format!("/dev/{device}"))
+    }
+
+    fn known(&self, number: u32) -> Option<String> {
+        let entries = fs::read_dir(format!("/sys/block/{}", self.name)).ok()?;
+        entries.flatten().find_map(|entry| {
+            let text = fs::read_to_string(entry.path().join("partition")).ok()?;
+            (text.trim().parse() == Ok(number)).then(|| entry.file_name().into_string().ok())?
+        })
+    }
+
+    /// Tells the kernel about a partition.
+    pub(super) fn announce(&self, partition: &Partition) -> Result<(), Error> {
+        let doing = || format!("telling the kernel about partition {} of {}", partition.number, self.path());
+        let disk = File::open(self.path()).doing(doing)?;
+        block::add_partition(&disk, partition.number, partition.start, partition.size).doing(doing)
+    }
+
+    /// Replaces the partition table and reads it back: the backup copy first, so that one whole copy with all old
+    /// partitions exists at any time.
+    pub(super) fn write_table(&mut self, table: &Table) -> Result<(), Error> {
+        let disk = self.path();
+        let layout = |source: gpt::Error| Error::Layout { disk: disk.clone(), source: source.into() };
+        let (offset, backup) = table.backup().map_err(layout)?;
+        let primary = table.primary().map_err(layout)?;
+        let doing = || format!("writing the partition table of {disk}");
+        let file = File::options().read(true).write(true).open(&disk).doing(doing)?;
+        for (offset, bytes) in [(offset, backup), (0, primary)] {
+            file.write_all_at(&bytes, offset).doing(doing)?;
+            file.sync_all().doing(doing)?;
+        }
+        let found = read_table(&file, self.size).map_err(|source| Error::ReadBack { disk: disk.clone(), source })?;
+        if found.table != *table || !found.findings.is_empty() {
+            return Err(Error::NotWritten { disk });
+        }
+        self.found = found;
+        process::sync();
+        Ok(())
+    }
+}
+
+fn read_table(file: &File, size: u64) -> Result<Found, gpt::ReadError> {
+    let sector = block::sector_size(file).unwrap_or(512);
+    gpt::read(|offset, buffer| file.read_exact_at(buffer, offset), size, sector)
+}
+
+fn names() -> Vec<String> {
+    let entries = fs::read_dir(PathBuf::from("/sys/block")).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names: Vec<String> = names.filter(|name| !NOT_DISKS.iter().any(|other| name.starts_with(other))).collect();
+    names.sort();
+    names
+}

@@ -1,0 +1,115 @@
+//! Why a node does not boot.
+
+use std::io;
+use std::time::Duration;
+
+use prejoin_formats::gpt::ReadError;
+use prejoin_formats::guid::Guid;
+use prejoin_formats::verity;
+use prejoin_profiles::handoff;
+
+use crate::{archive, cmdline, layout};
+
+/// Everything that ends in the rescue screen.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("{doing}: {source}")]
+    Io { doing: String, source: io::Error },
+    #[error(transparent)]
+    CommandLine(#[from] cmdline::Error),
+    #[error("no disk has the root partition {root}; waited {} s, and saw {seen}", waited.as_secs())]
+    NoDisk { root: Guid, waited: Duration, seen: String },
+    #[error("the root partition {root} is on more than one disk: {disks}")]
+    Ambiguous { root: Guid, disks: String },
+    #[error("{disk}: {source}")]
+    Layout { disk: String, source: layout::Error },
+    #[error("{disk}: the partition table cannot be changed without losing something: {finding}")]
+    Uneditable { disk: String, finding: String },
+    #[error("{disk}: reading back the partition table that was just written: {source}")]
+    ReadBack { disk: String, source: ReadError },
+    #[error("{disk}: the partition table reads back differently from what was written")]
+    NotWritten { disk: String },
+    #[error("{device}: the kernel sees partition {number} at byte {kernel}, the partition table says {table}")]
+    KernelDiffers { device: String, number: u32, kernel: u64, table: u64 },
+    #[error("{device}: {source}")]
+    Verity { device: String, source: verity::Error },
+    #[error("{device} has {actual} bytes, and its hashes are for {needed}")]
+    Truncated { device: String, actual: u64, needed: u64 },
+    #[error("{document} on {device}: {source}")]
+    Handoff { device: String, document: &'static str, source: handoff::Error },
+    #[error("{file} on {device} has {found} bytes, {limit} are allowed")]
+    Large { device: String, file: &'static str, found: u64, limit: u64 },
+    #[error("node.cpio on {device} is not the one node.json describes")]
+    Digest { device: String },
+    #[error("the node's files: {0}")]
+    Archive(#[from] archive::Error),
+    #[error("{program} on {device} failed ({status}): {output}")]
+    Tool { program: &'static str, device: String, status: String, output: String },
+}
+
+impl Error {
+    /// What the person in front of the machine can do.
+    pub(crate) fn hint(&self) -> &'static str {
+        match self {
+            Error::CommandLine(_) => {
+                "The boot entry is not one that prejoin made, or was edited. Choose another entry in the boot menu, or \
+                 write the image again."
+            }
+            Error::NoDisk { .. } => {
+                "Check that the disk is connected and that the firmware sees it. If it needs longer to appear, add \
+                 prejoin.wait=120 to the kernel command line. If it is not in the list above, its driver may be \
+                 missing from the image's board profile. If it is, it holds another image than this kernel belongs \
+                 to: write the image again."
+            }
+            Error::Ambiguous { .. } => {
+                "The same image was written to several disks of this machine, and prejoin does not guess. Remove all \
+                 but one of them, or wipe the copy that is not wanted."
+            }
+            Error::Layout { source: layout::Error::Full { .. }, .. } => {
+                "Use a larger disk, or ask for smaller partitions in cluster.yaml and write the image again."
+            }
+            Error::Layout { source: layout::Error::Foreign { .. }, .. } => {
+                "This disk was in use by another node. Nothing was changed on it. If its data is not needed any more, \
+                 remove that partition, or write the image again with the disk wiped."
+            }
+            Error::Layout { .. } | Error::Uneditable { .. } | Error::KernelDiffers { .. } => {
+                "The partition table is not the one the image was made with. Nothing was changed. Look at it with \
+                 `prejoin disk inspect` on another machine, or write the image again."
+            }
+            Error::Verity { .. } | Error::Truncated { .. } => {
+                "This slot holds no complete system. Choose the other entry in the boot menu, or write the image again."
+            }
+            Error::Handoff { source: handoff::Error::Version { .. }, .. } => {
+                "The identity was made by another version of prejoin than the system. Write both from the same one."
+            }
+            Error::Handoff { .. } | Error::Digest { .. } | Error::Archive(_) | Error::Large { .. } => {
+                "The identity partition is damaged or incomplete. Write the node's image again (the state partition is \
+                 kept)."
+            }
+            Error::Tool { program: "e2fsck", .. } => {
+                "The file system of /var is damaged beyond what is repaired without asking. To let it be repaired as \
+                 far as possible, add prejoin.fsck=repair to the kernel command line once. Data may be lost; a control \
+                 plane node can also be written anew and rejoin."
+            }
+            Error::NotWritten { .. } | Error::ReadBack { .. } => {
+                "The disk does not keep what is written to it: it is failing, full of worn cells, or write-protected. \
+                 Replace it."
+            }
+            Error::Tool { .. } | Error::Io { .. } => {
+                "If the kernel messages above tell of I/O errors, the disk or its cable is failing: replace it. \
+                 Otherwise restart; if it happens again, write the image again."
+            }
+        }
+    }
+}
+
+/// Says what was being done when an operating system call failed.
+pub(crate) trait Doing<T> {
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T, Error>;
+}
+
+impl<T> Doing<T> for io::Result<T> {
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T, Error> {
+        self.map_err(|source| Error::Io { doing: what(), source })
+    }
+}
