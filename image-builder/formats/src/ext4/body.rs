@@ -15,7 +15,7 @@ use crate::image::Image;
 use crate::tree::{Content, Kind};
 
 /// Longest target that the inode itself holds, and that any kernel follows (`PATH_MAX` less the final NUL).
-const SHORT: usize = 59;
+pub(super) const SHORT: usize = 59;
 const LONGEST: usize = 4095;
 
 /// A file's bytes and how its inode refers to them.
@@ -190,6 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::single_range_in_vec_init, reason = "a list of ranges may have one")]
     fn holes_cover_whole_blocks_only() {
         assert_eq!(mapped(0, &[]), []);
         assert_eq!(mapped(1, &[]), [0..1]);

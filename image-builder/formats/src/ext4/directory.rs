@@ -73,16 +73,7 @@ pub(super) fn blocks(names: &[Name<'_>], place: Place<'_>) -> Blocks {
         return Blocks { bytes: writer.bytes, indexed: true };
     }
     // Slow to search but correct: names with equal hashes fill more than a block, or an index of two levels is full.
-    let mut rest: Vec<Name<'_>> = all().collect();
-    while !rest.is_empty() {
-        let mut used = 0;
-        let fits = |name: &&Name<'_>| {
-            used += entry_length(name.name.len());
-            used <= ROOM
-        };
-        let count = rest.iter().take_while(fits).count();
-        writer.names(rest.drain(..count));
-    }
+    writer.rows(all().collect());
     Blocks { bytes: writer.bytes, indexed: false }
 }
 
@@ -130,6 +121,19 @@ impl Writer {
         let checksum = self.checksum.then(&block[..ROOM]).value();
         put32(&mut block, ROOM + 8, checksum);
         self.bytes.extend_from_slice(&block);
+    }
+
+    /// As many blocks of names as it takes.
+    fn rows(&mut self, mut rest: Vec<Name<'_>>) {
+        while !rest.is_empty() {
+            let mut used = 0;
+            let fits = |name: &&Name<'_>| {
+                used += entry_length(name.name.len());
+                used <= ROOM
+            };
+            let count = rest.iter().take_while(fits).count();
+            self.names(rest.drain(..count));
+        }
     }
 
     /// The index, of one or two levels, then the leaves.
@@ -191,4 +195,44 @@ fn entry(at: &mut [u8], name: Name<'_>, length: usize) {
     at[6] = name.name.len() as u8;
     at[7] = name.kind;
     at[8..8 + name.name.len()].copy_from_slice(name.name);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAME: Name<'_> = Name { name: &[b'n'; 255], inode: 12, kind: 1 };
+
+    #[test]
+    fn too_many_equal_hashes_have_no_index() {
+        // Fifteen entries of 264 bytes fit a block.
+        let of = |count| split(&vec![(6, NAME); count], 0, 1 << 32, &mut Vec::new());
+        assert!(of(15) && !of(16));
+    }
+
+    #[test]
+    fn leaves_begin_where_halving_says() {
+        let names: Vec<_> = (0..40).map(|at| (at * 0x0600_0000, NAME)).collect();
+        let mut leaves = Vec::new();
+        assert!(split(&names, 0, 1 << 32, &mut leaves));
+        let shape: Vec<_> = leaves.iter().map(|leaf| (leaf.from, leaf.names.len())).collect();
+        assert_eq!(shape, [(0, 11), (0x4000_0000, 11), (0x8000_0000, 10), (0xc000_0000, 8)]);
+    }
+
+    #[test]
+    fn rows_hold_every_name() {
+        let mut writer = Writer { bytes: Vec::new(), checksum: Checksum::START };
+        writer.rows(vec![NAME; 31]);
+        let mut found = 0;
+        for block in writer.bytes.as_chunks::<BLOCK>().0 {
+            let mut at = 0;
+            while at < ROOM {
+                assert_eq!((block[at], block[at + 6]), (12, 255));
+                at += usize::from(u16::from_le_bytes([block[at + 4], block[at + 5]]));
+                found += 1;
+            }
+            assert_eq!(at, ROOM);
+        }
+        assert_eq!((found, writer.bytes.len()), (31, 3 * BLOCK));
+    }
 }

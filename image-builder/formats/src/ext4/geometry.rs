@@ -48,7 +48,7 @@ impl Geometry {
         // A last group too short for its own backup superblock is left out.
         let last = blocks.div_ceil(GROUP) - 1;
         let descriptor_blocks = (blocks.div_ceil(GROUP) * DESCRIPTOR).div_ceil(BLOCK as u64);
-        if last > 0 && has_superblock(last) && blocks % GROUP != 0 && blocks % GROUP < descriptor_blocks + 8 {
+        if last > 0 && has_superblock(last) && !blocks.is_multiple_of(GROUP) && blocks % GROUP < descriptor_blocks + 8 {
             blocks = last * GROUP;
         }
         let groups = blocks.div_ceil(GROUP);

@@ -73,3 +73,25 @@ pub(super) fn probe(key: u64, attempt: u64, bound: u64) -> u64 {
     let spread = if attempt == 0 { key } else { mix(key.wrapping_add(attempt.wrapping_mul(0x9e37_79b9_7f4a_7c15))) };
     ((u128::from(spread) * u128::from(bound)) >> 64) as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_as_debugfs_does() {
+        // debugfs: dx_hash -h half_md4 -s <seed> <name>
+        let seed = [0x7072_656a, 0x6f69_6e2d, 0x6578_7434, 0x2d75_6964].map(u32::swap_bytes);
+        for (name, hash) in [
+            ("a", 0xd135_19fe),
+            ("lost+found", 0x2add_46d6),
+            ("Főtanúsítvány-日本語", 0x1640_60da),
+            ("libc.so.6", 0xc84f_7208),
+            ("0123456789abcdef0123456789abcdef", 0x501e_8424),
+            ("0123456789abcdef0123456789abcdef-and-more", 0xdb0d_dd42),
+            (&"n".repeat(255), 0xba94_3f1a),
+        ] {
+            assert_eq!(half_md4(name.as_bytes(), &seed), hash, "{name}");
+        }
+    }
+}

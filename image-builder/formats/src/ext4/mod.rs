@@ -75,7 +75,7 @@ pub struct Options {
     /// Sets the `read-only` feature: the kernel then mounts it read-only even if asked for more.
     pub read_only: bool,
     /// Byte ranges of files, by path, that are known to be zero and should take no space. Not read, but believed:
-    /// the file system shows zeroes there.
+    /// the file system shows zeroes there. Only whole blocks become holes; a path that is no file is ignored.
     pub holes: BTreeMap<Vec<u8>, Vec<Range<u64>>>,
 }
 
@@ -146,12 +146,16 @@ fn estimate(tree: &Tree) -> u64 {
         *names.entry(&path[..slash]).or_default() += directory::entry_length(path.len() - slash) as u64;
         let own = match &entry.kind {
             Kind::File(content) => content.len().div_ceil(BLOCK as u64),
-            Kind::Directory | Kind::Symlink(_) => 1,
+            Kind::Symlink(target) => u64::from(target.len() > body::SHORT),
+            Kind::Directory => {
+                names.entry(path).or_default();
+                0
+            }
             _ => 0,
         };
         blocks = blocks.saturating_add(own + u64::from(!entry.xattrs.is_empty()));
     }
-    blocks + names.values().map(|&bytes| directory::estimate(bytes + 24)).sum::<u64>()
+    blocks.saturating_add(names.values().map(|&bytes| directory::estimate(bytes + 24)).sum())
 }
 
 /// Lays `tree` out.
@@ -179,9 +183,7 @@ pub fn plan(tree: &Tree, options: &Options) -> Result<Filesystem, Error> {
     put_inodes(&mut image, &geometry, &inodes);
 
     // The reserved inodes are in use, and empty but for the root.
-    let directories: BTreeMap<u32, bool> =
-        (1..geometry::FIRST_INODE).map(|number| (number, number == numbering::ROOT)).collect();
-    let mut used = directories;
+    let mut used: BTreeMap<u32, bool> = (1..geometry::FIRST_INODE).map(|number| (number, false)).collect();
     used.extend(nodes.all.iter().zip(&numbers).map(|(node, &number)| (number, node.is_directory())));
     let used: Vec<(u32, bool)> = used.into_iter().collect();
     superblock::put(&mut image, &geometry, options, &superblock::Usage { space: &space, inodes: &used })?;

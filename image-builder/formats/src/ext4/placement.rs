@@ -11,12 +11,17 @@
 //! * Longer pieces choose first, and among equals the order is that of the hash. So a piece gives way only to longer
 //!   ones and to few of its own kind; and because lengths divide each other, a piece that appears pushes out whole
 //!   smaller pieces and never half of a larger one. Pushed-out pieces scatter over the whole file system instead of
-//!   pushing a neighbour. At a load of 3/4 each block that appears or goes moves about one other.
+//!   pushing a neighbour. If pieces come in random order to a load of `a`, one that appears or goes moves
+//!   `ln(1 / (1 - a))` times its length at most, and less if it comes late: about once its length at 3/4.
 //! * A piece for which no aligned place is free is halved. So every free block can be used, and only a nearly full
 //!   file system fragments.
 //!
-//! Plain first fit from a hashed start, in the same order, was measured too (1.1 GB of a real `/usr`, 4 % of the
-//! files touched, load 0.70): 15 to 20 % of all data changed place or content; with the scheme above 5 to 6 %.
+//! Measured on a real `/usr` (0.5 to 1.1 GB), with 4 % of the files touched (three quarters and more rewritten with
+//! sizes up to a tenth off, the rest removed, added or renamed) and counting file data only, a block that had to change
+//! brought this many changed blocks about: first fit from a hashed start, long files first, 3.7 to 4.9 at a load of 0.70
+//! and more above; the same, rounding lengths up so that files can grow in place, no better; no order by length, 10;
+//! the scheme above 1.2 at a load of 0.65, 1.3 at 0.75, 1.4 at 0.85. The limit of a piece's length makes no difference
+//! from 128 KiB to 64 MiB; 8 MiB keeps nearly all files within the inode's four extents (1.14 on average).
 
 use super::error::Error;
 use super::hash::{mix, probe};
@@ -121,7 +126,7 @@ impl Space {
     /// `blocks` free ones.
     pub(super) fn new(blocks: u64) -> Self {
         let mut words = vec![0; blocks.div_ceil(64) as usize];
-        if let (Some(last), true) = (words.last_mut(), blocks % 64 > 0) {
+        if let (Some(last), true) = (words.last_mut(), !blocks.is_multiple_of(64)) {
             *last = !0 << (blocks % 64);
         }
         Space { words, blocks, free: blocks, exhausted: usize::MAX }
@@ -187,5 +192,58 @@ impl Space {
             None
         };
         search(start, slots).or_else(|| search(0, start))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lengths(blocks: u64) -> Vec<(usize, u64)> {
+        let mut queues: [Vec<Piece>; LARGEST + 1] = Default::default();
+        cut(0, &Request { key: 1, blocks }, &mut queues);
+        let pieces = queues.iter().enumerate().flat_map(|(order, queue)| queue.iter().map(move |piece| (order, piece)));
+        let mut pieces: Vec<_> = pieces.collect();
+        pieces.sort_by_key(|(_, piece)| piece.logical);
+        pieces.into_iter().map(|(order, piece)| (order, piece.length)).collect()
+    }
+
+    #[test]
+    fn cuts_into_falling_powers() {
+        assert_eq!(lengths(0), []);
+        assert_eq!(lengths(1), [(0, 1)]);
+        assert_eq!(lengths(3), [(1, 2), (0, 1)]);
+        assert_eq!(lengths(5), [(2, 4), (1, 1)]);
+        assert_eq!(lengths(7), [(3, 7)]);
+        assert_eq!(lengths(12), [(3, 8), (2, 4)]);
+        assert_eq!(lengths(13), [(4, 13)]);
+        assert_eq!(lengths(5000), [(11, 2048), (11, 2048), (10, 904)]);
+    }
+
+    #[test]
+    fn every_block_can_be_used() {
+        // 1000 is no power of two, and the taken blocks break every long run.
+        let mut space = Space::new(1000);
+        (0..1000).step_by(7).for_each(|block| space.take(block, 1));
+        let free = space.free();
+        let requests: Vec<Request> = [400, 300, free - 700].map(|blocks| Request { key: blocks, blocks }).into();
+        let runs = place(&mut space, &requests).unwrap();
+        assert_eq!(space.free(), 0);
+        for (runs, request) in runs.iter().zip(&requests) {
+            let end = runs.iter().fold(0, |at, run| {
+                assert_eq!(run.logical, at);
+                at + run.length
+            });
+            assert_eq!(end, request.blocks);
+        }
+        let error = place(&mut space, &requests[..1]).unwrap_err();
+        assert_eq!(error, Error::NoSpace { needed: 400, available: 0 });
+    }
+
+    #[test]
+    fn a_growing_object_keeps_its_leading_pieces() {
+        let at = |blocks| place(&mut Space::new(1 << 16), &[Request { key: 42, blocks }]).unwrap().remove(0);
+        let (before, after) = (at(10_000), at(11_000));
+        assert_eq!(before[..4], after[..4]);
     }
 }

@@ -99,9 +99,9 @@ pub(crate) fn fsck(image: &Path) {
     assert_eq!(complaint, None, "{said}");
 }
 
-/// The superblock and groups in words.
+/// The superblock in words.
 pub(crate) fn dumpe2fs(image: &Path) -> String {
-    let Some(output) = tool("dumpe2fs", &[image.to_str().unwrap()]) else { return String::new() };
+    let Some(output) = tool("dumpe2fs", &["-h", image.to_str().unwrap()]) else { return String::new() };
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 

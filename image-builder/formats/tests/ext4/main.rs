@@ -1,5 +1,12 @@
 //! The ext4 writer, judged by e2fsck, dumpe2fs, the `ext4-view` crate and the kernel.
-#![allow(missing_docs, clippy::disallowed_methods, reason = "tests run tools and write scratch files")]
+#![allow(
+    missing_docs,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests run tools and write scratch files"
+)]
 
 mod judge;
 mod kernel;
@@ -11,6 +18,7 @@ use std::sync::Arc;
 
 use judge::{Stored, check, fsck, plan_and_check, write};
 use prejoin_formats::ext4::{self, Error, Options};
+use prejoin_formats::image::Source;
 use prejoin_formats::tree::{Entry, Kind, Tree};
 use proptest::prelude::*;
 
@@ -216,8 +224,24 @@ fn described_by_dumpe2fs() {
     let mut tree = trees::every_kind(&stored);
     tree.insert("more", Entry::file(Arc::<[u8]>::from(vec![1; 1 << 20]), 0o644));
     let options = Options { read_only: true, ..options(200 << 20) };
-    let file = write(&ext4::plan(&tree, &options).unwrap().image, &stored);
-    insta::assert_snapshot!(judge::dumpe2fs(file.path()));
+    let filesystem = ext4::plan(&tree, &options).unwrap();
+    let file = write(&filesystem.image, &stored);
+    insta::assert_snapshot!(format!("{:#?}\n{}", filesystem.summary, judge::dumpe2fs(file.path())));
+}
+
+/// A change here moves files of every image that was ever built, so that each update is a whole download.
+#[test]
+fn places_are_for_ever() {
+    let stored = Stored::default();
+    let image = ext4::plan(&trees::every_kind(&stored), &options(16 << 20)).unwrap().image;
+    let lines = image.pieces().iter().map(|piece| {
+        let what = match &piece.source {
+            Source::Bytes { .. } => "made".to_string(),
+            Source::Blob { digest, start } => format!("blob {} from {start}", digest[7]),
+        };
+        format!("{:5} + {:4}: {:5} bytes, {what}\n", piece.offset / 4096, piece.offset % 4096, piece.length)
+    });
+    insta::assert_snapshot!(lines.collect::<String>());
 }
 
 proptest! {
