@@ -114,6 +114,7 @@ fn raspberry_pi(board: &Board, command_line: &str, overlays: &[String]) -> Vec<F
         file("initramfs.img", Origin::Initramfs),
     ];
     files.extend(board.device_trees.iter().map(|name| file(basename(name), Origin::DeviceTree(name.clone()))));
+    files.extend(board.device_tree_names.iter().map(|(name, tree)| file(name, Origin::DeviceTree(tree.clone()))));
     files.extend(
         overlays.iter().map(|name| file(format!("overlays/{}", basename(name)), Origin::DeviceTree(name.clone()))),
     );
@@ -139,6 +140,7 @@ mod tests {
             "sector_sizes": [512], "kernel": {}, "battery_clock": true,
             "command_line": ["console=tty0"], "initramfs_modules": [],
             "device_trees": ["broadcom/bcm2711-rpi-4-b.dtb"],
+            "device_tree_names": {"vendor.dtb": "broadcom/bcm2711-rpi-4-b.dtb"},
             "config_txt": ["arm_64bit=1"],
             "boot_files": BTreeMap::from([("start4.elf", "usr/lib/raspi-firmware/start4.elf")]),
         });
@@ -178,6 +180,7 @@ initramfs.img: Initramfs
 kernel8.img: Kernel
 overlays/disable-bt.dtbo: DeviceTree("overlays/disable-bt.dtbo")
 start4.elf: System("usr/lib/raspi-firmware/start4.elf")
+vendor.dtb: DeviceTree("broadcom/bcm2711-rpi-4-b.dtb")
 "##
         );
     }

@@ -1,0 +1,86 @@
+//! The house's own rules: which crate may use which, and where unsafe code may be.
+#![expect(clippy::disallowed_methods, reason = "tests run programs and read files")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Every allowed edge between our crates (docs/architecture.md, "Dependency rules").
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("prejoin-profiles", &[]),
+    ("prejoin-formats", &[]),
+    ("prejoin-sys", &[]),
+    ("prejoin-identity", &["prejoin-profiles"]),
+    ("prejoin-boot", &["prejoin-profiles"]),
+    ("prejoin-image-builder", &["prejoin-boot", "prejoin-formats", "prejoin-profiles"]),
+    ("prejoin-netboot", &["prejoin-boot", "prejoin-profiles"]),
+    ("prejoin-agent", &["prejoin-formats", "prejoin-profiles", "prejoin-sys"]),
+    (
+        "prejoin",
+        &["prejoin-boot", "prejoin-formats", "prejoin-identity", "prejoin-image-builder", "prejoin-netboot", "prejoin-profiles"],
+    ),
+];
+
+/// Licences that may be linked into a permissive program.
+const LICENCES: &[&str] = &[
+    "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "CDLA-Permissive-2.0", "ISC", "MIT",
+    "MPL-2.0", "Unicode-3.0", "Unlicense", "Zlib", "bzip2-1.0.6",
+];
+
+fn metadata() -> Value {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--locked"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("cargo prints JSON")
+}
+
+#[test]
+fn crates_use_only_whom_they_may() {
+    let allowed: BTreeMap<&str, BTreeSet<&str>> =
+        ALLOWED.iter().map(|(name, uses)| (*name, uses.iter().copied().collect())).collect();
+    let mut seen = BTreeSet::new();
+    for package in metadata()["packages"].as_array().expect("a list") {
+        let name = package["name"].as_str().expect("a name");
+        if !name.starts_with("prejoin") {
+            continue;
+        }
+        seen.insert(name.to_owned());
+        let allowed = allowed.get(name).unwrap_or_else(|| panic!("{name} is not in the table of dependency rules"));
+        for dependency in package["dependencies"].as_array().expect("a list") {
+            let uses = dependency["name"].as_str().expect("a name");
+            let for_tests = dependency["kind"] == "dev";
+            assert!(!uses.starts_with("prejoin") || for_tests || allowed.contains(uses), "{name} must not use {uses}");
+        }
+    }
+    let table: BTreeSet<String> = allowed.keys().map(|name| (*name).to_owned()).collect();
+    assert_eq!(seen, table, "the table and the workspace name different crates");
+}
+
+#[test]
+fn every_dependency_may_be_linked() {
+    for package in metadata()["packages"].as_array().expect("a list") {
+        let licence = package["license"].as_str().unwrap_or("none");
+        // `A AND B` needs both, `A OR B` one; parentheses never nest deeper in what crates declare.
+        let fits = licence.replace(['(', ')'], "").replace('/', " OR ").split(" AND ").all(|group| {
+            group.split(" OR ").any(|one| LICENCES.contains(&one.split(" WITH ").next().unwrap_or(one).trim()))
+        });
+        assert!(fits, "{} {} has licence {licence}", package["name"], package["version"]);
+    }
+}
+
+#[test]
+fn unsafe_code_has_one_home() {
+    let output = Command::new("git")
+        .args(["grep", "-nE", r"^\s*(pub )?unsafe |unsafe \{|allow\(unsafe_code", "--", "*.rs"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("git runs");
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let home = line.starts_with("firmware/sys/") || line.starts_with("tests/architecture.rs");
+        assert!(home, "unsafe code outside firmware/sys: {line}");
+    }
+}
