@@ -142,7 +142,7 @@ fn inodes_per_group(blocks: u64, groups: u64, inodes: Option<u32>, files: u64) -
     let step = u64::from(INODES_PER_BLOCK);
     // 2^32 inodes cannot be counted; 16 TiB have 2^17 groups.
     let limit = GROUP.min(u64::from(u32::MAX) / groups / step * step);
-    wanted.div_ceil(groups).next_multiple_of(step).min(limit) as u32
+    wanted.div_ceil(groups).max(1).next_multiple_of(step).min(limit) as u32
 }
 
 /// Groups 0, 1 and the powers of 3, 5 and 7 (feature `sparse_super`).

@@ -10,7 +10,3 @@ pub(super) fn put16(buffer: &mut [u8], at: usize, value: u16) {
 pub(super) fn put32(buffer: &mut [u8], at: usize, value: u32) {
     buffer[at..at + 4].copy_from_slice(&value.to_le_bytes());
 }
-
-pub(super) fn put64(buffer: &mut [u8], at: usize, value: u64) {
-    buffer[at..at + 8].copy_from_slice(&value.to_le_bytes());
-}

@@ -7,7 +7,7 @@ use super::directory::HASH_VERSION;
 use super::geometry::{FIRST_INODE, GROUP, Geometry, INODE, INODES_PER_BLOCK};
 use super::inode::EXTRA;
 use super::placement::Space;
-use super::raw::{BLOCK, put16, put32, put64};
+use super::raw::{BLOCK, put16, put32};
 use super::{Error, Options};
 use crate::image::Image;
 
@@ -144,7 +144,6 @@ fn superblock(geometry: &Geometry, options: &Options, usage: &Usage<'_>) -> Resu
     block[0x174] = (geometry.groups.len() as u64).next_power_of_two().ilog2().max(1) as u8;
     // CRC-32C.
     block[0x175] = 1;
-    put64(&mut block, 0x178, 0);
     // Upper bytes of the times of writing, making and checking.
     for at in [0x274, 0x276, 0x277] {
         block[at] = (time >> 32) as u8;

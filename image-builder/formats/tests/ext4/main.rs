@@ -101,7 +101,7 @@ fn large_and_sparse_files() {
     let striped: Vec<u8> = (0..8_000_000u32).map(|at| if at >> 12 & 1 == 1 { 0 } else { 7 }).collect();
     tree.insert("striped", stored.entry(&striped));
     let holes = BTreeMap::from([
-        (b"sparse".to_vec(), vec![5000..length - 5000]),
+        (b"sparse".to_vec(), std::iter::once(5000..length - 5000).collect()),
         (b"striped".to_vec(), (0..1000).map(|at| (2 * at + 1) * 4096..(2 * at + 2) * 4096).collect()),
     ]);
     let options = Options { holes, ..options(32 << 20) };
@@ -198,6 +198,9 @@ fn too_many_files_and_links() {
         let expected = if number < 4 { None } else { Some(Error::TooManyInodes { needed: 6, available: 5 }) };
         assert_eq!(ext4::plan(&tree, &limited).err(), expected);
     }
+    // However few are asked for, there is a block of them.
+    let none = Options { inodes: Some(0), ..options(16 << 20) };
+    fsck(write(&ext4::plan(&Tree::new(), &none).unwrap().image, &Stored::default()).path());
     for number in 0..65_000 {
         tree.insert(format!("l{number}"), Entry { kind: Kind::HardLink(b"file".to_vec()), ..Entry::file(*b"", 0o644) });
     }
