@@ -89,6 +89,12 @@ pub fn write(tree: &Tree) -> Result<Image, Error> {
     let mut archive = Archive::default();
     let mut inode = 0;
     for (path, entry) in tree.iter().skip(1) {
+        if path.len() >= LONGEST_NAME {
+            return Err(Error::LongName(text(path)));
+        }
+        if safe_path(path)? == TRAILER {
+            return Err(Error::Unsafe(text(path)));
+        }
         let (first, entry) = match &entry.kind {
             Kind::HardLink(target) => (target.as_slice(), tree.entry(target).expect("`links` has checked the target")),
             _ => (path, entry),
@@ -155,9 +161,6 @@ struct Archive {
 
 impl Archive {
     fn entry(&mut self, path: &[u8], entry: &Entry, inode: u32, count: u32, carries: bool) -> Result<(), Error> {
-        if path.len() >= LONGEST_NAME {
-            return Err(Error::LongName(text(path)));
-        }
         let nothing = Content::Bytes([].into());
         let target;
         let (kind, content, device) = match &entry.kind {
@@ -464,5 +467,10 @@ mod tests {
         let mut tree = Tree::new();
         tree.insert(vec![b'x'; 4096], Entry::directory(0o755));
         assert!(matches!(write(&tree), Err(Error::LongName(_))));
+        for path in ["TRAILER!!!", "a/../b", "a\0b"] {
+            let mut tree = Tree::new();
+            tree.insert(path, Entry::file(*b"x", 0o644));
+            assert!(matches!(write(&tree), Err(Error::Unsafe(_))), "{path:?}");
+        }
     }
 }

@@ -10,3 +10,4 @@ mod trie;
 pub use closure::Missing;
 pub use index::Index;
 pub use module::{BadModule, Module};
+pub use trie::TooLarge;

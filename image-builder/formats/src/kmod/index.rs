@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::module::{self, Module};
-use super::trie::Trie;
+use super::trie::{TooLarge, Trie};
 
 /// All modules of one kernel.
 pub struct Index<'a> {
@@ -50,67 +50,60 @@ impl<'a> Index<'a> {
     }
 
     /// The files depmod would write next to the modules: name and content.
-    pub fn files(&self) -> Vec<(&'static str, Vec<u8>)> {
-        let lines: Vec<String> = self.dependency_lines();
-        let mut files = vec![
-            ("modules.dep", lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect::<String>().into_bytes()),
-            (
-                "modules.dep.bin",
-                self.trie(lines.iter().map(|line| line.as_str()), |module, line, trie, priority| {
-                    trie.insert(module.name.as_str(), line, priority);
-                }),
-            ),
-        ];
-        let names = || self.modules.iter().map(|module| module.name.as_str());
-        files.push((
-            "modules.alias",
-            self.text("# Aliases extracted from modules themselves.", |module, text| {
-                module.aliases.iter().try_for_each(|alias| writeln!(text, "alias {alias} {}", module.name))
-            }),
-        ));
-        files.push((
-            "modules.alias.bin",
-            self.trie(names(), |module, name, trie, priority| {
-                module.aliases.iter().for_each(|alias| trie.insert(normalised(alias), name, priority));
-            }),
-        ));
-        files.push((
-            "modules.symbols",
-            self.text("# Aliases for symbols, used by symbol_request().", |module, text| {
-                module.symbols.iter().try_for_each(|symbol| writeln!(text, "alias symbol:{symbol} {}", module.name))
-            }),
-        ));
-        files.push((
-            "modules.symbols.bin",
-            self.trie(names(), |module, name, trie, priority| {
-                module.symbols.iter().for_each(|symbol| trie.insert(format!("symbol:{symbol}"), name, priority));
-            }),
-        ));
-        files.push((
-            "modules.softdep",
-            self.text("# Soft dependencies extracted from modules themselves.", |module, text| {
-                module.softdeps.iter().try_for_each(|line| writeln!(text, "softdep {} {line}", module.name))
-            }),
-        ));
-        files.push((
-            "modules.weakdep",
-            self.text("# Weak dependencies extracted from modules themselves.", |module, text| {
-                module.weakdeps.iter().try_for_each(|line| writeln!(text, "weakdep {} {line}", module.name))
-            }),
-        ));
-        files.push((
-            "modules.devname",
-            self.text("# Device nodes to trigger on-demand module loading.", |module, text| {
-                device_node(module).map_or(Ok(()), |node| writeln!(text, "{} {node}", module.name))
-            }),
-        ));
-        let mut builtin = Trie::default();
+    pub fn files(&self) -> Result<Vec<(&'static str, Vec<u8>)>, TooLarge> {
+        let dependencies = self.dependency_lines();
+        let mut files = self.text_files(&dependencies);
+        files.extend(self.binary_files(&dependencies)?);
+        Ok(files)
+    }
+
+    /// What people read, and softdep, weakdep and devname, which have no other form.
+    fn text_files(&self, dependencies: &[String]) -> Vec<(&'static str, Vec<u8>)> {
+        let dependencies: String = dependencies.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
+        let aliases = self.text("# Aliases extracted from modules themselves.", |module, text| {
+            module.aliases.iter().try_for_each(|alias| writeln!(text, "alias {alias} {}", module.name))
+        });
+        let symbols = self.text("# Aliases for symbols, used by symbol_request().", |module, text| {
+            module.symbols.iter().try_for_each(|symbol| writeln!(text, "alias symbol:{symbol} {}", module.name))
+        });
+        let soft = self.text("# Soft dependencies extracted from modules themselves.", |module, text| {
+            module.softdeps.iter().try_for_each(|line| writeln!(text, "softdep {} {line}", module.name))
+        });
+        let weak = self.text("# Weak dependencies extracted from modules themselves.", |module, text| {
+            module.weakdeps.iter().try_for_each(|line| writeln!(text, "weakdep {} {line}", module.name))
+        });
+        let nodes = self.text("# Device nodes to trigger on-demand module loading.", |module, text| {
+            device_node(module).map_or(Ok(()), |node| writeln!(text, "{} {node}", module.name))
+        });
+        vec![
+            ("modules.dep", dependencies.into_bytes()),
+            ("modules.alias", aliases),
+            ("modules.symbols", symbols),
+            ("modules.softdep", soft),
+            ("modules.weakdep", weak),
+            ("modules.devname", nodes),
+        ]
+    }
+
+    /// What kmod reads.
+    fn binary_files(&self, dependencies: &[String]) -> Result<Vec<(&'static str, Vec<u8>)>, TooLarge> {
+        let (mut dependency, mut alias, mut symbol) = (Trie::default(), Trie::default(), Trie::default());
+        for ((module, line), priority) in self.modules.iter().zip(dependencies).zip(0..) {
+            let name = module.name.as_str();
+            dependency.insert(name, line, priority);
+            module.aliases.iter().for_each(|text| alias.insert(normalised(text), name, priority));
+            module.symbols.iter().for_each(|text| symbol.insert(format!("symbol:{text}"), name, priority));
+        }
+        let (mut builtin, mut builtin_alias) = (Trie::default(), Trie::default());
         self.builtin.iter().for_each(|name| builtin.insert(name.as_str(), "", 0));
-        files.push(("modules.builtin.bin", builtin.encode()));
-        let mut builtin_aliases = Trie::default();
-        self.builtin_aliases.iter().for_each(|(alias, name)| builtin_aliases.insert(alias.as_str(), name, 0));
-        files.push(("modules.builtin.alias.bin", builtin_aliases.encode()));
-        files
+        self.builtin_aliases.iter().for_each(|(text, name)| builtin_alias.insert(text.as_str(), name, 0));
+        Ok(vec![
+            ("modules.dep.bin", dependency.encode()?),
+            ("modules.alias.bin", alias.encode()?),
+            ("modules.symbols.bin", symbol.encode()?),
+            ("modules.builtin.bin", builtin.encode()?),
+            ("modules.builtin.alias.bin", builtin_alias.encode()?),
+        ])
     }
 
     /// A text file: a heading, then what `lines` writes for each module.
@@ -120,19 +113,6 @@ impl<'a> Index<'a> {
             lines(module, &mut text).expect("writing to a String cannot fail");
         }
         text.into_bytes()
-    }
-
-    /// A binary file: what `insert` puts in for each module, with one of `values` and its priority.
-    fn trie<'v>(
-        &self,
-        values: impl Iterator<Item = &'v str>,
-        insert: impl Fn(&Module, &'v str, &mut Trie<'v>, u32),
-    ) -> Vec<u8> {
-        let mut trie = Trie::default();
-        for ((module, value), priority) in self.modules.iter().zip(values).zip(0..) {
-            insert(module, value, &mut trie, priority);
-        }
-        trie.encode()
     }
 
     /// Positions of the modules this one depends on directly. Names that are no module of this kernel (built in,
@@ -250,7 +230,7 @@ mod tests {
     }
 
     fn file(index: &Index<'_>, name: &str) -> String {
-        let files = index.files();
+        let files = index.files().unwrap();
         let file = files.into_iter().find(|file| file.0 == name).unwrap();
         String::from_utf8(file.1).unwrap()
     }

@@ -52,6 +52,10 @@ impl Module {
         let mut module = Module { path: path.to_owned(), name: name(path), ..Module::default() };
         for line in strings(&file, ".modinfo").map_err(fail)? {
             let Some((key, value)) = line.split_once('=') else { continue };
+            // The index files are lines of text: a value of two lines could pretend to be something else.
+            if value.contains('\n') {
+                continue;
+            }
             let value = value.to_owned();
             match key {
                 "alias" => module.aliases.push(value),

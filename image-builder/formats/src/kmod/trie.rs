@@ -10,8 +10,14 @@ const VERSION: u32 = 0x0002_0001;
 const HAS_PREFIX: u32 = 0x8000_0000;
 const HAS_VALUES: u32 = 0x4000_0000;
 const HAS_CHILDREN: u32 = 0x2000_0000;
+const LARGEST_OFFSET: u32 = 0x0fff_ffff;
 /// Longer keys are left out: none exists, and the depth of the recursion is bounded by it.
 const LONGEST_KEY: usize = 1024;
+
+/// An index file whose offsets would not fit into 28 bits; those of a distribution kernel have 2 MB.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("module index is larger than 256 MiB")]
+pub struct TooLarge;
 
 /// Keys with values, to become a file.
 #[derive(Default)]
@@ -35,20 +41,20 @@ impl<'a> Trie<'a> {
     }
 
     /// The file.
-    pub(super) fn encode(mut self) -> Vec<u8> {
+    pub(super) fn encode(mut self) -> Result<Vec<u8>, TooLarge> {
         // Of equal priorities, kmod puts the later one first.
         self.entries.reverse();
         self.entries.sort_by(|a, b| (&a.key, a.priority).cmp(&(&b.key, b.priority)));
         let mut file = Vec::with_capacity(self.entries.len() * 32);
         file.extend([MAGIC, VERSION, 0].iter().flat_map(|word| word.to_be_bytes()));
-        let root = node(&self.entries, 0, &mut file);
+        let root = node(&self.entries, 0, &mut file)?;
         file[8..12].copy_from_slice(&root.to_be_bytes());
-        file
+        Ok(file)
     }
 }
 
 /// Writes the node of sorted entries that share their first `depth` bytes; returns its offset with flags.
-fn node(entries: &[Entry<'_>], depth: usize, file: &mut Vec<u8>) -> u32 {
+fn node(entries: &[Entry<'_>], depth: usize, file: &mut Vec<u8>) -> Result<u32, TooLarge> {
     let [first, .., last] = entries else {
         return match entries {
             [only] => leaf(only, depth, file),
@@ -64,11 +70,11 @@ fn node(entries: &[Entry<'_>], depth: usize, file: &mut Vec<u8>) -> u32 {
     let (values, below) = entries.split_at(own);
     let mut children: Vec<(u8, u32)> = Vec::new();
     for group in below.chunk_by(|a, b| a.key[depth] == b.key[depth]) {
-        let child = node(group, depth + 1, file);
+        let child = node(group, depth + 1, file)?;
         children.push((group[0].key[depth], child));
     }
 
-    let at = offset(file, 0);
+    let at = offset(file, 0)?;
     let mut flags = 0;
     if !prefix.is_empty() {
         flags |= HAS_PREFIX;
@@ -88,20 +94,20 @@ fn node(entries: &[Entry<'_>], depth: usize, file: &mut Vec<u8>) -> u32 {
         flags |= HAS_VALUES;
         put_values(values, file);
     }
-    at | flags
+    Ok(at | flags)
 }
 
 /// A node that is only the rest of one key and its value.
-fn leaf(entry: &Entry<'_>, depth: usize, file: &mut Vec<u8>) -> u32 {
+fn leaf(entry: &Entry<'_>, depth: usize, file: &mut Vec<u8>) -> Result<u32, TooLarge> {
     let prefix = &entry.key[depth..];
     let flags = if prefix.is_empty() { HAS_VALUES } else { HAS_VALUES | HAS_PREFIX };
-    let at = offset(file, flags);
+    let at = offset(file, flags)?;
     if !prefix.is_empty() {
         file.extend(prefix);
         file.push(0);
     }
     put_values(std::slice::from_ref(entry), file);
-    at
+    Ok(at)
 }
 
 fn put_values(values: &[Entry<'_>], file: &mut Vec<u8>) {
@@ -113,10 +119,9 @@ fn put_values(values: &[Entry<'_>], file: &mut Vec<u8>) {
     }
 }
 
-fn offset(file: &[u8], flags: u32) -> u32 {
-    // Offsets have 28 bits; the files of a distribution kernel have 2 MB.
-    assert!(file.len() < HAS_CHILDREN as usize >> 1, "a module index of {} bytes", file.len());
-    file.len() as u32 | flags
+fn offset(file: &[u8], flags: u32) -> Result<u32, TooLarge> {
+    let at = u32::try_from(file.len()).ok().filter(|&at| at <= LARGEST_OFFSET).ok_or(TooLarge)?;
+    Ok(at | flags)
 }
 
 #[cfg(test)]
@@ -130,7 +135,7 @@ mod tests {
         trie.insert("usb", "first", 1);
         trie.insert("usbx", "x", 3);
         trie.insert("ä", "lost", 3);
-        let file = trie.encode();
+        let file = trie.encode().unwrap();
         let text: String =
             file[12..].iter().flat_map(|byte| std::ascii::escape_default(*byte)).map(char::from).collect();
         assert_eq!(file[..12], [0xb0, 0x07, 0xf4, 0x57, 0, 2, 0, 1, 0xe0, 0, 0, 12 + 10]);
@@ -147,6 +152,6 @@ mod tests {
 
     #[test]
     fn an_empty_file_has_an_empty_root() {
-        assert_eq!(Trie::default().encode()[8..], 12u32.to_be_bytes());
+        assert_eq!(Trie::default().encode().unwrap()[8..], 12u32.to_be_bytes());
     }
 }
