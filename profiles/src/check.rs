@@ -35,17 +35,23 @@ pub fn read(text: &str, catalog: &Catalog) -> Result<(Cluster, Vec<Finding>), Ve
     if sound { Ok((cluster, findings)) } else { Err(findings) }
 }
 
-/// All findings as plain text, with a closing line that counts them; empty when there are none.
+/// Nobody reads more at once.
+const SHOWN: usize = 50;
+
+/// All findings (of many the first) as plain text, with a closing line that counts them; empty when there are none.
 pub fn render(findings: &[Finding], file: &str, document: &str) -> String {
     if findings.is_empty() {
         return String::new();
     }
     let mut out = String::new();
-    for finding in findings {
+    for finding in findings.iter().take(SHOWN) {
         out.push_str(&finding.render(file, document));
         out.push('\n');
     }
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+    if findings.len() > SHOWN {
+        out.push_str(&format!("the first {SHOWN} of {}; ", findings.len()));
+    }
     out.push_str(&format!("{}, {}\n", count(errors, "error"), count(findings.len() - errors, "warning")));
     out
 }

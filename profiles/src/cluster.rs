@@ -24,8 +24,8 @@ pub use network::Network;
 pub use node::{Effect, Node, Role, Taint};
 pub use user::{SshKey, User};
 
-use crate::finding::Finding;
-use crate::yaml::Located;
+use crate::finding::{Code, Finding, private_key};
+use crate::yaml::{self, Located, Position};
 
 /// A cluster as its file describes it, defaults filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,7 +65,8 @@ pub struct Cluster {
 impl Cluster {
     /// Reads a cluster file. All malformed values are reported at once; errors of YAML itself one at a time.
     pub fn parse(text: &str) -> Result<Cluster, Vec<Finding>> {
-        resolve::cluster(crate::yaml::parse::<raw::Cluster>(text).map_err(|error| vec![error.into()])?)
+        let raw = crate::yaml::parse::<raw::Cluster>(text).map_err(|error| vec![unreadable(error, text)])?;
+        resolve::cluster(raw)
     }
 
     /// JSON schema (draft 2020-12) of the file, for editors.
@@ -111,4 +112,14 @@ impl Cluster {
         let shared = self.endpoint.as_ref().and_then(|e| e.address.as_ref().map(|a| a.value));
         shared.or_else(|| self.control_planes().next().map(|node| node.address.value))
     }
+}
+
+/// A pasted private key breaks YAML, and the error would point at the middle of it.
+fn unreadable(error: yaml::Error, text: &str) -> Finding {
+    let Some(start) = private_key(text) else { return error.into() };
+    let line = text[..start].lines().count().max(1);
+    let position = Position { line: u32::try_from(line).unwrap_or(u32::MAX), column: 1, length: 1 };
+    let message = "a private key stands in the file, and the file is not a cluster file with it";
+    let finding = Finding::error(Code::PrivateKey, position, &"", message);
+    finding.hint("it is no longer secret once shared: make a new one, and put the line of its `.pub` file here")
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::yaml::{self, Position, shorten};
+use crate::yaml::{self, Position, printable, shorten};
 
 /// One thing that is wrong, or looks wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,9 +167,9 @@ impl Finding {
     /// Plain text of some lines for people, with the offending line of `document` underlined.
     pub fn render(&self, file: &str, document: &str) -> String {
         let Position { line, column, .. } = self.position;
-        let mut out = format!("{}[{}]: {}\n", self.severity.name(), self.code.name(), self.message);
-        let shown =
-            (self.code != Code::PrivateKey).then(|| document.lines().nth(line.wrapping_sub(1) as usize)).flatten();
+        let message: String = printable(&self.message).collect();
+        let mut out = format!("{}[{}]: {message}\n", self.severity.name(), self.code.name());
+        let shown = document.lines().nth(line.wrapping_sub(1) as usize).filter(|line| !secret(line));
         let margin = " ".repeat(line.to_string().len());
         if line == 0 {
             out.push_str(&format!("{margin}--> {file}\n"));
@@ -185,6 +185,7 @@ impl Finding {
             ));
         }
         if let Some(hint) = &self.hint {
+            let hint: String = printable(hint).collect();
             out.push_str(&format!("{margin} = hint: {hint}\n"));
         }
         out
@@ -193,15 +194,32 @@ impl Finding {
     /// The part of a line that is shown (long lines are cut), the caret's indentation and length.
     fn window(&self, line: &str) -> (String, usize, usize) {
         const WIDTH: usize = 100;
-        let clean: Vec<char> = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let clean: Vec<char> = printable(line).collect();
         let start = (self.position.column.max(1) - 1) as usize;
         let cut = if start > WIDTH / 2 && clean.len() > WIDTH { start - WIDTH / 2 } else { 0 };
-        let shown: String = clean.iter().skip(cut).take(WIDTH).collect();
+        let mut shown: String = clean.iter().skip(cut).take(WIDTH).collect();
+        if cut > 0 {
+            shown = format!("…{}", shown.chars().skip(1).collect::<String>());
+        }
+        if clean.len() > cut + WIDTH {
+            shown.push('…');
+        }
         let shown = shown.trim_end().to_owned();
         let indent = (start - cut).min(shown.chars().count());
         let room = shown.chars().count().saturating_sub(indent).max(1);
         (shown, indent, (self.position.length.max(1) as usize).min(room))
     }
+}
+
+/// Whether a line of a cluster file may hold something that must not get into a terminal's or a CI job's log.
+fn secret(line: &str) -> bool {
+    let address = line.split("://").skip(1).any(|rest| rest.split('/').next().is_some_and(|host| host.contains('@')));
+    address || private_key(line).is_some() || line.contains("password")
+}
+
+/// Where a private key begins in a text, as a byte offset.
+pub(crate) fn private_key(text: &str) -> Option<usize> {
+    ["PRIVATE KEY", "AGE-SECRET-KEY-"].iter().filter_map(|mark| text.find(mark)).min()
 }
 
 /// In document order, without repetitions: one default is wrong once, however many nodes have it.

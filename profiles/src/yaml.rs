@@ -68,7 +68,6 @@ fn options() -> Options {
             max_events: 3_000_000,
             max_depth: 48,
             flow_nesting_limit: 48,
-            max_documents: 1,
         },
         alias_limits: serde_saphyr::alias_limits! {
             max_total_replayed_events: 100_000,
@@ -90,7 +89,7 @@ impl Position {
         if location.line() == 0 {
             return Position::default();
         }
-        let length = number(location.span().len().into()).max(1);
+        let length = number(location.span().len()).max(1);
         Position { line: number(location.line()), column: number(location.column()), length }
     }
 }
@@ -210,9 +209,14 @@ impl Error {
             Yaml::SerdeInvalidValue { unexpected, expected, .. } => {
                 format!("found {}, where {expected} is expected", shorten(unexpected))
             }
+            Yaml::Unexpected { expected, .. } => {
+                let (what, advice) = wanted(expected);
+                hint = advice.map(str::to_owned);
+                format!("{what} is expected here")
+            }
             Yaml::Budget { .. } | Yaml::AliasReplayLimitExceeded { .. } | Yaml::AliasExpansionLimitExceeded { .. } => {
-                hint = Some("write it out: so much nesting or repetition is not read".into());
-                first_line(&error.to_string())
+                hint = Some("write it out, or move parts into files of their own".into());
+                "the document is nested too deeply, or repeats too much".into()
             }
             Yaml::MultipleDocuments { .. } => {
                 hint = Some("remove what follows `---`".into());
@@ -232,6 +236,18 @@ impl Error {
     }
 }
 
+/// A parser's event in the words of someone who writes YAML.
+fn wanted(expected: &str) -> (&str, Option<&'static str>) {
+    match expected {
+        "sequence start" => ("a list", Some("put it into `[ ]`, or on lines of their own after `-`")),
+        "mapping start" | "struct mapping start" => {
+            ("a group of keys", Some("write `key: value` on indented lines, or in `{ }`"))
+        }
+        other if other.contains("scalar") => ("a single value", Some("quote it when it holds `:`, `#`, `{` or `[`")),
+        other => (other, None),
+    }
+}
+
 /// The word of `document` at `position`, for errors that do not carry the text themselves.
 fn excerpt(document: &str, position: Position) -> String {
     let line = document.lines().nth(position.line.saturating_sub(1) as usize).unwrap_or("");
@@ -242,8 +258,16 @@ fn excerpt(document: &str, position: Position) -> String {
 
 /// At most 60 characters of something that may be long or hold control characters.
 pub fn shorten(text: &str) -> String {
-    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(61).collect();
+    let clean: String = printable(text).take(61).collect();
     if clean.chars().count() > 60 { clean.chars().take(59).chain(['…']).collect() } else { clean }
+}
+
+/// The text without what moves a terminal's cursor or turns its direction.
+pub fn printable(text: &str) -> impl Iterator<Item = char> {
+    let mute = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(move |c| if mute(c) { ' ' } else { c })
 }
 
 /// The message of an error without the position that we print ourselves.

@@ -43,10 +43,10 @@ fn quorum(cluster: &Cluster, f: &mut Vec<Finding>) {
     };
     let number = planes.len();
     if number.is_multiple_of(2) {
+        let lost = if number == 2 { "none".to_owned() } else { ((number - 1) / 2).to_string() };
         let message = format!(
-            "{number} control planes survive the loss of {} like {}, and are more likely to lose one",
-            (number - 1) / 2,
-            number - 1,
+            "{number} control planes survive the loss of {lost}, like {}, with one more that can fail",
+            number - 1
         );
         let finding = Finding::error(Code::Quorum, last.name.position, &last.name, message);
         let hint = format!("etcd needs an odd number: use {} or {}", number - 1, number + 1);
@@ -228,7 +228,7 @@ fn containerd(cluster: &Cluster, f: &mut Vec<Finding>) {
         f.push(Finding::error(Code::Containerd, containerd.position, &text, message).hint(hint));
     } else if version.minor >= 36 {
         let message =
-            format!("containerd {old} works with Kubernetes 1.{} for the last time before 1.38", version.minor);
+            format!("containerd {old} is deprecated by Kubernetes 1.{}, and stops working with 1.38", version.minor);
         f.push(Finding::warning(Code::Containerd, containerd.position, &text, message).hint(hint));
     }
 }

@@ -24,11 +24,11 @@ pub(super) fn check(cluster: &Cluster, f: &mut Vec<Finding>) {
 fn inside(address: &Located<IpAddr>, what: &str, network: &Network, f: &mut Vec<Finding>) {
     let subnet = network.subnet.value;
     let message = if !subnet.contains(address.value) {
-        format!("{what} `{address}` is outside of the nodes' network {subnet}")
+        format!("{what} is outside of the nodes' network {subnet}")
     } else if address.is_ipv4() && subnet.host_bits() > 1 && address.value == subnet.base() {
-        format!("{what} `{address}` is the network's own address")
+        format!("{what} is the network's own address")
     } else if address.is_ipv4() && subnet.host_bits() > 1 && address.value == subnet.last() {
-        format!("{what} `{address}` is the network's broadcast address")
+        format!("{what} is the network's broadcast address")
     } else {
         return;
     };
@@ -42,7 +42,7 @@ fn nodes(cluster: &Cluster, f: &mut Vec<Finding>) {
     let endpoint = cluster.endpoint.as_ref().and_then(|endpoint| endpoint.address.as_ref());
     for node in &cluster.nodes {
         let address = &node.address;
-        inside(address, &format!("the address of node `{}`,", node.name.value), network, f);
+        inside(address, &format!("the address of node `{}`", node.name.value), network, f);
         let shared = cluster.endpoint.as_ref().is_some_and(|endpoint| endpoint.provider.value != Provider::None);
         let taken = [(Some(&network.gateway), "the gateway's"), (endpoint.filter(|_| shared), "the endpoint's")];
         let servers = network.dns.iter().map(|server| (Some(server), "a name server's"));

@@ -1,5 +1,7 @@
 //! What makes nodes and people tell apart: names, hardware addresses, serial numbers, disks.
 
+use std::collections::BTreeMap;
+
 use super::{duplicates, place, twice};
 use crate::cluster::{Cluster, DiskSelector, File, Node, Role, Transport};
 use crate::finding::{Code, Finding};
@@ -42,19 +44,18 @@ pub(super) fn check(cluster: &Cluster, f: &mut Vec<Finding>) {
 fn disks(cluster: &Cluster, f: &mut Vec<Finding>) {
     let selectors =
         |node: &'_ Node| [Some(node.disk.clone()), node.data_disk.clone()].into_iter().flatten().collect::<Vec<_>>();
-    let mut seen: Vec<(String, &Located<String>)> = Vec::new();
+    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
     for node in &cluster.nodes {
         for selector in selectors(node) {
             for (kind, id) in [("serial", &selector.serial), ("wwid", &selector.wwid)] {
                 let Some(id) = id else { continue };
                 let key = format!("{kind} {}", id.value.to_lowercase());
-                if let Some((_, first)) = seen.iter().find(|(known, _)| *known == key) {
-                    let message =
-                        format!("`{}` and `{}` want the disk with the {kind} `{id}`", first.value, node.name.value);
+                if let Some(first) = seen.get(&key) {
+                    let message = format!("`{first}` and `{}` want the disk with the {kind} `{id}`", node.name.value);
                     let finding = Finding::error(Code::DuplicateDisk, id.position, id, message);
                     f.push(finding.hint("give each node the serial number of its own disk"));
                 } else {
-                    seen.push((key, &node.name));
+                    seen.insert(key, &node.name);
                 }
             }
         }

@@ -46,7 +46,7 @@ fn board(node: &Node, cluster: &Cluster, catalog: &Catalog, f: &mut Vec<Finding>
     let at = node.board.position;
     match catalog.board(&node.board) {
         Err(error) => f.push(unusable(&error, at, &node.board)),
-        Ok(board) if board.on(&cluster.os).is_none() => {
+        Ok(board) if catalog.os(&cluster.os).is_ok() && board.on(&cluster.os).is_none() => {
             let message = format!("`{}` has no kernel for board `{}`", cluster.os.value, board.name);
             let systems: Vec<_> = board.kernel.keys().map(|os| format!("`{os}`")).collect();
             let hint = format!("the board runs {}", systems.join(" and "));

@@ -8,13 +8,18 @@ use std::collections::BTreeMap;
 use fields::*;
 
 use super::{
-    Cluster, Containerd, DiskSelector, Distribution, Endpoint, Kubernetes, Network, Node, Provider, Role, raw,
+    Cluster, Containerd, DiskSelector, Distribution, Endpoint, File, Kubernetes, Network, Node, Provider, Role, raw,
 };
 use crate::finding::{Code, Finding};
 use crate::units::{Size, Version};
-use crate::yaml::Located;
+use crate::yaml::{Located, Position};
 
 type Findings = Vec<Finding>;
+
+/// Bounds of lists that are held against each other, so that no file keeps the check busy for long. A cluster of
+/// Kubernetes itself ends at 5000 nodes.
+const NODES: usize = 5000;
+const LIST: usize = 500;
 
 /// Resolves the whole file. Warnings alone do not refuse it; `check` repeats none of these rules.
 pub(super) fn cluster(raw: raw::Cluster) -> Result<Cluster, Findings> {
@@ -26,7 +31,7 @@ pub(super) fn cluster(raw: raw::Cluster) -> Result<Cluster, Findings> {
     let k3s = kubernetes.distribution.value == Distribution::K3s;
     let network = network(raw.network, k3s, f);
     let users = raw.users.into_iter().map(|user| users::user(user, f)).collect();
-    let files = raw.files.into_iter().filter_map(|file| users::file(file, f)).collect();
+    let files = self::files(raw.files, f);
     let packages = packages(raw.packages, f);
     let mirrors = raw.mirrors.into_iter().map(|(archive, list)| (archive, urls(list.0, f))).collect();
     let artifacts = raw.artifacts.map(|artifacts| folder_or_url(artifacts.from, f));
@@ -124,10 +129,11 @@ fn network(raw: raw::Network, k3s: bool, f: &mut Findings) -> Option<Network> {
         let message = "the packet size is out of range";
         f.push(Finding::error(Code::Size, mtu.position, &mtu, message).hint("use 1280 to 9216; 1500 is usual"));
     }
+    let pools = bounded(raw.load_balancer, LIST, |text| text.position, f);
     Some(Network {
         search: raw.search.into_iter().map(|text| host_name(text, f)).collect(),
         ntp: raw.ntp.into_iter().map(|text| host_name(text, f)).collect(),
-        load_balancer: raw.load_balancer.into_iter().filter_map(|text| parsed(text, Code::Range, f)).collect(),
+        load_balancer: pools.into_iter().filter_map(|text| parsed(text, Code::Range, f)).collect(),
         mtu: raw.mtu,
         subnet: subnet?,
         gateway: gateway?,
@@ -141,7 +147,8 @@ fn nodes(raw: Located<Vec<raw::Node>>, defaults: &raw::Defaults, f: &mut Finding
     if raw.value.is_empty() {
         f.push(Finding::error(Code::Missing, raw.position, &"nodes", "there are no nodes").hint("add one"));
     }
-    raw.value.into_iter().filter_map(|node| self::node(node, defaults, f)).collect()
+    let nodes = bounded(raw.value, NODES, |node| node.name.position, f);
+    nodes.into_iter().filter_map(|node| self::node(node, defaults, f)).collect()
 }
 
 fn node(raw: raw::Node, defaults: &raw::Defaults, f: &mut Findings) -> Option<Node> {
@@ -175,7 +182,7 @@ fn node(raw: raw::Node, defaults: &raw::Defaults, f: &mut Findings) -> Option<No
         labels,
         taints: raw.taints.into_iter().filter_map(|text| taint(text, f)).collect(),
         packages: packages(raw.packages, f),
-        files: raw.files.into_iter().filter_map(|file| users::file(file, f)).collect(),
+        files: files(raw.files, f),
         cloud_init: raw.cloud_init.and_then(|document| mapping(document, f)),
         disk: disk.map(|raw| disk_selector(raw, f))?,
         address: address?,
@@ -209,4 +216,20 @@ fn disk_selector(raw: Located<raw::Disk>, f: &mut Findings) -> Located<DiskSelec
 
 fn labels(raw: impl Iterator<Item = (String, raw::Text)>, f: &mut Findings) -> BTreeMap<String, String> {
     raw.filter_map(|(key, value)| node_label(&key, &value, f).then_some((key, value.value))).collect()
+}
+
+fn files(raw: Vec<raw::File>, f: &mut Findings) -> Vec<File> {
+    let files = bounded(raw, LIST, |file| file.path.position, f);
+    files.into_iter().filter_map(|file| users::file(file, f)).collect()
+}
+
+/// At most `limit` items, and a complaint about the first beyond.
+fn bounded<T>(mut list: Vec<T>, limit: usize, place: impl Fn(&T) -> Position, f: &mut Findings) -> Vec<T> {
+    if let Some(beyond) = list.get(limit) {
+        let message = format!("there are more than {limit} of these");
+        let finding = Finding::error(Code::Document, place(beyond), &"", message);
+        f.push(finding.hint("split the cluster, or put what belongs together into one"));
+    }
+    list.truncate(limit);
+    list
 }

@@ -9,8 +9,8 @@ use super::Findings;
 use crate::cluster::raw::Text;
 use crate::cluster::{Effect, Taint};
 use crate::digest::Digest;
-use crate::finding::{Code, Finding};
-use crate::units::Mac;
+use crate::finding::{Code, Finding, private_key};
+use crate::units::{Mac, Version};
 use crate::yaml::Located;
 
 /// Reads a value of a type that says itself what is wrong with a text.
@@ -31,10 +31,11 @@ pub(super) fn parsed<T: FromStr<Err: fmt::Display>>(text: Text, code: Code, f: &
 
 fn hint(code: Code, text: &str) -> Option<&'static str> {
     match code {
-        Code::Version if text.starts_with(|c: char| c.is_ascii_digit()) => Some("put a `v` in front"),
+        Code::Version if format!("v{text}").parse::<Version>().is_ok() => Some("put a `v` in front"),
         Code::Version => Some("name one exact release, so that a build next year is the same"),
         Code::Mac => Some("copy it from the label, or from `ip link`"),
         Code::Subnet => Some("the prefix length of a usual home network is 24"),
+        Code::Range => Some("write `192.168.10.150-192.168.10.160`"),
         Code::Size => Some("write `240 GB` or `16 GiB`"),
         _ => None,
     }
@@ -213,6 +214,12 @@ pub(super) fn mapping(document: Located<serde_json::Value>, f: &mut Findings) ->
         f.push(finding.hint("indent the keys below `cloud_init:`, without `#cloud-config`"));
         return None;
     };
+    if private_key(&document.to_string()).is_some() {
+        // cloud-init keeps its input readable in /var/lib/cloud and on the identity partition.
+        let finding =
+            Finding::error(Code::PrivateKey, document.position, &"", "a private key stands in the cloud-config");
+        f.push(finding.hint("keep it in a file of its own and name that as `source` under `files:`"));
+    }
     let owned = BTreeMap::from([
         ("hostname", "the node's `name`"),
         ("fqdn", "the node's `name`"),

@@ -3,7 +3,7 @@
 use super::Findings;
 use crate::cluster::raw::{self, Text};
 use crate::cluster::{Content, File, SshKey, User};
-use crate::finding::{Code, Finding};
+use crate::finding::{Code, Finding, private_key};
 use crate::yaml::Located;
 
 /// Accounts that Debian's base-passwd and the image's packages own.
@@ -100,7 +100,7 @@ fn password_hash(text: Text, f: &mut Findings) -> Text {
 
 /// One line of `authorized_keys` (sshd(8)) without options: type, base64 of type and key, comment.
 fn ssh_key(text: Text, f: &mut Findings) -> Option<Located<SshKey>> {
-    if text.contains("PRIVATE KEY") || text.contains("AGE-SECRET-KEY") {
+    if private_key(&text).is_some() {
         let finding = Finding::error(Code::PrivateKey, text.position, &"", "this is a private key");
         f.push(
             finding
@@ -193,7 +193,7 @@ pub(super) fn file(raw: raw::File, f: &mut Findings) -> Option<File> {
     let path = file_path(raw.path, f);
     let content = match (raw.content, raw.source) {
         (Some(content), None) => {
-            if content.contains("PRIVATE KEY-----") {
+            if private_key(&content).is_some() {
                 let message = "a private key stands in the cluster file";
                 let finding = Finding::error(Code::PrivateKey, content.position, &"", message);
                 f.push(finding.hint("keep it in a file of its own and name that as `source`"));
