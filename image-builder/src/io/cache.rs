@@ -1,1 +1,328 @@
-//! placeholder
+//! The download cache: files under the SHA-256 of their content, shared by all clusters and safe under concurrent use.
+//!
+//! `sha256/ab/abcd...` are finished files. `partial/abcd...` are downloads under way, locked by whoever writes them; one
+//! gets into place by a rename after its digest was right and its bytes were on the disk, so that nothing half written
+//! is ever found under a finished name.
+#![expect(clippy::disallowed_methods, reason = "the cache is files")]
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use prejoin_profiles::digest::Digest;
+use sha2::{Digest as _, Sha256};
+
+use super::error::FetchError;
+
+/// A folder of downloads.
+#[derive(Debug)]
+pub struct Cache {
+    root: PathBuf,
+    /// Digests that this process has computed itself: a file is read once per run, not once per use.
+    verified: Mutex<BTreeSet<Digest>>,
+}
+
+/// How a download begins.
+#[derive(Debug)]
+pub enum Begin {
+    /// The file is there after all: another thread or process was faster.
+    Finished(PathBuf),
+    /// Go on from where an earlier attempt ended.
+    Partial(Partial),
+}
+
+/// An unfinished download; the lock on it is held until it is dropped.
+#[derive(Debug)]
+pub struct Partial {
+    file: File,
+    path: PathBuf,
+    target: PathBuf,
+    expected: Digest,
+    hash: Sha256,
+    done: u64,
+}
+
+impl Cache {
+    /// A cache in `root`, which need not exist yet.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Cache { root: root.into(), verified: Mutex::default() }
+    }
+
+    /// `$PREJOIN_CACHE`, `$XDG_CACHE_HOME/prejoin` or `~/.cache/prejoin`, the first that is set.
+    pub fn default_root() -> Option<PathBuf> {
+        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        set("PREJOIN_CACHE")
+            .or_else(|| set("XDG_CACHE_HOME").map(|path| path.join("prejoin")))
+            .or_else(|| set("HOME").map(|path| path.join(".cache/prejoin")))
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where a finished file is or would be.
+    pub fn path(&self, sha256: &Digest) -> PathBuf {
+        let name = sha256.to_string();
+        self.root.join("sha256").join(&name[..2]).join(&name)
+    }
+
+    /// The finished file, if it is there; its content is checked the first time this process asks for it.
+    pub fn find(&self, sha256: &Digest) -> Result<Option<PathBuf>, FetchError> {
+        let path = self.path(sha256);
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(FetchError::io("opening", &path)(error)),
+        };
+        if self.is_verified(sha256) {
+            return Ok(Some(path));
+        }
+        let (hash, _) = hash_file(&mut file).map_err(FetchError::io("reading", &path))?;
+        let found = Digest(hash.finalize().into());
+        if found != *sha256 {
+            return Err(FetchError::Cache { path, expected: *sha256, found: found.to_string() });
+        }
+        self.set_verified(*sha256);
+        Ok(Some(path))
+    }
+
+    /// Content of a finished file of at most `limit` bytes.
+    pub fn read(&self, sha256: &Digest, limit: u64) -> Result<Option<Vec<u8>>, FetchError> {
+        let path = self.path(sha256);
+        let Some(bytes) = read_bounded(&path, limit)? else { return Ok(None) };
+        let found = Digest::of(&bytes);
+        match found == *sha256 {
+            true => Ok(Some(bytes)),
+            false => Err(FetchError::Cache { path, expected: *sha256, found: found.to_string() }),
+        }
+    }
+
+    /// Begins or takes up a download. Waits while another thread or process has it.
+    pub fn begin(&self, sha256: &Digest) -> Result<Begin, FetchError> {
+        let target = self.path(sha256);
+        let path = self.root.join("partial").join(sha256.to_string());
+        create_parent(&path)?;
+        create_parent(&target)?;
+        loop {
+            let mut options = OpenOptions::new();
+            let file = options.read(true).write(true).create(true).truncate(false).open(&path);
+            let mut file = file.map_err(FetchError::io("opening", &path))?;
+            file.lock().map_err(FetchError::io("locking", &path))?;
+            // Whoever had the lock may have renamed or removed the file: then this is not the one at the path.
+            let here = file.metadata().map_err(FetchError::io("reading", &path))?;
+            let there = fs::metadata(&path).ok();
+            if there.is_none_or(|there| (there.dev(), there.ino()) != (here.dev(), here.ino())) {
+                if target.exists() {
+                    return Ok(Begin::Finished(target));
+                }
+                continue;
+            }
+            if target.exists() {
+                fs::remove_file(&path).map_err(FetchError::io("removing", &path))?;
+                return Ok(Begin::Finished(target));
+            }
+            let (hash, done) = hash_file(&mut file).map_err(FetchError::io("reading", &path))?;
+            return Ok(Begin::Partial(Partial { file, path, target, expected: *sha256, hash, done }));
+        }
+    }
+
+    /// Moves a complete download into place if its digest is right, and gives its path; otherwise the digest that it
+    /// has instead, and the download begins anew.
+    pub fn finish(&self, partial: &mut Partial) -> Result<Result<PathBuf, Digest>, FetchError> {
+        let found = Digest(partial.hash.clone().finalize().into());
+        if found != partial.expected {
+            partial.restart()?;
+            return Ok(Err(found));
+        }
+        let Partial { file, path, target, .. } = partial;
+        file.set_permissions(fs::Permissions::from_mode(0o444)).map_err(FetchError::io("finishing", path))?;
+        file.sync_all().map_err(FetchError::io("writing", path))?;
+        fs::rename(&*path, &*target).map_err(FetchError::io("moving into place", target))?;
+        sync_parent(target)?;
+        self.set_verified(partial.expected);
+        Ok(Ok(partial.target.clone()))
+    }
+
+    /// Removes a file whose content is not what its name says.
+    pub fn discard(&self, sha256: &Digest) -> Result<(), FetchError> {
+        let path = self.path(sha256);
+        fs::remove_file(&path).map_err(FetchError::io("removing", &path))
+    }
+
+    /// Stores bytes that are in memory, and gives their digest.
+    pub fn store(&self, bytes: &[u8]) -> Result<Digest, FetchError> {
+        let sha256 = Digest::of(bytes);
+        if let Begin::Partial(mut partial) = self.begin(&sha256)? {
+            partial.restart()?;
+            partial.append(bytes)?;
+            let finished = self.finish(&mut partial)?.is_ok();
+            debug_assert!(finished, "the same bytes have the same digest");
+        }
+        Ok(sha256)
+    }
+
+    /// The release seen last of a suite, for work without a network; its signature must be checked again.
+    pub fn release(&self, archive: &str, suite: &str) -> Result<Option<Vec<u8>>, FetchError> {
+        read_bounded(&self.release_path(archive, suite), crate::release::MAX_SIZE)
+    }
+
+    /// Remembers a verified release.
+    pub fn set_release(&self, archive: &str, suite: &str, bytes: &[u8]) -> Result<(), FetchError> {
+        let path = self.release_path(archive, suite);
+        create_parent(&path)?;
+        let new = path.with_extension(format!("new-{}", std::process::id()));
+        fs::write(&new, bytes).map_err(FetchError::io("writing", &new))?;
+        fs::rename(&new, &path).map_err(FetchError::io("moving into place", &path))
+    }
+
+    fn release_path(&self, archive: &str, suite: &str) -> PathBuf {
+        // Names come from a profile: the digest keeps them from leading anywhere.
+        let name = Digest::of(format!("{archive}/{suite}").as_bytes());
+        self.root.join("releases").join(name.to_string())
+    }
+
+    fn is_verified(&self, sha256: &Digest) -> bool {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner).contains(sha256)
+    }
+
+    fn set_verified(&self, sha256: Digest) {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner).insert(sha256);
+    }
+}
+
+impl Partial {
+    /// Bytes that are there.
+    pub fn done(&self) -> u64 {
+        self.done
+    }
+
+    /// Adds bytes at the end.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), FetchError> {
+        self.file.write_all(bytes).map_err(FetchError::io("writing", &self.path))?;
+        self.hash.update(bytes);
+        self.done += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Throws away what is there.
+    pub fn restart(&mut self) -> Result<(), FetchError> {
+        self.file.set_len(0).map_err(FetchError::io("emptying", &self.path))?;
+        self.file.seek(SeekFrom::Start(0)).map_err(FetchError::io("emptying", &self.path))?;
+        self.hash = Sha256::new();
+        self.done = 0;
+        Ok(())
+    }
+}
+
+fn hash_file(file: &mut File) -> io::Result<(Sha256, u64)> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 256 << 10];
+    let mut size = 0;
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok((hash, size)),
+            Ok(read) => {
+                hash.update(&buffer[..read]);
+                size += read as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn read_bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FetchError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(FetchError::io("opening", path)(error)),
+    };
+    let mut bytes = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(FetchError::io("reading", path))?;
+    match bytes.len() as u64 > limit {
+        true => Err(FetchError::io("reading", path)(io::ErrorKind::FileTooLarge.into())),
+        false => Ok(Some(bytes)),
+    }
+}
+
+fn create_parent(path: &Path) -> Result<(), FetchError> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(parent).map_err(FetchError::io("creating", parent))
+}
+
+fn sync_parent(path: &Path) -> Result<(), FetchError> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    File::open(parent).and_then(|folder| folder.sync_all()).map_err(FetchError::io("writing", parent))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn partial(cache: &Cache, digest: &Digest) -> Partial {
+        match cache.begin(digest).unwrap() {
+            Begin::Partial(partial) => partial,
+            Begin::Finished(path) => panic!("{} is finished", path.display()),
+        }
+    }
+
+    #[test]
+    fn an_interrupted_download_goes_on_and_lands_under_its_digest() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path().join("deep/cache"));
+        let digest = Digest::of(b"hello world");
+        assert_eq!(cache.find(&digest).unwrap(), None);
+        partial(&cache, &digest).append(b"hello ").unwrap();
+        assert_eq!(cache.find(&digest).unwrap(), None);
+
+        let mut second = partial(&cache, &digest);
+        assert_eq!(second.done(), 6);
+        second.append(b"world").unwrap();
+        let path = cache.finish(&mut second).unwrap().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"hello world");
+        assert_eq!(Cache::new(cache.root()).find(&digest).unwrap(), Some(path));
+        assert!(fs::read_dir(cache.root().join("partial")).unwrap().next().is_none());
+        assert!(matches!(cache.begin(&digest).unwrap(), Begin::Finished(_)));
+    }
+
+    #[test]
+    fn what_has_another_digest_is_not_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path());
+        let digest = Digest::of(b"good");
+        let mut download = partial(&cache, &digest);
+        download.append(b"evil").unwrap();
+        assert_eq!(cache.finish(&mut download).unwrap(), Err(Digest::of(b"evil")));
+        assert_eq!(download.done(), 0);
+        drop(download);
+        assert_eq!(cache.find(&digest).unwrap(), None);
+    }
+
+    #[test]
+    fn an_altered_file_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path());
+        let digest = cache.store(b"content").unwrap();
+        assert_eq!(cache.read(&digest, 7).unwrap().unwrap(), b"content");
+        assert!(cache.read(&digest, 6).is_err());
+        let path = cache.path(&digest);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, b"Content").unwrap();
+        let error = Cache::new(folder.path()).find(&digest).unwrap_err();
+        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+        assert_eq!(error.class(), crate::class::Class::Integrity);
+    }
+
+    #[test]
+    fn names_of_suites_lead_nowhere_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path());
+        cache.set_release("debian", "../../etc", b"release").unwrap();
+        assert_eq!(cache.release("debian", "../../etc").unwrap().unwrap(), b"release");
+        assert_eq!(cache.release("debian", "trixie").unwrap(), None);
+    }
+}
