@@ -114,8 +114,6 @@ fn raspberry_pi(board: &Board, command_line: &str, overlays: &[String]) -> Vec<F
         file("initramfs.img", Origin::Initramfs),
     ];
     files.extend(board.device_trees.iter().map(|name| file(basename(name), Origin::DeviceTree(name.clone()))));
-    let renamed = board.device_tree_names.iter();
-    files.extend(renamed.map(|(path, name)| file(path.as_str(), Origin::DeviceTree(name.clone()))));
     files.extend(board.device_tree_names.iter().map(|(name, tree)| file(name, Origin::DeviceTree(tree.clone()))));
     files.extend(
         overlays.iter().map(|name| file(format!("overlays/{}", basename(name)), Origin::DeviceTree(name.clone()))),
@@ -143,7 +141,6 @@ mod tests {
             "command_line": ["console=tty0"], "initramfs_modules": [],
             "device_trees": ["broadcom/bcm2711-rpi-4-b.dtb"],
             "device_tree_names": {"vendor.dtb": "broadcom/bcm2711-rpi-4-b.dtb"},
-            "device_tree_names": { "bcm2711d0-rpi-4-b.dtb": "broadcom/bcm2711-rpi-4-b.dtb" },
             "config_txt": ["arm_64bit=1"],
             "boot_files": BTreeMap::from([("start4.elf", "usr/lib/raspi-firmware/start4.elf")]),
         });
@@ -177,7 +174,6 @@ loader/loader.conf: Text("timeout 2\nconsole-mode keep\neditor no\n")
         assert_eq!(
             listing(&files(&board, Slot::A, "root=x", &["overlays/disable-bt.dtbo".into()])),
             r##"bcm2711-rpi-4-b.dtb: DeviceTree("broadcom/bcm2711-rpi-4-b.dtb")
-bcm2711d0-rpi-4-b.dtb: DeviceTree("broadcom/bcm2711-rpi-4-b.dtb")
 cmdline.txt: Text("root=x\n")
 config.txt: Text("# made by prejoin; changes are lost when the node is imaged again\n[all]\narm_64bit=1\nkernel=kernel8.img\ninitramfs initramfs.img followkernel\n")
 initramfs.img: Initramfs
