@@ -71,7 +71,8 @@ impl Cluster {
 
     /// JSON schema (draft 2020-12) of the file, for editors.
     pub fn schema() -> String {
-        let schema = schemars::schema_for!(raw::Cluster);
+        let mut schema = schemars::schema_for!(raw::Cluster).to_value();
+        unwrap_descriptions(&mut schema);
         let mut text = serde_json::to_string_pretty(&schema).expect("a schema is plain JSON");
         text.push('\n');
         text
@@ -111,6 +112,18 @@ impl Cluster {
     pub fn api_address(&self) -> Option<IpAddr> {
         let shared = self.endpoint.as_ref().and_then(|e| e.address.as_ref().map(|a| a.value));
         shared.or_else(|| self.control_planes().next().map(|node| node.address.value))
+    }
+}
+
+/// Joins the lines of descriptions: where a Rust comment breaks is not where an editor's window does.
+fn unwrap_descriptions(schema: &mut serde_json::Value) {
+    match schema {
+        serde_json::Value::Object(map) => map.iter_mut().for_each(|(key, value)| match value {
+            serde_json::Value::String(text) if key == "description" => *text = text.replace('\n', " "),
+            value => unwrap_descriptions(value),
+        }),
+        serde_json::Value::Array(list) => list.iter_mut().for_each(unwrap_descriptions),
+        _ => {}
     }
 }
 
