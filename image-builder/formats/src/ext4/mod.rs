@@ -2,7 +2,7 @@
 //!
 //! Nothing in the metadata of ext4 depends on what files contain, so the whole file system is planned from names,
 //! sizes and attributes; file contents appear in the image as references. The result is the same for the same
-//! input, byte for byte, and meant to be read-only: there is no journal, no reserved space, no inode beyond need.
+//! input, byte for byte, and meant to be read-only: there is no journal and no reserved space.
 //!
 //! **Format.** 4096-byte blocks, 256-byte inodes, features `ext_attr dir_index filetype extents flex_bg sparse_super
 //! large_file huge_file dir_nlink extra_isize metadata_csum`, optionally `read-only`. Any kernel since 4.0 mounts

@@ -100,12 +100,12 @@ pub(crate) fn fsck(image: &Path) {
 }
 
 /// The superblock in words.
-pub(crate) fn dumpe2fs(image: &Path) -> String {
-    let Some(output) = tool("dumpe2fs", &["-h", image.to_str().unwrap()]) else { return String::new() };
+pub(crate) fn dumpe2fs(image: &Path) -> Option<String> {
+    let output = tool("dumpe2fs", &["-h", image.to_str().unwrap()])?;
     let said = String::from_utf8_lossy(&output.stdout);
     // Columns differ between versions.
     let lines = said.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ") + "\n");
-    lines.collect()
+    Some(lines.collect())
 }
 
 /// Compares what `ext4-view` sees with the tree.

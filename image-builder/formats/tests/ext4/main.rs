@@ -229,7 +229,9 @@ fn described_by_dumpe2fs() {
     let options = Options { read_only: true, ..options(200 << 20) };
     let filesystem = ext4::plan(&tree, &options).unwrap();
     let file = write(&filesystem.image, &stored);
-    insta::assert_snapshot!(format!("{:#?}\n{}", filesystem.summary, judge::dumpe2fs(file.path())));
+    let Some(said) = judge::dumpe2fs(file.path()) else { return };
+    let summary = filesystem.summary;
+    insta::assert_snapshot!(format!("{summary:#?}\n{said}"));
 }
 
 /// A change here moves files of every image that was ever built, so that each update is a whole download.
