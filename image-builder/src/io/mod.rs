@@ -1,8 +1,11 @@
 //! Everything of the builder that touches files and the network.
 
+pub mod archive;
 pub mod cache;
 pub mod chunks;
+pub mod error;
 pub mod export;
+pub mod fetch;
 pub mod mirror;
 pub mod output;
 pub mod pack;
