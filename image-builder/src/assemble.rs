@@ -94,25 +94,30 @@ pub fn assemble(packages: &[&Package], filter: &Filter) -> Result<Assembled, Err
     let mut assembly = Assembly {
         packages: order.iter().map(|package| (package.name.as_str(), *package)).collect(),
         assembled: Assembled { tree: Tree::new(), owners: BTreeMap::new(), skipped: 0, skipped_bytes: 0 },
+        directories: BTreeMap::new(),
     };
     for package in order {
         for (path, entry) in &package.entries {
             if filter.leaves_out(path) {
                 assembly.assembled.skipped += 1;
-                if let Kind::File(content) = &entry.kind {
-                    assembly.assembled.skipped_bytes += content.len();
+                match &entry.kind {
+                    Kind::File(content) => assembly.assembled.skipped_bytes += content.len(),
+                    Kind::Directory => drop(assembly.directories.entry(path).or_insert(entry)),
+                    _ => {}
                 }
             } else {
                 assembly.add(package, path, entry)?;
             }
         }
     }
-    assembly.finish(filter)
+    assembly.finish()
 }
 
 struct Assembly<'a> {
     packages: BTreeMap<&'a str, &'a Package>,
     assembled: Assembled,
+    /// Directories that were left out, in case something below them is kept.
+    directories: BTreeMap<&'a [u8], &'a Entry>,
 }
 
 impl Assembly<'_> {
@@ -161,8 +166,9 @@ impl Assembly<'_> {
         Ok(())
     }
 
-    /// Hard links point at files that are there; directories that only held what was left out disappear.
-    fn finish(mut self, filter: &Filter) -> Result<Assembled, Error> {
+    /// Hard links point at files that are there; directories that were left out but hold something kept get their own
+    /// metadata back.
+    fn finish(mut self) -> Result<Assembled, Error> {
         let tree = &self.assembled.tree;
         for (path, entry) in tree.iter() {
             if let Kind::HardLink(target) = &entry.kind
@@ -172,16 +178,10 @@ impl Assembly<'_> {
                 return Err(Error::HardLink { path: lossy(path), package, target: lossy(target) });
             }
         }
-        let made: Vec<Vec<u8>> = tree
-            .iter()
-            .filter(|(path, entry)| entry.kind == Kind::Directory && !self.assembled.owners.contains_key(*path))
-            .filter(|(path, _)| !path.is_empty() && filter.leaves_out(path))
-            .map(|(path, _)| path.to_vec())
-            .collect();
-        for path in made {
-            let original = self.packages.values().flat_map(|package| package.entries.iter());
-            if let Some((_, entry)) = original.into_iter().find(|(candidate, _)| *candidate == path)
-                && let Some(made) = self.assembled.tree.entry_mut(&path)
+        for (path, entry) in self.directories {
+            // It was made with default metadata when something below it was kept.
+            if !self.assembled.owners.contains_key(path)
+                && let Some(made) = self.assembled.tree.entry_mut(path)
             {
                 *made = entry.clone();
             }
@@ -219,13 +219,14 @@ impl Filter {
 
 /// One pattern, split at its first wildcard so that most paths are told apart by a prefix comparison.
 #[derive(Clone, Debug)]
-struct Glob {
+pub struct Glob {
     literal: Vec<u8>,
     rest: Vec<u8>,
 }
 
 impl Glob {
-    fn new(pattern: &str) -> Self {
+    /// A pattern as [`Filter::new`] describes it.
+    pub fn new(pattern: &str) -> Self {
         let pattern = pattern.trim_start_matches('/');
         let pattern = pattern.strip_suffix("/**").or(pattern.strip_suffix('/')).unwrap_or(pattern);
         let wildcard = pattern.find(['*', '?']).unwrap_or(pattern.len());
@@ -233,7 +234,8 @@ impl Glob {
         Glob { literal: literal.into(), rest: rest.into() }
     }
 
-    fn matches(&self, path: &[u8]) -> bool {
+    /// Whether it matches `path` or one of its parents.
+    pub fn matches(&self, path: &[u8]) -> bool {
         path.strip_prefix(self.literal.as_slice()).is_some_and(|rest| matches(&self.rest, rest))
     }
 }

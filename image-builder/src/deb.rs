@@ -86,6 +86,13 @@ pub fn read(input: impl Read, limits: &Limits, sink: &mut dyn Sink) -> Result<Pa
     Ok(package)
 }
 
+/// Reads only what comes before the payload: `control`, `conffiles` and scripts.
+pub fn read_control(input: impl Read, limits: &Limits) -> Result<Package, Error> {
+    let mut archive = ar::Reader::new(input)?;
+    version(&mut archive)?;
+    control(&mut archive, limits)
+}
+
 fn version<R: Read>(archive: &mut ar::Reader<R>) -> Result<(), Error> {
     let member = archive.member("debian-binary")?;
     if member.size > 64 {

@@ -2,7 +2,6 @@
 
 use std::io::{self, Read};
 
-use object::{Object, ObjectSection};
 use prejoin_formats::kmod::Module;
 
 /// Largest module file, compressed or not.
@@ -45,8 +44,8 @@ pub fn read(path: &[u8], bytes: &[u8], buffer: &mut Vec<u8>) -> Result<Module, E
     };
     raw.map_err(|error| fail(error.to_string()))?;
     let raw = if buffer.is_empty() { bytes } else { buffer };
-    let inside = text.splitn(5, '/').nth(4).unwrap_or(&text).to_owned();
-    parse(inside, raw).map_err(fail)
+    let inside = text.splitn(5, '/').nth(4).unwrap_or(&text);
+    Module::parse(inside, raw).map_err(|error| fail(error.problem))
 }
 
 fn fill(decoder: impl Read, buffer: &mut Vec<u8>) -> io::Result<()> {
@@ -54,31 +53,4 @@ fn fill(decoder: impl Read, buffer: &mut Vec<u8>) -> io::Result<()> {
         return Err(io::Error::other("it is too large"));
     }
     Ok(())
-}
-
-fn parse(path: String, raw: &[u8]) -> Result<Module, String> {
-    let file = object::File::parse(raw).map_err(|error| error.to_string())?;
-    let strings = |section: &str| -> Result<Vec<String>, String> {
-        let Some(section) = file.section_by_name(section) else {
-            return Ok(Vec::new());
-        };
-        let bytes = section.data().map_err(|error| error.to_string())?;
-        let parts = bytes.split(|&byte| byte == 0).filter(|part| !part.is_empty());
-        Ok(parts.map(|part| String::from_utf8_lossy(part).into_owned()).collect())
-    };
-    let name = path.rsplit('/').next().unwrap_or_default().split(".ko").next().unwrap_or_default().replace('-', "_");
-    let mut module = Module { path, name, symbols: strings("__ksymtab_strings")?, ..Module::default() };
-    for line in strings(".modinfo")? {
-        let Some((key, value)) = line.split_once('=') else { continue };
-        let value = value.to_owned();
-        match key {
-            "alias" => module.aliases.push(value),
-            "depends" => module.depends.extend(value.split(',').filter(|name| !name.is_empty()).map(str::to_owned)),
-            "softdep" => module.softdeps.push(value),
-            "weakdep" => module.weakdeps.push(value),
-            "firmware" => module.firmware.push(value),
-            _ => {}
-        }
-    }
-    Ok(module)
 }
