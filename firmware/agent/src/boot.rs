@@ -79,6 +79,7 @@ fn steps(log: &mut Log) -> Result<Infallible, Error> {
 
     log.begin("handover", "handing over to the operating system");
     handover::writable_trees()?;
+    handover::mask_generator()?;
     log.report(target.slot);
     handover::switch_root(log)
 }

@@ -35,6 +35,8 @@ pub(crate) enum Error {
     Verity { device: String, source: verity::Error },
     #[error("{device} has {actual} bytes, and its hashes are for {needed}")]
     Truncated { device: String, actual: u64, needed: u64 },
+    #[error("the identity partition {device} cannot be used: {what}: {source}")]
+    Identity { device: String, what: &'static str, source: io::Error },
     #[error("{document} on {device}: {source}")]
     Handoff { device: String, document: &'static str, source: handoff::Error },
     #[error("{file} on {device} has {found} bytes, {limit} are allowed")]
@@ -82,9 +84,13 @@ impl Error {
             Error::Handoff { source: handoff::Error::Version { .. }, .. } => {
                 "The identity was made by another version of prejoin than the system. Write both from the same one."
             }
-            Error::Handoff { .. } | Error::Digest { .. } | Error::Archive(_) | Error::Large { .. } => {
-                "The identity partition is damaged or incomplete. Write the node's image again (the state partition is \
-                 kept)."
+            Error::Identity { .. }
+            | Error::Handoff { .. }
+            | Error::Digest { .. }
+            | Error::Archive(_)
+            | Error::Large { .. } => {
+                "The identity partition is empty, damaged or incomplete. Write the node's image again; the state of a \
+                 node that has run before is found again if the same disk is used."
             }
             Error::Tool { program: "e2fsck", .. } => {
                 "The file system of /var is damaged beyond what is repaired without asking. To let it be repaired as \

@@ -3,14 +3,14 @@
 
 use std::convert::Infallible;
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::Path;
 
 use prejoin_sys::mount::{self, Flags};
 use prejoin_sys::process;
 
-use super::ROOT;
 use super::log::Log;
+use super::{ROOT, make_directory};
 use crate::archive::{BOUND, OVERLAY, UPPER, WORK};
 use crate::error::{Doing as _, Error};
 
@@ -31,6 +31,16 @@ pub(super) fn writable_trees() -> Result<(), Error> {
         mount::bind(Path::new(&source), Path::new(&target)).doing(|| format!("binding {source} to /{name}"))?;
     }
     Ok(())
+}
+
+/// Keeps systemd from opening the verity device a second time: its generator sees our `roothash=`, guesses other
+/// partitions from it and waits for them for a minute and a half. A link to /dev/null masks a generator
+/// (systemd.generator(7)).
+pub(super) fn mask_generator() -> Result<(), Error> {
+    let directory = Path::new("/run/systemd/system-generators");
+    make_directory(directory)?;
+    symlink("/dev/null", directory.join("systemd-veritysetup-generator"))
+        .doing(|| "masking systemd-veritysetup-generator".to_owned())
 }
 
 /// Moves the kernel's file systems over, gives the initramfs's memory back and becomes the operating system.

@@ -48,11 +48,15 @@ impl Identity {
         make_directory(target)?;
         let flags = Flags { read_only: true, no_suid: true, no_dev: true, no_exec: true, ..Flags::default() };
         // Certificates and keys: for root's eyes.
-        mount::mount(Path::new(&device), target, "vfat", flags, "umask=0077")
-            .doing(|| format!("mounting the identity partition {device}"))?;
+        mount::mount(Path::new(&device), target, "vfat", flags, "umask=0077").map_err(|source| Error::Identity {
+            device: device.clone(),
+            what: "mounting it as FAT",
+            source,
+        })?;
         let document = "node.json";
-        let json = read(&device, document, LARGEST)?.ok_or_else(|| Error::Io {
-            doing: format!("reading {document} on the identity partition {device}"),
+        let json = read(&device, document, LARGEST)?.ok_or_else(|| Error::Identity {
+            device: device.clone(),
+            what: "reading node.json",
             source: io::ErrorKind::NotFound.into(),
         })?;
         let handoff =
