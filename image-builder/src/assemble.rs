@@ -192,9 +192,10 @@ impl Assembly<'_> {
 
 /// Whether `package` declares that its files replace those of `other`.
 fn replaces(package: &Package, other: &Package) -> bool {
-    let Some(groups) = deb::field(&package.control, "Replaces").and_then(|field| relation::groups(field).ok()) else {
+    let Some(field) = deb::field(&package.control, "Replaces") else {
         return false;
     };
+    let groups = relation::groups(&field).unwrap_or_default();
     groups.iter().flatten().any(|relation| relation.name == other.name && relation.accepts(&other.version))
 }
 
@@ -240,12 +241,15 @@ impl Glob {
     }
 }
 
+/// The pattern's byte after a wildcard, and how far the wildcard reaches into the path.
+type Retry = Option<(usize, usize)>;
+
 /// Whether `pattern` matches `path` or one of its parents. Linear in the path for each `*` (no nested retries but for
 /// the last one seen of either kind).
 fn matches(pattern: &[u8], path: &[u8]) -> bool {
     let (mut at, mut position) = (0, 0);
     // Where to go on when the present attempt fails: after the last `*` and after the last `**`.
-    let (mut star, mut stars): (Option<(usize, usize)>, Option<(usize, usize)>) = (None, None);
+    let (mut star, mut stars): (Retry, Retry) = (None, None);
     loop {
         let next = pattern.get(at);
         if next == Some(&b'*') {

@@ -140,9 +140,8 @@ fn control<R: Read>(archive: &mut ar::Reader<R>, limits: &Limits) -> Result<Pack
     }
     tar.finish()?;
     let control = control.ok_or(Error::NoControl)?;
-    let required = |name: &'static str| {
-        field(&control, name).filter(|value| !value.is_empty()).map(str::to_owned).ok_or(Error::Field(name))
-    };
+    let required =
+        |name: &'static str| field(&control, name).filter(|value| !value.is_empty()).ok_or(Error::Field(name));
     let (name, version, architecture) = (required("Package")?, required("Version")?, required("Architecture")?);
     Ok(Package { name, version, architecture, control, conffiles, scripts, ..Package::default() })
 }
@@ -157,12 +156,15 @@ fn conffile_paths(text: &str) -> Vec<String> {
     text.lines().map(str::trim).filter(|line| line.starts_with('/')).map(str::to_owned).collect()
 }
 
-/// The first line of a control field's value, without surrounding blanks.
-pub(crate) fn field<'a>(control: &'a str, name: &str) -> Option<&'a str> {
-    control.lines().find_map(|line| {
+/// A control field's value, continuation lines included, without surrounding blanks.
+pub(crate) fn field(control: &str, name: &str) -> Option<String> {
+    let mut lines = control.lines();
+    let first = lines.by_ref().find_map(|line| {
         let (key, value) = line.split_once(':')?;
-        key.eq_ignore_ascii_case(name).then_some(value.trim())
-    })
+        key.eq_ignore_ascii_case(name).then_some(value)
+    })?;
+    let more = lines.take_while(|line| line.starts_with([' ', '\t']));
+    Some(more.fold(first.to_owned(), |value, line| value + line).trim().to_owned())
 }
 
 /// The payload so far.

@@ -54,8 +54,11 @@ pub fn linkage(read: &mut ReadAt<'_>) -> Option<Linkage> {
 /// A loaded segment: file offset, address, bytes in the file.
 type Segment = (u64, u64, u64);
 
+/// A dynamic entry: tag and value.
+type Dynamic = (u64, u64);
+
 /// The loaded segments and the dynamic entries.
-fn segments(read: &mut ReadAt<'_>, header: &[u8; 64], wide: bool) -> Option<(Vec<Segment>, Vec<(u64, u64)>)> {
+fn segments(read: &mut ReadAt<'_>, header: &[u8; 64], wide: bool) -> Option<(Vec<Segment>, Vec<Dynamic>)> {
     let (table, size, count) = if wide {
         (word(header, 32, 8)?, word(header, 54, 2)?, word(header, 56, 2)?)
     } else {
@@ -93,7 +96,7 @@ fn segments(read: &mut ReadAt<'_>, header: &[u8; 64], wide: bool) -> Option<(Vec
 }
 
 /// The dynamic string table.
-fn strings(read: &mut ReadAt<'_>, segments: &[Segment], dynamic: &[(u64, u64)]) -> Option<Vec<u8>> {
+fn strings(read: &mut ReadAt<'_>, segments: &[Segment], dynamic: &[Dynamic]) -> Option<Vec<u8>> {
     let value = |tag| dynamic.iter().find(|entry| entry.0 == tag).map(|entry| entry.1);
     let (address, size) = (value(DT_STRTAB)?, value(DT_STRSZ)?);
     let &(offset, start, length) =

@@ -86,10 +86,13 @@ impl Error {
     }
 }
 
+/// A package and its open pack.
+type Opened = (Package, Pack);
+
 /// Unpacks every package that has no pack below `cache` yet, the largest first, on all threads of the current rayon
 /// pool, and opens the packs. Damaged packs are made again.
 pub fn unpack(debs: &[Deb], cache: &Path, limits: &Limits, events: Sink<'_>) -> Result<Unpacked, Error> {
-    let mut opened: Vec<Option<(Package, Pack)>> =
+    let mut opened: Vec<Option<Opened>> =
         debs.par_iter().map(|deb| pack::open(&pack::path(cache, &deb.sha256)).ok()).collect();
     let mut missing: Vec<(u64, usize)> = Vec::new();
     for (index, _) in opened.iter().enumerate().filter(|(_, pack)| pack.is_none()) {
@@ -100,7 +103,7 @@ pub fn unpack(debs: &[Deb], cache: &Path, limits: &Limits, events: Sink<'_>) -> 
     missing.sort_by_key(|&(size, index)| (std::cmp::Reverse(size), index));
     let (total, done) = (missing.iter().map(|&(size, _)| size).sum(), AtomicU64::new(0));
     // A bridge hands packages out one by one in this order; splitting the list in halves would not.
-    let made: Result<Vec<(usize, (Package, Pack))>, Error> = missing
+    let made: Result<Vec<(usize, Opened)>, Error> = missing
         .into_iter()
         .par_bridge()
         .map(|(size, index)| {
@@ -122,7 +125,7 @@ pub fn unpack(debs: &[Deb], cache: &Path, limits: &Limits, events: Sink<'_>) -> 
 }
 
 /// Unpacks one package into its pack.
-fn make(deb: &Deb, cache: &Path, limits: &Limits) -> Result<(Package, Pack), Error> {
+fn make(deb: &Deb, cache: &Path, limits: &Limits) -> Result<Opened, Error> {
     let open = |source| Error::Open { path: deb.path.clone(), source };
     let file = File::open(&deb.path).map_err(open)?;
     let path = pack::path(cache, &deb.sha256);

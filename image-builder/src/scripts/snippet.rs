@@ -1,5 +1,7 @@
 //! What debhelper wrote into a script, matched against the templates of the table.
 
+use std::collections::BTreeSet;
+
 use prejoin_profiles::scripts::Snippet;
 
 const BEGIN: &str = "# Automatically added by ";
@@ -9,7 +11,7 @@ const END: &str = "# End automatically added section";
 const CONFIGURE: &str = "if [ \"$1\" = \"configure\" ] || [ \"$1\" = \"abort-upgrade\" ] || [ \"$1\" = \"abort-deconfigure\" ] \
                          || [ \"$1\" = \"abort-remove\" ] ; then";
 
-/// A recognised snippet and its variable parts.
+/// A recognised snippet and its variable parts, each once.
 pub(super) struct Found<'t> {
     pub(super) tool: &'t str,
     pub(super) snippet: &'t Snippet,
@@ -55,6 +57,8 @@ fn fit<'t>(snippet: &'t Snippet, tool: &str, body: &[&str]) -> Option<Found<'t>>
             }
         }
     }
+    let mut seen = BTreeSet::new();
+    words.retain(|word| seen.insert(word.clone()));
     lines.next().is_none().then_some(Found { tool, snippet, words })
 }
 
