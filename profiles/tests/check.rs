@@ -147,6 +147,8 @@ fn twenty_thousand_spoilt_files_panic_nowhere() {
         let findings = findings(&text, &catalog);
         let shown = check::render(&findings, "cluster.yaml", &text);
         assert!(shown.len() < 200_000, "{text}");
+        let lines = text.lines().count() + 1;
+        assert!(findings.iter().all(|f| (1..=lines).contains(&(f.position.line as usize))), "{findings:?}\n{text}");
         assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{shown:?}");
         if findings.iter().any(|finding| finding.code == Code::Document) { broken += 1 } else { read += 1 }
     }
