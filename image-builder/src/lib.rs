@@ -2,6 +2,7 @@
 //!
 //! `Profile + Lock -> ImagePlan -> Image + Manifest`. Everything but [`io`] is pure.
 
+pub mod artifact;
 pub mod assemble;
 pub mod class;
 pub mod cleartext;

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::architecture::Architecture;
 use crate::cluster::{Cluster, Containerd, Distribution, Kubernetes, Node};
-use crate::os::Recipe;
+use crate::os::{Os, Recipe};
 use crate::units::Version;
 use crate::yaml;
 
@@ -170,6 +170,17 @@ pub fn artifacts(
 fn version<'a>(cluster: &'a Cluster, node: &'a Node) -> Result<&'a Version, Error> {
     let version = node.version.as_ref().or(cluster.kubernetes.version.as_ref());
     version.map(|version| &version.value).ok_or(Error::NoVersion)
+}
+
+impl System {
+    /// The operating system with this laid over it: packages that are replaced are no longer wanted, and the recipe
+    /// is part of what is done on every node.
+    #[must_use]
+    pub fn over(&self, mut os: Os) -> Os {
+        os.packages.retain(|package| !self.without.contains(package));
+        os.node = self.recipe.clone().over(os.node);
+        os
+    }
 }
 
 impl Definition {
@@ -342,6 +353,17 @@ mod tests {
         let bare = system_without_artifacts(&cluster, &cluster.nodes[0], Architecture::Amd64).unwrap();
         assert!(bare.artifacts.is_empty() && bare.without.is_empty() && bare.recipe.links.is_empty());
         assert_eq!(bare.recipe.enable, ["kubelet.service", "cni-plugins.service"]);
+    }
+
+    #[test]
+    fn the_operating_system_keeps_what_is_not_replaced() {
+        let system = of("{distribution: k3s, version: v1.36.3+k3s1}", Architecture::Amd64).unwrap();
+        let debian = Os::built_in("debian-13").unwrap();
+        let os = system.over(debian.clone());
+        assert_eq!(debian.packages.len() - os.packages.len(), 2);
+        assert!(os.node.enable.ends_with(&["k3s.service".to_owned(), "k3s-agent.service".to_owned()]));
+        assert!(os.node.files.contains_key("usr/lib/sysctl.d/90-k8s.conf"));
+        assert_eq!(os.recipes, debian.recipes);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Everything of the builder that touches files and the network.
 
 pub mod archive;
+pub mod artifacts;
 pub mod cache;
 pub mod chunks;
 pub mod error;

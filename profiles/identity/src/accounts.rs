@@ -34,17 +34,17 @@ pub(crate) fn person(index: usize) -> u32 {
 /// A user's number.
 pub(crate) fn user(name: &str, cluster: &Cluster, ids: &Ids) -> Option<u32> {
     let fixed = USERS.iter().find(|(known, _)| *known == name).map(|(_, id)| *id);
-    own(name, cluster).or_else(|| ids.users.get(name).copied()).or(fixed)
+    person_named(name, cluster).or_else(|| ids.users.get(name).copied()).or(fixed)
 }
 
 /// A group's number.
 pub(crate) fn group(name: &str, cluster: &Cluster, ids: &Ids) -> Option<u32> {
     let fixed = GROUPS.iter().find(|(known, _)| *known == name).map(|(_, id)| *id);
     let system = ids.groups.get(name).or_else(|| ids.users.get(name)).copied();
-    own(name, cluster).or(system).or(fixed)
+    person_named(name, cluster).or(system).or(fixed)
 }
 
-/// The cluster's own people; each has a group of the same name and number.
-fn own(name: &str, cluster: &Cluster) -> Option<u32> {
+/// The number of one of the cluster's own people; each has a group of the same name and number.
+pub(crate) fn person_named(name: &str, cluster: &Cluster) -> Option<u32> {
     cluster.users.iter().position(|user| user.name.value == name).map(person)
 }

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prejoin_profiles::cluster::{Cluster, Content, Distribution, File, Node};
 use prejoin_profiles::os::Ids;
@@ -45,6 +45,9 @@ pub fn files(
     for file in generated(cluster, node)? {
         files.insert(file.path.clone(), file);
     }
+    if let Some(file) = homes(cluster, node) {
+        files.insert(file.path.clone(), file);
+    }
     for file in cluster.files.iter().chain(&node.files) {
         let made = users(file, cluster, ids, source)?;
         if PROTECTED.contains(&made.path.as_str()) {
@@ -89,6 +92,26 @@ fn generated(cluster: &Cluster, node: &Node) -> Result<Vec<NodeFile>, Error> {
         Distribution::None => Vec::new(),
     });
     Ok(files)
+}
+
+/// Gives people the folders of their files: the archive is unpacked before cloud-init makes them, and `useradd` leaves
+/// a home that exists to whoever has it. By number, since tmpfiles.d(5) may come first, too.
+fn homes(cluster: &Cluster, node: &Node) -> Option<NodeFile> {
+    let mut folders = BTreeSet::new();
+    for file in cluster.files.iter().chain(&node.files) {
+        let mut parts = file.path.strip_prefix("/home/").unwrap_or_default().split('/');
+        let Some(id) = parts.next().and_then(|name| accounts::person_named(name, cluster)) else { continue };
+        let folder = |(end, _)| &file.path[..end];
+        folders.extend(file.path.match_indices('/').skip(2).map(folder).map(|folder| (folder, id)));
+    }
+    let line = |(folder, id): (&str, u32)| {
+        let mode = if folder.matches('/').count() == 2 { "0700" } else { "0755" };
+        // Quoted as in configuration files of systemd, and `%` begins a specifier.
+        let path = folder.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
+        format!("d \"{path}\" {mode} {id} {id} -\n")
+    };
+    let text: String = folders.into_iter().map(line).collect();
+    (!text.is_empty()).then(|| NodeFile::text("etc/tmpfiles.d/50-prejoin-home.conf", 0o644, text))
 }
 
 /// A file that the user wrote.

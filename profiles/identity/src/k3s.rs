@@ -12,7 +12,7 @@ use prejoin_profiles::cluster::{Cluster, Node, Role};
 use serde::Serialize;
 
 use crate::document::yaml;
-use crate::kubeadm::{VOLUME_PLUGINS, authority, cluster_dns, names};
+use crate::kubeadm::{VOLUME_PLUGINS, authority, bind_port, cluster_dns, names};
 use crate::{Error, NodeFile};
 
 /// Token of servers; where it exists, the node is a server.
@@ -90,7 +90,7 @@ fn shared(cluster: &Cluster) -> Result<Shared<'_>, Error> {
     let flannel = cluster.kubernetes.flannel;
     Ok(Shared {
         agent_token_file: AGENT_TOKEN,
-        https_listen_port: cluster.api_port(),
+        https_listen_port: bind_port(cluster),
         tls_san: names(cluster),
         cluster_cidr: cluster.network.pods.value.to_string(),
         service_cidr: cluster.network.services.value.to_string(),

@@ -18,7 +18,7 @@
 
 use std::net::IpAddr;
 
-use prejoin_profiles::cluster::{Cluster, Node, Role};
+use prejoin_profiles::cluster::{Cluster, Endpoint, Node, Provider, Role};
 use prejoin_profiles::units::Version;
 use serde::Serialize;
 
@@ -228,7 +228,7 @@ fn registration<'a>(cluster: &Cluster, node: &'a Node) -> NodeRegistration<'a> {
 }
 
 fn local(cluster: &Cluster, node: &Node) -> LocalEndpoint {
-    LocalEndpoint { advertise_address: node.address.value, bind_port: cluster.api_port() }
+    LocalEndpoint { advertise_address: node.address.value, bind_port: bind_port(cluster) }
 }
 
 /// Arguments of the kubelet that kubeadm and `kubeadm-flags.env` share.
@@ -316,6 +316,14 @@ fn cluster_configuration<'a>(cluster: &'a Cluster, node: &'a Node) -> Result<Clu
         controller_manager: (version.numbers() < (1, 36, 0)).then(|| Component { extra_args: [volumes()] }),
         proxy: (!cluster.kubernetes.kube_proxy).then_some(Disabled { disabled: true }),
     })
+}
+
+/// Port that API servers listen on: the endpoint's, unless something outside of the cluster may translate it.
+pub(crate) fn bind_port(cluster: &Cluster) -> u16 {
+    match &cluster.endpoint {
+        Some(endpoint) if endpoint.provider.value == Provider::External => Endpoint::PORT,
+        _ => cluster.api_port(),
+    }
 }
 
 /// Host and port of the API server, an IPv6 address in brackets.

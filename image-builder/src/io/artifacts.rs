@@ -1,0 +1,337 @@
+//! Kubernetes binaries and other files that are not packages: pinned once, then taken by their digest.
+//!
+//! Nobody signs a list of all of them, so the first one to be seen decides: [`lock`] fetches each file, compares it
+//! with upstream's checksum file where there is one, looks whether it holds the programs it should, and records size
+//! and SHA-256. From then on [`fetch`] takes nothing else, and [`lock`] itself only refuses when a released file has
+//! changed.
+
+#![expect(clippy::disallowed_methods, reason = "programs are files of the cache")]
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use prejoin_formats::tree::Tree;
+use prejoin_profiles::architecture::Architecture;
+use prejoin_profiles::digest::Digest;
+use prejoin_profiles::distribution::{Wanted, listed};
+use prejoin_profiles::lock::{self, Lock};
+
+use super::error::FetchError;
+use super::fetch::{Download, Fetcher};
+use super::mirror::{self, Mirrors};
+use crate::artifact::{self, MAX_PROGRAM};
+use crate::class::Class;
+use crate::events::Event;
+
+/// Name under which a folder or mirror for all artifacts is known, beside upstream's hosts, which are archives of
+/// their own: `PREJOIN_MIRROR_ARTIFACTS`, `PREJOIN_MIRROR_DL_K8S_IO`.
+pub const ARCHIVE: &str = "artifacts";
+
+/// Largest checksum file that is read, bytes.
+const MAX_CHECKSUMS: u64 = 1 << 20;
+
+/// Why the artifacts of a cluster cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No place has the file.
+    #[error("{name} {version} for {architecture} cannot be found: {}", looked.join(", "))]
+    Missing {
+        /// What it is: `kubelet`.
+        name: String,
+        /// Version as upstream writes it.
+        version: String,
+        /// Machine architecture.
+        architecture: Architecture,
+        /// Where it was looked for, and what came of it.
+        looked: Vec<String>,
+        /// Whether a folder or mirror was named, and upstream therefore not asked.
+        named: bool,
+    },
+    /// The lock is older than the cluster file, or another cluster's.
+    #[error("the lock has no {name} {version} for {architecture}")]
+    NotLocked {
+        /// What it is: `kubelet`.
+        name: String,
+        /// Version as upstream writes it.
+        version: String,
+        /// Machine architecture.
+        architecture: Architecture,
+    },
+    /// It is there, and not what it should be.
+    #[error(transparent)]
+    Program(#[from] artifact::Error),
+    /// It could not be fetched.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+}
+
+impl Error {
+    /// Who can do something about it.
+    pub fn class(&self) -> Class {
+        match self {
+            Error::Missing { named: true, .. } | Error::NotLocked { .. } => Class::Input,
+            Error::Missing { named: false, .. } => Class::Network,
+            Error::Program(_) => Class::Integrity,
+            Error::Fetch(error) => error.class(),
+        }
+    }
+
+    /// What the user can do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Missing { named: true, .. } => {
+                Some("put the file there, or remove `artifacts:` from the cluster file to take it from upstream".into())
+            }
+            Error::Missing { .. } => Some(
+                "run this where the network reaches upstream, or name a folder or mirror that has the file as \
+                 `artifacts: {from: …}` in the cluster file"
+                    .into(),
+            ),
+            Error::NotLocked { .. } => Some("run `prejoin lock` again".into()),
+            Error::Program(_) => Some("is the right file there, under the right name?".into()),
+            Error::Fetch(FetchError::Altered { .. }) => Some(
+                "a released file never changes: find out who changed it. If it is right, remove its entry from \
+                 prejoin.lock and run `prejoin lock` again"
+                    .into(),
+            ),
+            Error::Fetch(error) => error.hint(),
+        }
+    }
+}
+
+/// Where artifacts come from: `from` (a folder, seen from `folder`, or an address) if the cluster file names one, else
+/// upstream. `proxy` is that of the host's settings.
+pub fn mirrors(
+    from: Option<&str>,
+    folder: &Path,
+    wanted: &BTreeMap<String, Wanted>,
+    proxy: Option<String>,
+) -> Result<Mirrors, FetchError> {
+    let mut bases = BTreeMap::new();
+    for wanted in wanted.values() {
+        for url in [&wanted.url, &wanted.checksum] {
+            let (scheme, host, _) = parts(url);
+            bases.insert(host.to_owned(), vec![format!("{scheme}://{host}")]);
+        }
+    }
+    if let Some(from) = from {
+        let base = match from.contains("://") {
+            true => from.to_owned(),
+            false => {
+                let path = std::path::absolute(folder.join(from)).map_err(FetchError::io("finding", folder))?;
+                format!("file://{}", path.display())
+            }
+        };
+        bases.insert(ARCHIVE.to_owned(), vec![base]);
+    }
+    let archives: Vec<String> = bases.keys().cloned().chain([ARCHIVE.to_owned()]).collect();
+    let settings = mirror::Settings { cluster: bases, proxy, ..mirror::Settings::default() };
+    Mirrors::find(archives.iter().map(String::as_str), &settings)
+}
+
+/// Pins every wanted file: as `previous` has it, or as it is found now.
+pub fn lock(
+    fetcher: &Fetcher<'_>,
+    mirrors: &Mirrors,
+    wanted: &BTreeMap<String, Wanted>,
+    previous: Option<&Lock>,
+) -> Result<BTreeMap<String, lock::Artifact>, Error> {
+    let mut locked = BTreeMap::new();
+    let total = wanted.len() as u64;
+    for (at, (key, wanted)) in wanted.iter().enumerate() {
+        let name = format!("{} {}", wanted.name, wanted.version);
+        fetcher.event(Event::Progress { doing: "pinning", name, done: at as u64, total });
+        let known = previous.and_then(|lock| lock.artifacts.get(key)).filter(|known| is_same(known, wanted));
+        let artifact = match known {
+            // What is in the cache was looked at when it was pinned.
+            Some(known) if fetcher.cache.path(&known.sha256).exists() => known.clone(),
+            Some(known) => {
+                let path = fetch_one(fetcher, mirrors, wanted, known)?;
+                unpack(wanted, &path)?;
+                known.clone()
+            }
+            None => pin(fetcher, mirrors, wanted)?,
+        };
+        locked.insert(key.clone(), artifact);
+    }
+    Ok(locked)
+}
+
+/// Brings every wanted file into the cache, as the lock has it, and gives the paths by key.
+pub fn fetch(
+    fetcher: &Fetcher<'_>,
+    mirrors: &Mirrors,
+    wanted: &BTreeMap<String, Wanted>,
+    lock: &Lock,
+) -> Result<BTreeMap<String, PathBuf>, Error> {
+    let mut paths = BTreeMap::new();
+    for (key, wanted) in wanted {
+        let Some(known) = lock.artifacts.get(key).filter(|known| is_same(known, wanted)) else {
+            let Wanted { name, version, architecture, .. } = wanted.clone();
+            return Err(Error::NotLocked { name, version, architecture });
+        };
+        paths.insert(key.clone(), fetch_one(fetcher, mirrors, wanted, known)?);
+    }
+    Ok(paths)
+}
+
+/// The programs of fetched files as a tree, to be laid over the packages'. They are held in memory: about 400 MB for
+/// kubeadm, 80 MB for k3s.
+pub fn overlay(wanted: &BTreeMap<String, Wanted>, paths: &BTreeMap<String, PathBuf>) -> Result<Tree, Error> {
+    let mut tree = Tree::new();
+    for (key, wanted) in wanted {
+        if let Some(path) = paths.get(key) {
+            artifact::lay(unpack(wanted, path)?, &mut tree);
+        }
+    }
+    Ok(tree)
+}
+
+fn unpack(wanted: &Wanted, path: &Path) -> Result<Vec<artifact::Program>, Error> {
+    let file = File::open(path).map_err(FetchError::io("opening", path))?;
+    Ok(artifact::unpack(wanted, file)?)
+}
+
+/// Whether a lock's entry is about the wanted file.
+fn is_same(known: &lock::Artifact, wanted: &Wanted) -> bool {
+    (&known.version, known.architecture) == (&wanted.version, wanted.architecture)
+}
+
+/// Fetches a file that nobody has pinned yet.
+fn pin(fetcher: &Fetcher<'_>, mirrors: &Mirrors, wanted: &Wanted) -> Result<lock::Artifact, Error> {
+    let name = format!("{} {} for {}", wanted.name, wanted.version, wanted.architecture);
+    if fetcher.offline() {
+        return Err(FetchError::Offline { name, sha256: None }.into());
+    }
+    let mut looked = Vec::new();
+    for place in places(mirrors, wanted) {
+        let bytes = fetcher.fetch_signed(&name, &place.archive, &place.path, MAX_PROGRAM, Ok);
+        let bytes = match bytes {
+            Ok(bytes) => bytes,
+            Err(error @ (FetchError::Missing { .. } | FetchError::Network { .. })) => {
+                let bases = mirrors.of(&place.archive).unwrap_or_default().join(", ");
+                let answer = match error {
+                    FetchError::Network { reason, .. } => format!(" ({reason})"),
+                    _ => String::new(),
+                };
+                looked.push(format!("{bases}/{}{answer}", place.path));
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let sha256 = Digest::of(&bytes);
+        compare(fetcher, wanted, &place, &name, sha256)?;
+        artifact::unpack(wanted, bytes.as_slice())?;
+        fetcher.cache.store(&bytes)?;
+        return Ok(wanted.locked(bytes.len() as u64, sha256));
+    }
+    let Wanted { name, version, architecture, .. } = wanted.clone();
+    Err(Error::Missing { name, version, architecture, looked, named: is_named(mirrors) })
+}
+
+/// Compares with the checksum file beside; without one, says so and goes on.
+fn compare(
+    fetcher: &Fetcher<'_>,
+    wanted: &Wanted,
+    place: &Place,
+    name: &str,
+    found: Digest,
+) -> Result<(), FetchError> {
+    let warn = |what: &str| {
+        let message = format!("{name} was pinned as it is ({}): {what}", found.short());
+        fetcher.event(Event::Warning { message });
+    };
+    let title = format!("the checksum of {name}");
+    let file = fetcher.fetch_signed(&title, &place.checksum_archive, &place.checksum, MAX_CHECKSUMS, Ok);
+    let text = match file {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(FetchError::Missing { .. } | FetchError::Network { .. }) => {
+            warn("there is no checksum file beside it");
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    match listed(&text, wanted.upstream_name()).or_else(|| listed(&text, &wanted.file)) {
+        Some(expected) if expected == found => Ok(()),
+        Some(expected) => {
+            Err(FetchError::Altered { name: name.to_owned(), expected, found: found.to_string() })
+        }
+        None => {
+            warn("the checksum file beside it does not list it");
+            Ok(())
+        }
+    }
+}
+
+/// Fetches a file by its digest, unless the cache has it.
+fn fetch_one(
+    fetcher: &Fetcher<'_>,
+    mirrors: &Mirrors,
+    wanted: &Wanted,
+    known: &lock::Artifact,
+) -> Result<PathBuf, Error> {
+    let name = format!("{} {} for {}", wanted.name, wanted.version, wanted.architecture);
+    let places = places(mirrors, wanted);
+    let download = Download {
+        name,
+        archive: places[0].archive.clone(),
+        paths: places.iter().map(|place| place.path.clone()).collect(),
+        // Nothing that this program wrote lacks it; by hand, the digest still decides.
+        size: known.size.unwrap_or(MAX_PROGRAM),
+        sha256: known.sha256,
+    };
+    match fetcher.fetch(&download) {
+        Err(FetchError::Missing { .. }) => {
+            let base = mirrors.of(&download.archive)?.join(", ");
+            let looked = download.paths.iter().map(|path| format!("{base}/{path}")).collect();
+            let Wanted { name, version, architecture, .. } = wanted.clone();
+            Err(Error::Missing { name, version, architecture, looked, named: is_named(mirrors) })
+        }
+        other => Ok(other?),
+    }
+}
+
+/// One place that may have a file, and its checksum file's.
+struct Place {
+    archive: String,
+    path: String,
+    checksum_archive: String,
+    checksum: String,
+}
+
+/// All of them in order; never none, and all in one archive.
+fn places(mirrors: &Mirrors, wanted: &Wanted) -> Vec<Place> {
+    if !is_named(mirrors) {
+        let ((_, archive, path), (_, host, checksum)) = (parts(&wanted.url), parts(&wanted.checksum));
+        return vec![Place {
+            archive: archive.to_owned(),
+            path: path.to_owned(),
+            checksum_archive: host.to_owned(),
+            checksum: checksum.to_owned(),
+        }];
+    }
+    let local = mirrors.of(ARCHIVE).unwrap_or_default().iter().all(|base| base.starts_with("file://"));
+    // Nothing decodes a path of the file system.
+    let decoded = |path: String| if local { path.replace("%2B", "+") } else { path };
+    let place = |(path, checksum): (String, String)| Place {
+        archive: ARCHIVE.to_owned(),
+        path: decoded(path),
+        checksum_archive: ARCHIVE.to_owned(),
+        checksum: decoded(checksum),
+    };
+    wanted.places().into_iter().zip(wanted.checksum_places()).map(place).collect()
+}
+
+/// Whether a folder or mirror for all artifacts was named.
+fn is_named(mirrors: &Mirrors) -> bool {
+    mirrors.of(ARCHIVE).is_ok()
+}
+
+/// Scheme, host and path.
+fn parts(url: &str) -> (&str, &str, &str) {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    (scheme, host, path)
+}
