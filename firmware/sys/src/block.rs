@@ -5,9 +5,10 @@ use std::ffi::c_void;
 use std::fs::File;
 use std::io;
 
-use rustix::ioctl::{Getter, Opcode, Setter, ioctl};
+use rustix::ioctl::{Getter, NoArg, Opcode, Setter, ioctl};
 
 const BLKPG: Opcode = 0x1269;
+const BLKFLSBUF: Opcode = 0x1261;
 const BLKSSZGET: Opcode = 0x1268;
 const BLKGETSIZE64: Opcode = 0x8008_1272;
 const ADD_PARTITION: i32 = 1;
@@ -23,6 +24,12 @@ pub fn sector_size(device: &File) -> io::Result<u32> {
     // SAFETY: BLKSSZGET writes one int to its argument and reads nothing (block/ioctl.c).
     let size = unsafe { ioctl(device, Getter::<BLKSSZGET, i32>::new()) }?;
     u32::try_from(size).map_err(|_| io::Error::other(format!("kernel says a sector has {size} bytes")))
+}
+
+/// Writes what the kernel holds of a block device to it and forgets it, so that the next read comes from the device.
+pub fn flush(device: &File) -> io::Result<()> {
+    // SAFETY: BLKFLSBUF takes no argument (block/ioctl.c).
+    Ok(unsafe { ioctl(device, NoArg::<BLKFLSBUF>::new()) }?)
 }
 
 /// Makes a partition known to the kernel: `start` and `length` in bytes, whole sectors. The table on the disk is not
@@ -79,7 +86,7 @@ mod tests {
     #[test]
     fn what_is_no_block_device_is_refused() {
         let file = File::open("/dev/null").unwrap();
-        assert!(size(&file).is_err() && sector_size(&file).is_err());
+        assert!(size(&file).is_err() && sector_size(&file).is_err() && flush(&file).is_err());
         assert!(add_partition(&file, 1, 0, 512).is_err());
         assert_eq!(add_partition(&file, 1, u64::MAX, 512).unwrap_err().kind(), io::ErrorKind::InvalidInput);
     }

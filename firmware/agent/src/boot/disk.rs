@@ -75,14 +75,14 @@ impl Disk {
         if others.get(&name) == Some(&size) {
             return None;
         }
-        let found = read_table(&file, size).ok();
-        match found.filter(|found| found.table.partitions.iter().any(|partition| partition.guid == root)) {
-            Some(found) => Some(Disk { name, size, found }),
-            None => {
-                others.insert(name, size);
-                None
-            }
+        let found = read_table(&file, size);
+        // One that could not be read, or not whole, is looked at again: it may not be ready yet.
+        let seen = if matches!(found, Ok(_) | Err(gpt::ReadError::None)) { size } else { 0 };
+        let found = found.ok().filter(|found| found.table.partitions.iter().any(|partition| partition.guid == root));
+        if found.is_none() {
+            others.insert(name.clone(), seen);
         }
+        Some(Disk { name, size, found: found? })
     }
 
     /// Its device node, for people and programs.
@@ -150,6 +150,7 @@ impl Disk {
             file.write_all_at(&bytes, offset).doing(doing)?;
             file.sync_all().doing(doing)?;
         }
+        block::flush(&file).doing(doing)?;
         let found = read_table(&file, self.size).map_err(|source| Error::ReadBack { disk: disk.clone(), source })?;
         if found.table != *table || !found.findings.is_empty() {
             return Err(Error::NotWritten { disk });

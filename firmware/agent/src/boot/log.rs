@@ -138,10 +138,14 @@ fn emergency<T>(work: impl FnOnce(&mut Emergency) -> T) -> T {
     work(&mut EMERGENCY.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
+/// Bytes of a line: the kernel refuses records of more than 1024.
+const LONGEST_LINE: usize = 900;
+
 /// The log is opened for every line: the kernel lets ten lines through for each opener and drops the rest
 /// (`kernel/printk/printk.c`, `devkmsg_write`). A line that cannot be written is lost.
 fn say(text: &str) {
-    let line = text.replace('\n', " | ");
+    let mut line = text.replace('\n', " | ");
+    line.truncate(line.floor_char_boundary(LONGEST_LINE));
     if let Ok(mut log) = File::options().write(true).open("/dev/kmsg") {
         let _ = log.write_all(format!("<5>prejoin: {line}").as_bytes());
     }
