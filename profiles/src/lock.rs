@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::architecture::Architecture;
 use crate::digest::Digest;
+use crate::yaml;
 
 /// Version of the document.
 pub const VERSION: u32 = 1;
@@ -21,14 +22,24 @@ pub struct Lock {
     pub epoch: i64,
     /// Releases by repository name, as they were when the lock was written.
     pub releases: BTreeMap<String, Release>,
-    /// Package sets by profile (`debian-13/uefi-amd64`), each the names of [`Lock::packages`] entries
-    /// (`name_version_architecture`).
-    pub sets: BTreeMap<String, Vec<String>>,
+    /// Package sets by name (`debian-13/uefi-amd64`).
+    pub sets: BTreeMap<String, Set>,
     /// Every package of every set by `name_version_architecture`.
     pub packages: BTreeMap<String, Package>,
     /// Files that are not packages (Kubernetes binaries, CNI plugins), by name and architecture.
     #[serde(default)]
     pub artifacts: BTreeMap<String, Artifact>,
+}
+
+/// The packages of one system.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Set {
+    /// Digest of what was asked for: packages wanted, dependencies waived, repositories. Another digest means that
+    /// the profiles or the cluster file have changed since.
+    pub request: Digest,
+    /// Names of [`Lock::packages`] entries (`name_version_architecture`), in order.
+    pub packages: Vec<String>,
 }
 
 /// A repository's signed release.
@@ -72,4 +83,106 @@ pub struct Artifact {
     pub size: Option<u64>,
     /// SHA-256 of the file.
     pub sha256: Digest,
+}
+
+/// Why a lock file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Not YAML, or not of this form.
+    #[error("line {}, column {}: {}", .0.position.line, .0.position.column, .0.message)]
+    Syntax(yaml::Error),
+    /// Written by another version of prejoin.
+    #[error("the lock has version {found}, this program reads version {VERSION}")]
+    Version {
+        /// What it says.
+        found: u32,
+    },
+    /// A set names a package that is not listed.
+    #[error("set {set} names package {package}, which the lock does not list")]
+    Package {
+        /// The set.
+        set: String,
+        /// The package.
+        package: String,
+    },
+}
+
+impl Lock {
+    /// Reads and checks a lock file.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let lock: Lock = yaml::parse(text).map_err(Error::Syntax)?;
+        if lock.version != VERSION {
+            return Err(Error::Version { found: lock.version });
+        }
+        for (name, set) in &lock.sets {
+            if let Some(package) = set.packages.iter().find(|package| !lock.packages.contains_key(*package)) {
+                return Err(Error::Package { set: name.clone(), package: package.clone() });
+            }
+        }
+        Ok(lock)
+    }
+
+    /// The document as it is written: sorted, one fact a line.
+    pub fn to_yaml(&self) -> String {
+        let text = serde_saphyr::to_string(self).expect("a lock has only string keys");
+        format!("# Every input of a build by version and digest. Written by `prejoin lock`; commit it, do not edit it.\n{text}")
+    }
+
+    /// The packages of a set, by `name_version_architecture`.
+    pub fn set(&self, name: &str) -> Option<impl Iterator<Item = (&str, &Package)>> {
+        let packages = &self.sets.get(name)?.packages;
+        Some(packages.iter().filter_map(|id| self.packages.get_key_value(id)).map(|(id, p)| (id.as_str(), p)))
+    }
+
+    /// Digest of the whole document.
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.to_yaml().as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Lock {
+        let id = "bash_5.2.37-2+b10_amd64".to_owned();
+        let package = Package {
+            archive: "debian".into(),
+            path: "pool/main/b/bash/bash_5.2.37-2+b10_amd64.deb".into(),
+            size: 1500,
+            sha256: Digest::of(b"bash"),
+        };
+        let release = Release { suite: "trixie".into(), date: 1_763_000_000, sha256: Digest::of(b"r") };
+        Lock {
+            version: VERSION,
+            epoch: 1_763_000_000,
+            releases: BTreeMap::from([("main".to_owned(), release)]),
+            sets: BTreeMap::from([(
+                "debian-13/uefi-amd64".to_owned(),
+                Set { request: Digest::of(b"q"), packages: vec![id.clone()] },
+            )]),
+            packages: BTreeMap::from([(id, package)]),
+            artifacts: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn text_round_trips() {
+        let lock = example();
+        assert_eq!(Lock::parse(&lock.to_yaml()).unwrap(), lock, "{}", lock.to_yaml());
+        assert_eq!(lock.set("debian-13/uefi-amd64").unwrap().count(), 1);
+        assert!(lock.set("other").is_none());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let text = example().to_yaml();
+        let refused = |from: &str, to: &str| Lock::parse(&text.replace(from, to)).unwrap_err().to_string();
+        assert_eq!(refused("version: 1\n", "version: 2\n"), "the lock has version 2, this program reads version 1");
+        assert!(refused("size: 1500", "size: many").starts_with("line "));
+        let mut lock = example();
+        lock.packages.clear();
+        assert!(Lock::parse(&lock.to_yaml()).unwrap_err().to_string().contains("does not list"));
+    }
 }

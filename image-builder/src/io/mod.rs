@@ -1,5 +1,6 @@
 //! Everything of the builder that touches files and the network.
 
+pub mod build;
 pub mod archive;
 pub mod artifacts;
 pub mod cache;

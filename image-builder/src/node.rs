@@ -1,0 +1,360 @@
+//! One node's disk: the shared system, and the few files that make it this node.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use prejoin_boot::{Origin, Slot};
+use prejoin_formats::cpio;
+use prejoin_formats::fat::{self, Width};
+use prejoin_formats::gpt;
+use prejoin_formats::guid::Guid;
+use prejoin_formats::image::Image;
+use prejoin_formats::tree::{Content, Contents, Entry, Kind, NoContents, Tree};
+use prejoin_formats::uki;
+use prejoin_profiles::architecture::Architecture;
+use prejoin_profiles::board::{Board, Firmware};
+use prejoin_profiles::digest::Digest;
+use prejoin_profiles::handoff::{self, Handoff, Uuid};
+use prejoin_profiles::layout::{self, Filesystem, Layout, Purpose};
+
+use crate::assemble::Glob;
+use crate::disk::{Disk, Partition};
+use crate::system::{self, Boot};
+
+/// What a node is, beside its system.
+pub struct Spec<'a> {
+    /// Cluster name.
+    pub cluster: &'a str,
+    /// Node name.
+    pub name: &'a str,
+    /// Board with everything it inherits.
+    pub board: &'a Board,
+    /// Logical sector size of its disk.
+    pub sector_size: u32,
+    /// Partitions of its disk, in order.
+    pub layout: &'a Layout,
+    /// Files of the NoCloud seed by name: `user-data`, `meta-data`, `network-config`.
+    pub seed: BTreeMap<String, Vec<u8>>,
+    /// Files that the agent unpacks into the running system, by path.
+    pub files: Tree,
+    /// The image's time in seconds since 1970.
+    pub epoch: i64,
+}
+
+/// The verified root that a node's disk carries.
+pub struct Root {
+    /// The root file system.
+    pub data: Image,
+    /// Its dm-verity hash device.
+    pub hashes: Image,
+    /// What the command line vouches for.
+    pub root_hash: Digest,
+}
+
+/// Why a node's disk could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The unified kernel image could not be put together.
+    #[error("making the unified kernel image")]
+    Uki(#[from] uki::Error),
+    /// A boot or identity partition could not be written.
+    #[error("writing partition {name}")]
+    Fat {
+        /// Partition name.
+        name: String,
+        /// Why.
+        #[source]
+        source: fat::Error,
+    },
+    /// The archive of the node's files could not be written.
+    #[error("writing the archive of the node's files")]
+    Archive(#[from] cpio::Error),
+    /// The partition table could not be written.
+    #[error("writing the partition table")]
+    Table(#[from] gpt::Error),
+    /// Something is larger than the partition that it should go into.
+    #[error("{what} takes {needed} bytes, partition {name} has {available}")]
+    TooLarge {
+        /// What.
+        what: &'static str,
+        /// Partition name.
+        name: String,
+        /// Bytes needed.
+        needed: u64,
+        /// Bytes there.
+        available: u64,
+    },
+    /// A layout without a partition that every image has, or with one that has no fixed size.
+    #[error("layout {layout} cannot be built: {why}")]
+    Layout {
+        /// Its name.
+        layout: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The board's firmware wants a file that the system does not bring.
+    #[error("{path} of the boot partition comes from {from}, which the system does not have")]
+    Missing {
+        /// Path on the boot partition.
+        path: String,
+        /// Where it should come from.
+        from: String,
+    },
+    /// A content could not be read from the cache.
+    #[error("reading {what} from the cache")]
+    Content {
+        /// What.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// A GUID that belongs to one thing of one node, for ever: the same after every build, on no other node.
+///
+/// SHA-256 of the names as an RFC 9562 version 8 UUID.
+pub fn derived_guid(cluster: &str, node: &str, thing: &str) -> Guid {
+    let digest = Digest::of(format!("prejoin\0{cluster}\0{node}\0{thing}").as_bytes());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest.0[..16]);
+    bytes[6] = bytes[6] & 0x0f | 0x80;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    Guid::from_bytes(bytes)
+}
+
+/// Plans the node's disk.
+pub fn disk(spec: &Spec, boot: &Boot, root: &Root, contents: &dyn Contents) -> Result<Disk, Error> {
+    let mut partitions = Vec::new();
+    let mut start = gpt::ALIGNMENT;
+    let mut seen = Vec::new();
+    for planned in system_partitions(spec.layout) {
+        let size = planned.size.ok_or_else(|| wrong(spec, format!("{} has no fixed size", planned.name)))?.bytes();
+        // The second slot stays empty until the first update.
+        let second = seen.contains(&planned.purpose);
+        seen.push(planned.purpose);
+        let place = Place { name: &planned.name, start, size };
+        let content = match planned.purpose {
+            Purpose::Boot => Some(boot_image(spec, boot, root, contents, &place)?),
+            Purpose::Root if !second => Some(fitting("the root file system", &root.data, &place)?),
+            Purpose::Verity if !second => Some(fitting("the dm-verity tree", &root.hashes, &place)?),
+            Purpose::Identity => Some(identity(spec, &place)?),
+            _ => None,
+        };
+        let (type_guid, attributes) = kind(planned.purpose, spec.board);
+        let guid = derived_guid(spec.cluster, spec.name, &planned.name);
+        partitions.push(Partition { name: planned.name.clone(), type_guid, guid, attributes, size, content });
+        start += size;
+    }
+    for needed in [Purpose::Boot, Purpose::Root, Purpose::Verity, Purpose::Identity] {
+        if !seen.contains(&needed) {
+            return Err(wrong(spec, format!("it has no partition for {needed:?}")));
+        }
+    }
+    let guid = derived_guid(spec.cluster, spec.name, "disk");
+    Ok(Disk { guid, sector_size: spec.sector_size, partitions })
+}
+
+fn wrong(spec: &Spec, why: String) -> Error {
+    Error::Layout { layout: spec.layout.name.clone(), why }
+}
+
+/// A planned partition's place on the disk.
+struct Place<'a> {
+    name: &'a str,
+    start: u64,
+    size: u64,
+}
+
+/// The partitions that the image brings; state and data are made by the node.
+fn system_partitions(layout: &Layout) -> impl Iterator<Item = &layout::Partition> {
+    layout.partitions.iter().filter(|p| !matches!(p.purpose, Purpose::State | Purpose::Data))
+}
+
+/// Partition type and attributes.
+fn kind(purpose: Purpose, board: &Board) -> (Guid, u64) {
+    let read_only = gpt::types::READ_ONLY | gpt::types::NO_AUTO;
+    match (purpose, board.architecture) {
+        // Raspberry Pi firmware takes any FAT partition, and an ESP there would invite other tools to use it.
+        (Purpose::Boot, _) if board.firmware == Firmware::Uefi => (gpt::types::ESP, 0),
+        (Purpose::Boot, _) => (gpt::types::BASIC_DATA, 0),
+        (Purpose::Root, Architecture::Amd64) => (gpt::types::ROOT_AMD64, read_only),
+        (Purpose::Root, Architecture::Arm64) => (gpt::types::ROOT_ARM64, read_only),
+        (Purpose::Verity, Architecture::Amd64) => (gpt::types::ROOT_VERITY_AMD64, read_only),
+        (Purpose::Verity, Architecture::Arm64) => (gpt::types::ROOT_VERITY_ARM64, read_only),
+        (Purpose::Identity, _) => (gpt::types::BASIC_DATA, gpt::types::NO_AUTO),
+        // Not the specification's /var type: that demands a GUID derived from the machine-id.
+        (Purpose::State | Purpose::Data, _) => (gpt::types::LINUX, 0),
+    }
+}
+
+fn fitting(what: &'static str, image: &Image, place: &Place) -> Result<Image, Error> {
+    if image.size() <= place.size {
+        return Ok(image.clone());
+    }
+    Err(Error::TooLarge { what, name: place.name.to_owned(), needed: image.size(), available: place.size })
+}
+
+fn boot_image(
+    spec: &Spec,
+    boot: &Boot,
+    root: &Root,
+    contents: &dyn Contents,
+    place: &Place,
+) -> Result<Image, Error> {
+    let slot = system_partitions(spec.layout).find(|partition| partition.purpose == Purpose::Root);
+    let slot = slot.ok_or_else(|| wrong(spec, "it has no partition for Root".into()))?;
+    let guid = derived_guid(spec.cluster, spec.name, &slot.name);
+    let command_line = prejoin_boot::command_line(spec.board, Slot::A, &guid.to_string(), &root.root_hash);
+    let globs: Vec<Glob> = spec.board.overlays.iter().map(|pattern| Glob::new(pattern)).collect();
+    let overlays: Vec<String> = boot
+        .device_trees
+        .keys()
+        .filter(|path| globs.iter().any(|glob| glob.matches(path.as_bytes())))
+        .cloned()
+        .collect();
+    let mut tree = Tree::new();
+    for file in prejoin_boot::files(spec.board, Slot::A, &command_line, &overlays) {
+        let content = match &file.origin {
+            Origin::Text(text) => bytes(text.as_bytes().to_vec()),
+            Origin::Kernel => boot.kernel.clone(),
+            Origin::Initramfs => bytes(boot.initramfs.bytes.clone()),
+            Origin::UnifiedKernel => unified_kernel(spec.board, boot, &command_line, contents)?,
+            Origin::DeviceTree(name) => found(boot.device_trees.get(name), &file.path, name)?,
+            Origin::System(path) => found(boot.files.get(path), &file.path, path)?,
+        };
+        tree.insert(&file.path, Entry { kind: Kind::File(content), ..Entry::file([], 0o644) }.dated(spec.epoch));
+    }
+    volume(spec, place, "BOOT", Some(Width::Fat32), &tree)
+}
+
+fn found(content: Option<&Content>, path: &str, from: &str) -> Result<Content, Error> {
+    content.cloned().ok_or_else(|| Error::Missing { path: path.to_owned(), from: from.to_owned() })
+}
+
+fn unified_kernel(board: &Board, boot: &Boot, command_line: &str, contents: &dyn Contents) -> Result<Content, Error> {
+    let stub = boot
+        .files
+        .get(&system::stub_path(board))
+        .ok_or_else(|| Error::Missing { path: "the unified kernel image".into(), from: system::stub_path(board) })?;
+    let stub = stub.read(contents).map_err(|source| Error::Content { what: "the boot stub", source })?;
+    // Microcode goes before the initramfs in one section: packaged stubs have room for five section headers only.
+    let initrd = [boot.microcode.as_deref().unwrap_or_default(), &boot.initramfs.bytes].concat();
+    let sections = [
+        (".osrel", bytes(boot.os_release.clone())),
+        (".cmdline", bytes(command_line.as_bytes().to_vec())),
+        (".uname", bytes(boot.version.clone().into_bytes())),
+        (".initrd", bytes(initrd)),
+        (".linux", boot.kernel.clone()),
+    ];
+    let image = uki::build(&stub, &sections)?;
+    let mut whole = vec![0; image.size() as usize];
+    image.read_at(contents, 0, &mut whole).map_err(|source| Error::Content { what: "the kernel", source })?;
+    Ok(bytes(whole))
+}
+
+/// The identity partition: the seed where cloud-init looks for it (label CIDATA), and what the agent unpacks.
+fn identity(spec: &Spec, place: &Place) -> Result<Image, Error> {
+    let mut files = spec.files.clone();
+    mounts(spec, &mut files);
+    for (_, entry) in files.iter_mut() {
+        entry.mtime = spec.epoch;
+    }
+    let archive = cpio::write(&files)?;
+    let mut node_cpio = vec![0; archive.size() as usize];
+    archive
+        .read_at(&NoContents, 0, &mut node_cpio)
+        .map_err(|source| Error::Content { what: "the node's files", source })?;
+    let handoff = Handoff {
+        version: handoff::VERSION,
+        node: spec.name.to_owned(),
+        partitions: first_boot(spec).map(|partition| made_by_node(spec, partition)).collect(),
+        archive: handoff::Archive { digest: Digest::of(&node_cpio), size: node_cpio.len() as u64 },
+    };
+    handoff.check().map_err(|error| wrong(spec, error.to_string()))?;
+    let mut tree = Tree::new();
+    for (name, text) in &spec.seed {
+        tree.insert(name, Entry::file(text.clone(), 0o644).dated(spec.epoch));
+    }
+    tree.insert("node.cpio", Entry::file(node_cpio, 0o644).dated(spec.epoch));
+    tree.insert("node.json", Entry::file(handoff.to_json().into_bytes(), 0o644).dated(spec.epoch));
+    volume(spec, place, "CIDATA", None, &tree)
+}
+
+/// The partitions of the system disk that the agent makes on first boot.
+fn first_boot<'a>(spec: &Spec<'a>) -> impl Iterator<Item = &'a layout::Partition> + use<'a> {
+    let made = |p: &&layout::Partition| matches!(p.purpose, Purpose::State | Purpose::Data);
+    spec.layout.partitions.iter().filter(made).filter(|p| p.disk == layout::Disk::System)
+}
+
+fn made_by_node(spec: &Spec, partition: &layout::Partition) -> handoff::Partition {
+    let uuid = |thing: &str| Uuid(derived_guid(spec.cluster, spec.name, thing).bytes());
+    let (type_guid, _) = kind(partition.purpose, spec.board);
+    handoff::Partition {
+        name: partition.name.clone(),
+        type_guid: Uuid(type_guid.bytes()),
+        guid: uuid(&partition.name),
+        size: partition.size.map(|size| size.bytes()),
+        format: match partition.filesystem {
+            Some(Filesystem::Ext4) => handoff::Format::Ext4,
+            Some(Filesystem::Xfs) => handoff::Format::Xfs,
+            None => handoff::Format::None,
+        },
+        uuid: uuid(&format!("{} file system", partition.name)),
+    }
+}
+
+/// A mount unit for every data partition of the system disk; the agent mounts the state itself.
+fn mounts(spec: &Spec, files: &mut Tree) {
+    for partition in first_boot(spec).filter(|partition| partition.purpose == Purpose::Data) {
+        let (Some(mount), Some(filesystem)) = (&partition.mount, partition.filesystem) else { continue };
+        let guid = derived_guid(spec.cluster, spec.name, &partition.name);
+        let kind = match filesystem {
+            Filesystem::Ext4 => "ext4",
+            Filesystem::Xfs => "xfs",
+        };
+        // systemd.mount(5): the unit's name is the escaped path; layouts use plain names only.
+        let unit = format!("{}.mount", mount.trim_matches('/').replace('-', "\\x2d").replace('/', "-"));
+        let text = format!(
+            "[Unit]\nDescription=Storage of this node's workloads\n\n[Mount]\nWhat=/dev/disk/by-partuuid/{guid}\n\
+             Where={mount}\nType={kind}\nOptions=noatime\n\n[Install]\nWantedBy=local-fs.target\n"
+        );
+        let folder = "etc/systemd/system";
+        files.insert(format!("{folder}/{unit}"), Entry::file(text.into_bytes(), 0o644));
+        files.insert(format!("{folder}/local-fs.target.wants/{unit}"), Entry::symlink(format!("../{unit}")));
+    }
+}
+
+fn volume(spec: &Spec, place: &Place, label: &str, width: Option<Width>, tree: &Tree) -> Result<Image, Error> {
+    let id = derived_guid(spec.cluster, spec.name, &format!("{} volume", place.name)).bytes();
+    let options = fat::Options {
+        size: place.size,
+        sector_size: spec.sector_size,
+        width,
+        label: label.to_owned(),
+        volume_id: u32::from_be_bytes([id[0], id[1], id[2], id[3]]),
+        time: spec.epoch,
+        hidden_sectors: (place.start / u64::from(spec.sector_size)) as u32,
+    };
+    fat::write(tree, &options).map_err(|source| Error::Fat { name: place.name.to_owned(), source })
+}
+
+fn bytes(bytes: impl Into<Arc<[u8]>>) -> Content {
+    Content::Bytes(bytes.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn derived_guids_are_stable_and_apart() {
+        let guid = derived_guid("lab", "w1", "root-a");
+        assert_eq!(guid.to_string(), derived_guid("lab", "w1", "root-a").to_string());
+        assert_eq!(&guid.to_string()[14..15], "8", "version");
+        for (cluster, node, thing) in [("lab", "w2", "root-a"), ("lab2", "w1", "root-a"), ("lab", "w1", "root-b")] {
+            assert_ne!(guid, derived_guid(cluster, node, thing));
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! `prejoin build`
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use prejoin_formats::tree::{Entry, Tree};
+use prejoin_identity::Seed;
+use prejoin_image_builder::class::Class;
+use prejoin_image_builder::io::build::{self, Built};
+use prejoin_image_builder::io::chunks::ChunkStore;
+use prejoin_image_builder::io::unpack::Deb;
+use prejoin_image_builder::node;
+use prejoin_profiles::architecture::Architecture;
+use prejoin_profiles::cluster::Node;
+use prejoin_profiles::digest::Digest;
+use prejoin_profiles::lock::Lock;
+use prejoin_profiles::manifest::{Manifest, Range};
+use prejoin_profiles::os::Os;
+use prejoin_profiles::scripts;
+use serde_json::{Value, json};
+
+use super::inputs::Sources;
+use super::lock;
+use super::project::{Project, SystemPlan};
+use crate::args::Build;
+use crate::failure::{Failure, OrFail};
+use crate::progress::Progress;
+use crate::report::{Report, size, table};
+use crate::settings::{self, Stopwatch};
+
+/// The agent for both architectures, built by `build.rs`.
+static AGENTS: [(Architecture, &[u8]); 2] = [
+    (Architecture::Amd64, include_bytes!(env!("PREJOIN_AGENT_AMD64"))),
+    (Architecture::Arm64, include_bytes!(env!("PREJOIN_AGENT_ARM64"))),
+];
+
+pub(crate) fn run(args: &Build, report: &Report) -> Result<(), Failure> {
+    let project = Project::open(&args.cluster.file, report)?;
+    let lock = lock::read(&project)?;
+    let sources = Sources::new(&args.inputs, &project.cluster)?;
+    let wanted = Wanted { nodes: &args.nodes, sector_size: args.sector_size };
+    let made = all(&project, &lock, &sources, &args.out, &wanted, report)?;
+    report.result(|| summary(&made, &args.out), || made.iter().map(as_json).collect());
+    Ok(())
+}
+
+/// What to build.
+pub(crate) struct Wanted<'a> {
+    /// Node names; all nodes if empty.
+    pub(crate) nodes: &'a [String],
+    /// Logical sector size of the nodes' disks.
+    pub(crate) sector_size: u32,
+}
+
+/// One node that was built.
+pub(crate) struct Made {
+    /// Its manifest, which is written.
+    pub(crate) manifest: Manifest,
+    /// Compressed bytes that only it added to the store.
+    pub(crate) added: u64,
+    /// Time that only it took.
+    pub(crate) took: Duration,
+}
+
+/// Builds nodes: each system once, then its nodes, then everything is made durable and the manifests appear.
+pub(crate) fn all(
+    project: &Project,
+    lock: &Lock,
+    sources: &Sources,
+    out: &Path,
+    wanted: &Wanted,
+    report: &Report,
+) -> Result<Vec<Made>, Failure> {
+    if let Some(name) = wanted.nodes.iter().find(|name| project.cluster.node(name).is_none()) {
+        return Err(Failure::plain(Class::Input, format!("the cluster file has no node `{name}`")));
+    }
+    let mut plans = project.systems()?;
+    for plan in &mut plans {
+        plan.nodes.retain(|node| wanted.nodes.is_empty() || wanted.nodes.contains(&node.name.value));
+    }
+    plans.retain(|plan| !plan.nodes.is_empty());
+    for plan in &plans {
+        lock::check_current(lock, plan, project)?;
+    }
+
+    let progress = Progress::new();
+    let debs = sources.packages(lock, &plans, &progress)?;
+    let store = ChunkStore::create(out).or_fail(Class::Environment)?;
+    let lock_digest = lock.digest();
+    let (mut made, mut bills) = (Vec::new(), Vec::new());
+    for plan in &plans {
+        let (built, took) = system(plan, project, lock, &debs[&plan.set], sources, &store, &progress)?;
+        progress.clear();
+        report.step(format!(
+            "{}: {} packages, {} paths, root {} in {}, {:.1} s",
+            plan.set,
+            built.contents.packages.len(),
+            built.system.root.len(),
+            size((built.summary.blocks - built.summary.free_blocks) * 4096),
+            size(built.summary.blocks * 4096),
+            took.as_secs_f64()
+        ));
+        for node in &plan.nodes {
+            made.push(one(node, plan, project, &built, &lock_digest, lock.epoch, wanted.sector_size, &store)?);
+        }
+        bills.push(build::bill(&plan.set, &built, out, lock.epoch));
+    }
+    let manifests: Vec<Manifest> = made.iter().map(|made| made.manifest.clone()).collect();
+    build::commit(&manifests, &bills, out, &store).map_err(failure)?;
+    Ok(made)
+}
+
+#[expect(clippy::too_many_arguments, reason = "the whole context of one system, called from one place")]
+fn system(
+    plan: &SystemPlan,
+    project: &Project,
+    lock: &Lock,
+    debs: &[Deb],
+    sources: &Sources,
+    store: &ChunkStore,
+    progress: &Progress,
+) -> Result<(Built, Duration), Failure> {
+    let stopwatch = Stopwatch::start();
+    let overlay = sources.programs(lock, plan, progress)?;
+    let accepted: Vec<String> = project.cluster.accept_scripts.iter().map(|line| line.value.clone()).collect();
+    let agent = AGENTS.iter().find(|(architecture, _)| *architecture == plan.board.architecture);
+    let request = build::Request {
+        set: &plan.set,
+        board: &plan.board,
+        os: &plan.os,
+        debs,
+        overlay: &overlay,
+        agent: agent.expect("every architecture has its agent").1,
+        scripts: &scripts::Table::built_in(base(&plan.os)),
+        accepted: &accepted,
+        epoch: lock.epoch,
+    };
+    let built = build::system(&request, sources.cache(), store, &|event| progress.show(event)).map_err(failure)?;
+    Ok((built, stopwatch.elapsed()))
+}
+
+#[expect(clippy::too_many_arguments, reason = "the whole context of one node, called from one place")]
+fn one(
+    node: &Node,
+    plan: &SystemPlan,
+    project: &Project,
+    built: &Built,
+    lock: &Digest,
+    epoch: i64,
+    sector_size: u32,
+    store: &ChunkStore,
+) -> Result<Made, Failure> {
+    let stopwatch = Stopwatch::start();
+    let before = store.written();
+    if !plan.board.sector_sizes.contains(&sector_size) {
+        let message = format!("board {} does not start from disks with {sector_size}-byte sectors", plan.board.name);
+        return Err(Failure::plain(Class::Input, message));
+    }
+    let layout = project.catalog.layout(&node.layout.value).or_fail(Class::Input)?;
+    let seed = Seed::of(&project.cluster, node).or_fail(Class::Input)?;
+    let spec = node::Spec {
+        cluster: &project.cluster.name.value,
+        name: &node.name.value,
+        board: &plan.board,
+        sector_size,
+        layout: &layout,
+        seed: seed.files().iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect(),
+        files: files(project, plan, node)?,
+        epoch,
+    };
+    let manifest = build::node(&spec, built, lock, store).map_err(failure)?;
+    Ok(Made { manifest, added: store.written() - before, took: stopwatch.elapsed() })
+}
+
+/// Name of the operating system whose scripts are known: the one that is inherited, if any.
+fn base(os: &Os) -> &str {
+    os.inherits.as_deref().unwrap_or(&os.name)
+}
+
+/// The node's own files as a tree.
+fn files(project: &Project, plan: &SystemPlan, node: &Node) -> Result<Tree, Failure> {
+    let folder = project.file.parent().unwrap_or(Path::new("")).to_owned();
+    let source = |path: &str| settings::read_bytes(&folder.join(path)).map_err(|error| error.to_string());
+    let files =
+        prejoin_identity::files(&project.cluster, node, &plan.os.ids, &source).or_fail(Class::Input)?;
+    let mut tree = Tree::new();
+    for file in files {
+        tree.insert(&file.path, Entry::file(file.content, file.mode).owned(file.uid, file.gid));
+    }
+    Ok(tree)
+}
+
+/// Whose fault a failed build is.
+fn failure(error: build::Error) -> Failure {
+    Failure::new(error.class(), &error).hint(error.hint())
+}
+
+/// What was made, as a table.
+pub(crate) fn summary(made: &[Made], out: &Path) -> String {
+    let mut rows = vec![["node", "board", "image", "content", "new", "took"].map(str::to_owned).to_vec()];
+    for made in made {
+        let manifest = &made.manifest;
+        rows.push(vec![
+            manifest.node.clone(),
+            manifest.board.clone(),
+            size(manifest.size),
+            size(content(manifest)),
+            size(made.added),
+            format!("{} ms", made.took.as_millis()),
+        ]);
+    }
+    format!("{}manifests and chunks are in {}\n", table(&rows), out.display())
+}
+
+pub(crate) fn as_json(made: &Made) -> Value {
+    let manifest = &made.manifest;
+    json!({
+        "node": manifest.node,
+        "board": manifest.board,
+        "digest": Digest::of(manifest.to_json().as_bytes()),
+        "root_hash": manifest.root_hash,
+        "size": manifest.size,
+        "content": content(manifest),
+        "new": made.added,
+        "milliseconds": made.took.as_millis() as u64,
+    })
+}
+
+/// Bytes of the image that are not zero and not left alone.
+fn content(manifest: &Manifest) -> u64 {
+    let data = manifest.ranges.iter().filter(|range| matches!(range, Range::Data { .. }));
+    data.map(Range::length).sum()
+}
+
+/// Packages by set, as files of the cache.
+pub(crate) type Debs = BTreeMap<String, Vec<Deb>>;

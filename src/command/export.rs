@@ -1,0 +1,30 @@
+//! `prejoin export`
+
+use prejoin_image_builder::class::Class;
+use prejoin_image_builder::io::export::{self, Format};
+use serde_json::json;
+
+use super::verify::open;
+use crate::args::Export;
+use crate::failure::Failure;
+use crate::progress::Progress;
+use crate::report::Report;
+
+pub(crate) fn run(args: &Export, report: &Report) -> Result<(), Failure> {
+    let (manifest, store) = open(&args.out, &args.node)?;
+    let format = Format::ALL.into_iter().find(|format| format.extension() == args.format).unwrap_or(Format::ImgXz);
+    let folder = args.to.as_deref().unwrap_or(&args.out);
+    let progress = Progress::new();
+    let written = export::export(&manifest, &store, format, folder, &|event| progress.show(event));
+    progress.clear();
+    let written = written.map_err(|error| {
+        let class = match &error {
+            export::Error::Store(_) => Class::Integrity,
+            _ => Class::Environment,
+        };
+        Failure::new(class, &error)
+    })?;
+    let paths: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
+    report.result(|| paths.join("\n"), || json!({ "files": paths }));
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! Where a build's inputs come from: mirrors, cache, keys.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use prejoin_image_builder::class::Class;
+use prejoin_image_builder::io::cache::Cache;
+use prejoin_image_builder::io::error::FetchError;
+use prejoin_image_builder::io::fetch::{self, Fetcher};
+use prejoin_image_builder::io::mirror::{self, Mirrors};
+use prejoin_image_builder::io::unpack::Deb;
+use prejoin_formats::tree::Tree;
+use prejoin_profiles::cluster::Cluster;
+use prejoin_profiles::lock::Lock;
+
+use super::build::Debs;
+use super::project::{Project, SystemPlan};
+use crate::args::Inputs;
+use crate::failure::Failure;
+use crate::progress::Progress;
+
+/// The settings of everything that fetches.
+pub(crate) struct Sources {
+    cache: Cache,
+    mirrors: mirror::Settings,
+    offline: bool,
+}
+
+impl Sources {
+    /// From flags, environment, cluster file and the host's apt settings, in falling order.
+    pub(crate) fn new(inputs: &Inputs, cluster: &Cluster) -> Result<Self, Failure> {
+        let root = inputs.cache.clone().or_else(Cache::default_root).ok_or_else(|| {
+            Failure::plain(Class::Environment, "finding a cache folder: neither XDG_CACHE_HOME nor HOME is set")
+                .hint("name one with --cache".to_owned())
+        })?;
+        let mut flags: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for flag in &inputs.mirror {
+            let (archive, address) = flag.split_once('=').ok_or_else(|| {
+                Failure::plain(Class::Input, format!("--mirror {flag}: not of the form ARCHIVE=URL"))
+                    .hint("for example --mirror debian=file:///srv/mirror/debian".to_owned())
+            })?;
+            flags.entry(archive.to_owned()).or_default().push(address.to_owned());
+        }
+        let cluster = cluster.mirrors.iter().map(|(archive, addresses)| {
+            (archive.clone(), addresses.iter().map(|address| address.value.clone()).collect())
+        });
+        let mirrors = mirror::Settings { flags, cluster: cluster.collect(), ..Default::default() }.with_host();
+        Ok(Sources { cache: Cache::new(root), mirrors, offline: inputs.offline })
+    }
+
+    /// The cache folder.
+    pub(crate) fn cache(&self) -> &Path {
+        self.cache.root()
+    }
+
+    /// Runs work that fetches from `archives`.
+    pub(crate) fn fetch<'n, T>(
+        &self,
+        archives: impl IntoIterator<Item = &'n str>,
+        progress: &Progress,
+        work: impl FnOnce(&Fetcher) -> Result<T, FetchError>,
+    ) -> Result<T, Failure> {
+        let settings = fetch::Settings { offline: self.offline, ..Default::default() };
+        let events = |event| progress.show(event);
+        let done = Mirrors::find(archives, &self.mirrors)
+            .and_then(|mirrors| work(&Fetcher::new(&self.cache, &mirrors, settings, &events)));
+        progress.clear();
+        done.map_err(|error| Failure::new(error.class(), &error).hint(error.hint()))
+    }
+
+    /// Every package of these systems as a file of the cache, by set.
+    pub(crate) fn packages(&self, lock: &Lock, plans: &[SystemPlan], progress: &Progress) -> Result<Debs, Failure> {
+        let archives: Vec<&str> = lock.packages.values().map(|package| package.archive.as_str()).collect();
+        self.fetch(archives, progress, |fetcher| {
+            let mut debs = Debs::new();
+            // All sets in one go, so that downloads run side by side; what sets share is fetched once.
+            let mut wanted = Vec::new();
+            for plan in plans {
+                wanted.extend(fetch::downloads(lock, &plan.set)?);
+            }
+            wanted.sort_by(|a, b| a.name.cmp(&b.name));
+            wanted.dedup();
+            let paths = fetcher.fetch_all(&wanted)?;
+            let files: BTreeMap<_, _> = wanted.iter().map(|download| download.sha256).zip(paths).collect();
+            for plan in plans {
+                let listed = fetch::downloads(lock, &plan.set)?;
+                let deb = |download: &fetch::Download| Deb {
+                    path: files[&download.sha256].clone(),
+                    sha256: download.sha256,
+                };
+                debs.insert(plan.set.clone(), listed.iter().map(deb).collect());
+            }
+            Ok(debs)
+        })
+    }
+
+    /// The programs of a system's Kubernetes distribution, where they go.
+    pub(crate) fn programs(&self, lock: &Lock, plan: &SystemPlan, progress: &Progress) -> Result<Tree, Failure> {
+        let _ = (lock, progress);
+        assert!(plan.distribution.artifacts.is_empty());
+        Ok(Tree::new())
+    }
+
+    /// Locks the files that the systems' distributions need.
+    pub(crate) fn lock_artifacts(
+        &self,
+        project: &Project,
+        plans: &[SystemPlan],
+        previous: Option<&Lock>,
+        progress: &Progress,
+    ) -> Result<BTreeMap<String, prejoin_profiles::lock::Artifact>, Failure> {
+        let _ = (project, plans, previous, progress);
+        Ok(BTreeMap::new())
+    }
+}

@@ -1,0 +1,165 @@
+//! A cluster file with everything beside it: profiles, lock, and what follows from them.
+#![expect(clippy::disallowed_methods, reason = "reads the cluster file and what lies beside it")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use prejoin_image_builder::class::Class;
+use prejoin_image_builder::resolve::Wanted;
+use prejoin_profiles::board::Board;
+use prejoin_profiles::catalog::{Catalog, Kind};
+use prejoin_profiles::check;
+use prejoin_profiles::cluster::{Cluster, Node};
+use prejoin_profiles::digest::Digest;
+use prejoin_profiles::distribution;
+use prejoin_profiles::finding::{Finding, Severity};
+use prejoin_profiles::os::Os;
+
+use crate::failure::Failure;
+use crate::report::Report;
+use crate::settings;
+
+/// A cluster file that was read and found sound.
+pub(crate) struct Project {
+    /// Where it lies.
+    pub(crate) file: PathBuf,
+    /// Its text.
+    pub(crate) text: String,
+    /// What it says.
+    pub(crate) cluster: Cluster,
+    /// Profiles of the program and the user's own.
+    pub(crate) catalog: Catalog,
+    /// What is unusual about it.
+    pub(crate) findings: Vec<Finding>,
+    /// Go on without the programs of the Kubernetes distribution. Only the demo does.
+    pub(crate) without_artifacts: bool,
+}
+
+/// One operating system for one board with one list of packages, and the nodes that get it.
+pub(crate) struct SystemPlan<'a> {
+    /// Name of its package set in the lock.
+    pub(crate) set: String,
+    /// The board as it is on the operating system.
+    pub(crate) board: Board,
+    /// The operating system, with what cluster and distribution add.
+    pub(crate) os: Os,
+    /// What makes it a Kubernetes node.
+    pub(crate) distribution: distribution::System,
+    /// Packages wanted.
+    pub(crate) wanted: Vec<Wanted>,
+    /// Its nodes.
+    pub(crate) nodes: Vec<&'a Node>,
+}
+
+impl Project {
+    /// Reads and checks a cluster file; findings are printed, errors among them end the command.
+    pub(crate) fn open(file: &Path, report: &Report) -> Result<Self, Failure> {
+        let text = settings::read(file, "the cluster file").map_err(|failure| {
+            failure.hint((!file.exists()).then(|| "write one with `prejoin init`, or name it with --file".to_owned()))
+        })?;
+        Self::parse(file, text, report)
+    }
+
+    /// The same from text that is not a file.
+    pub(crate) fn parse(file: &Path, text: String, report: &Report) -> Result<Self, Failure> {
+        let mut catalog = Catalog::embedded();
+        extend(&mut catalog, file.parent().unwrap_or(Path::new("")))?;
+        let shown = file.display().to_string();
+        let cluster = Cluster::parse(&text).map_err(|findings| {
+            report.findings(&shown, &text, &findings);
+            unsound(&findings)
+        })?;
+        let findings = check::check(&cluster, &catalog);
+        if findings.iter().any(|finding| finding.severity == Severity::Error) {
+            report.findings(&shown, &text, &findings);
+            return Err(unsound(&findings));
+        }
+        Ok(Project { file: file.to_owned(), text, cluster, catalog, findings, without_artifacts: false })
+    }
+
+    /// Where its lock lies.
+    pub(crate) fn lock_path(&self) -> PathBuf {
+        self.file.with_file_name("prejoin.lock")
+    }
+
+    /// The systems that its nodes need, each once, in order of their names.
+    pub(crate) fn systems(&self) -> Result<Vec<SystemPlan<'_>>, Failure> {
+        let mut systems: BTreeMap<String, SystemPlan> = BTreeMap::new();
+        for node in &self.cluster.nodes {
+            let plan = self.system(node)?;
+            systems.entry(plan.set.clone()).or_insert(plan).nodes.push(node);
+        }
+        Ok(systems.into_values().collect())
+    }
+
+    fn system(&self, node: &Node) -> Result<SystemPlan<'_>, Failure> {
+        let profile = |error: prejoin_profiles::catalog::Error| {
+            Failure::new(Class::Input, &error).hint(error.hint())
+        };
+        let mut os = self.catalog.os(&self.cluster.os.value).map_err(profile)?;
+        let board = self.catalog.board(&node.board.value).map_err(profile)?;
+        let Some((board, kernel)) = board.on(&os.name) else {
+            let message = format!("board {} has no kernel on {}", board.name, os.name);
+            return Err(Failure::plain(Class::Input, message));
+        };
+        let system = if self.without_artifacts {
+            distribution::system_without_artifacts(&self.cluster, node, board.architecture)
+        } else {
+            distribution::system(&self.cluster, node, board.architecture)
+        };
+        let distribution =
+            system.map_err(|error| Failure::new(Class::Input, &error).hint(error.hint()))?;
+        os = distribution.over(os);
+        let mut extra: Vec<String> = Vec::new();
+        for set in &self.cluster.sets {
+            let set = self.catalog.set(&set.value).map_err(profile)?;
+            extra.extend(set.packages);
+            if !set.modules.is_empty() {
+                let lines: String = set.modules.iter().map(|module| format!("{module}\n")).collect();
+                os.node.files.insert(format!("usr/lib/modules-load.d/50-{}.conf", set.name), lines);
+                os.required_modules.insert(set.name, set.modules);
+            }
+        }
+        extra.extend(self.cluster.packages.iter().chain(&node.packages).map(|package| package.value.clone()));
+        extra.sort();
+        extra.dedup();
+
+        let mut set = format!("{}/{}", os.name, board.name);
+        let version = node.version.as_ref().map(|version| version.value.to_string());
+        if !extra.is_empty() || version.is_some() {
+            // Nodes with the same additions share a system; the name says that there are any.
+            let additions = format!("{version:?} {extra:?}");
+            set = format!("{set}+{}", Digest::of(additions.as_bytes()).short());
+        }
+        let kernel =
+            Wanted { name: kernel.package.clone(), repository: kernel.repository.clone(), version: None };
+        let named = os.packages.iter().chain(&board.packages).chain(&extra).map(|name| Wanted::parse(name));
+        let wanted = named.chain([kernel]).collect();
+        Ok(SystemPlan { set, board, os, distribution, wanted, nodes: Vec::new() })
+    }
+}
+
+/// The user's own profiles: `profiles/{boards,os,layouts,sets}/*.yaml` beside the cluster file.
+fn extend(catalog: &mut Catalog, folder: &Path) -> Result<(), Failure> {
+    for kind in [Kind::Board, Kind::Os, Kind::Layout, Kind::Set] {
+        let folder = folder.join("profiles").join(kind.folder());
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        paths.sort();
+        for path in paths.iter().filter(|path| path.extension().is_some_and(|extension| extension == "yaml")) {
+            let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+            let text = settings::read(path, "the profile")?;
+            catalog
+                .extend(kind, &name, &path.display().to_string(), &text)
+                .map_err(|error| Failure::new(Class::Input, &error).hint(error.hint()))?;
+        }
+    }
+    Ok(())
+}
+
+fn unsound(findings: &[Finding]) -> Failure {
+    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+    let s = if errors == 1 { "" } else { "s" };
+    Failure::findings(format!("the cluster file has {errors} error{s}"))
+}

@@ -1,0 +1,91 @@
+//! `prejoin verify`
+#![expect(clippy::disallowed_methods, reason = "reads manifests")]
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use prejoin_image_builder::class::Class;
+use prejoin_image_builder::io::build;
+use prejoin_image_builder::io::chunks::ChunkStore;
+use prejoin_image_builder::io::verify::{self, Verified};
+use prejoin_profiles::manifest::Manifest;
+use serde_json::json;
+
+use crate::args::Verify;
+use crate::failure::Failure;
+use crate::progress::Progress;
+use crate::report::{Report, size, table};
+use crate::settings;
+
+pub(crate) fn run(args: &Verify, report: &Report) -> Result<(), Failure> {
+    let nodes = if args.nodes.is_empty() { built(&args.out)? } else { args.nodes.clone() };
+    let mut rows = Vec::new();
+    for node in nodes {
+        let verified = one(&args.out, &node)?;
+        rows.push((node, verified));
+    }
+    report.result(
+        || text(&rows),
+        || {
+            let list = rows.iter().map(|(node, v)| {
+                json!({
+                    "node": node, "chunks": v.chunks, "bytes": v.bytes, "blocks": v.blocks,
+                    "paths": v.paths, "files": v.files,
+                })
+            });
+            list.collect()
+        },
+    );
+    Ok(())
+}
+
+/// Verifies one node's image.
+pub(crate) fn one(out: &Path, node: &str) -> Result<Verified, Failure> {
+    let (manifest, store) = open(out, node)?;
+    let progress = Progress::new();
+    let verified = verify::verify(&manifest, &store, &|event| progress.show(event));
+    progress.clear();
+    verified.map_err(|error| {
+        Failure::new(Class::Integrity, &error).hint("build the node again; damaged chunks must be deleted first".to_owned())
+    })
+}
+
+/// A node's manifest and the store with its chunks.
+pub(crate) fn open(out: &Path, node: &str) -> Result<(Arc<Manifest>, Arc<ChunkStore>), Failure> {
+    let path = build::manifest_path(out, node);
+    let text = settings::read(&path, "the manifest").map_err(|failure| {
+        failure.hint((!path.exists()).then(|| format!("build it first: `prejoin build {node}`")))
+    })?;
+    let manifest = Manifest::parse(text.as_bytes()).map_err(|error| Failure::new(Class::Integrity, &error))?;
+    Ok(build::open(out, manifest))
+}
+
+/// Every node with a manifest.
+fn built(out: &Path) -> Result<Vec<String>, Failure> {
+    let entries = fs::read_dir(out).map_err(|error| {
+        Failure::plain(Class::Input, format!("listing {}: {error}", out.display()))
+            .hint("run `prejoin build` first, or name the folder with --out".to_owned())
+    })?;
+    let mut nodes: Vec<String> = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".manifest.json").map(str::to_owned))
+        .filter(|name| !name.starts_with('.'))
+        .collect();
+    nodes.sort();
+    Ok(nodes)
+}
+
+fn text(rows: &[(String, Verified)]) -> String {
+    let mut lines = vec![["node", "chunks", "content", "verity blocks", "paths", "boot files"].map(str::to_owned).to_vec()];
+    for (node, v) in rows {
+        lines.push(vec![
+            node.clone(),
+            v.chunks.to_string(),
+            size(v.bytes),
+            v.blocks.to_string(),
+            v.paths.to_string(),
+            v.files.to_string(),
+        ]);
+    }
+    table(&lines)
+}

@@ -1,0 +1,79 @@
+//! How a command ends when it fails: one message with its causes, one hint, one exit code per class.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use prejoin_image_builder::class::Class;
+
+/// A failure on its way to the user.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    class: Option<Class>,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure of a class, with the whole chain of causes.
+    pub(crate) fn new(class: Class, error: &dyn Error) -> Self {
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // Transparent wrappers repeat their source.
+            if !message.ends_with(&text) {
+                message.push_str(": ");
+                message.push_str(&text);
+            }
+            cause = error.source();
+        }
+        Failure { class: Some(class), message, hint: None }
+    }
+
+    /// A failure that has nothing behind it.
+    pub(crate) fn plain(class: Class, message: impl Into<String>) -> Self {
+        Failure { class: Some(class), message: message.into(), hint: None }
+    }
+
+    /// The cluster file has findings, which were printed already.
+    pub(crate) fn findings(message: impl Into<String>) -> Self {
+        Failure { class: None, message: message.into(), hint: None }
+    }
+
+    /// What the user can do.
+    pub(crate) fn hint(self, hint: impl Into<Option<String>>) -> Self {
+        Failure { hint: hint.into().or(self.hint), ..self }
+    }
+
+    /// Says it on stderr.
+    #[expect(clippy::print_stderr, reason = "this is where failures are shown")]
+    pub(crate) fn print(&self) {
+        eprintln!("error: {}", self.message);
+        if let Some(hint) = &self.hint {
+            eprintln!("hint: {hint}");
+        }
+    }
+
+    /// Its exit code, as documented in `--help`.
+    pub(crate) fn code(&self) -> ExitCode {
+        ExitCode::from(match self.class {
+            None => 1,
+            Some(Class::Input) => 3,
+            Some(Class::Network) => 4,
+            Some(Class::Integrity) => 5,
+            Some(Class::Environment) => 6,
+        })
+    }
+}
+
+/// For errors whose class is known where they arise.
+pub(crate) trait OrFail<T> {
+    /// The value, or a failure of that class.
+    fn or_fail(self, class: Class) -> Result<T, Failure>;
+}
+
+impl<T, E: Error> OrFail<T> for Result<T, E> {
+    fn or_fail(self, class: Class) -> Result<T, Failure> {
+        self.map_err(|error| Failure::new(class, &error))
+    }
+}

@@ -1,0 +1,119 @@
+//! How results look: data on stdout, talk on stderr, JSON where asked for.
+
+use std::fmt::Display;
+use std::io::IsTerminal;
+
+use prejoin_profiles::finding::{Finding, Severity};
+use serde_json::{Value, json};
+
+use crate::args::Colour;
+use crate::settings;
+
+/// Where and how to print.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Report {
+    json: bool,
+    colour: bool,
+}
+
+impl Report {
+    /// A report in the wanted form.
+    pub(crate) fn new(json: bool, colour: Colour) -> Self {
+        let colour = match colour {
+            Colour::Always => true,
+            Colour::Never => false,
+            Colour::Auto => std::io::stderr().is_terminal() && settings::variable("NO_COLOR").is_none(),
+        };
+        Report { json, colour }
+    }
+
+    /// Whether results are wanted as JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// A result, on stdout.
+    #[expect(clippy::print_stdout, reason = "results go to stdout")]
+    pub(crate) fn data(&self, text: impl Display) {
+        println!("{text}");
+    }
+
+    /// A result in both forms; the one that was asked for is printed.
+    pub(crate) fn result(&self, text: impl FnOnce() -> String, value: impl FnOnce() -> Value) {
+        if self.json {
+            self.data(format!("{:#}", value()));
+        } else {
+            self.data(text().trim_end());
+        }
+    }
+
+    /// Talk, on stderr.
+    #[expect(clippy::print_stderr, reason = "talk goes to stderr")]
+    pub(crate) fn say(&self, text: impl Display) {
+        eprintln!("{text}");
+    }
+
+    /// A heading of a step, in bold where there is colour.
+    pub(crate) fn step(&self, text: impl Display) {
+        if self.colour { self.say(format!("\x1b[1m{text}\x1b[0m")) } else { self.say(text) }
+    }
+
+    /// Findings about a cluster file: snippets on stderr, or a JSON list on stdout.
+    pub(crate) fn findings(&self, file: &str, text: &str, findings: &[Finding]) {
+        if self.json {
+            let list: Vec<Value> = findings.iter().map(|finding| as_json(file, finding)).collect();
+            self.data(format!("{:#}", Value::from(list)));
+            return;
+        }
+        for finding in findings {
+            let plain = finding.render(file, text);
+            self.say(if self.colour { self.coloured(finding, &plain) } else { plain });
+        }
+    }
+
+    fn coloured(&self, finding: &Finding, plain: &str) -> String {
+        let name = finding.severity.name();
+        let colour = if finding.severity == Severity::Error { "31" } else { "33" };
+        plain.replacen(name, &format!("\x1b[1;{colour}m{name}\x1b[0m"), 1)
+    }
+}
+
+fn as_json(file: &str, finding: &Finding) -> Value {
+    json!({
+        "code": finding.code.name(),
+        "severity": finding.severity.name(),
+        "file": file,
+        "line": finding.position.line,
+        "column": finding.position.column,
+        "text": finding.text,
+        "message": finding.message,
+        "hint": finding.hint,
+    })
+}
+
+/// Bytes for people.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
+/// Rows in columns as wide as they need to be, the first row the heading.
+pub(crate) fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0))
+        .collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
