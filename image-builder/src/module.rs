@@ -10,6 +10,9 @@ pub const LARGEST: u64 = 64 << 20;
 /// Largest decompressed module: amdgpu has 30 MB.
 const DECOMPRESSED: u64 = 256 << 20;
 
+/// Room that is kept from one module to the next.
+const KEPT: usize = 32 << 20;
+
 /// A module that cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("kernel module `{path}`: {problem}")]
@@ -31,6 +34,7 @@ pub fn read(path: &[u8], bytes: &[u8], buffer: &mut Vec<u8>) -> Result<Module, E
     let text = String::from_utf8_lossy(path).into_owned();
     let fail = |problem: String| Error { path: text.clone(), problem };
     buffer.clear();
+    buffer.shrink_to(KEPT);
     let raw = match path.rsplit(|&byte| byte == b'.').next() {
         Some(b"xz") => {
             // The package around it was checked already: its own checksum would only cost time.

@@ -2,17 +2,19 @@
 
 #![expect(clippy::disallowed_methods, reason = "packs are files of the cache")]
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use prejoin_formats::kmod::Module;
 use prejoin_formats::tree::{ContentDigest, Contents};
 use prejoin_profiles::digest::Digest;
-use rayon::prelude::*;
+use rayon::Scope;
 use sha2::{Digest as _, Sha256};
 
 use crate::deb::Sink;
@@ -27,8 +29,8 @@ const SMALL: u64 = 4 << 20;
 /// Pieces of large files.
 const PIECE: usize = 256 << 10;
 
-/// Compressed kernel modules are collected up to this many bytes and then read by all threads.
-const BATCH: usize = 8 << 20;
+/// Bytes of compressed kernel modules that may wait for a thread.
+const WAITING: usize = 32 << 20;
 
 /// Where the pack of the `.deb` with this SHA-256 lies.
 pub fn path(cache: &Path, deb: &Digest) -> PathBuf {
@@ -126,10 +128,22 @@ pub(super) struct Writer {
     offset: u64,
     part: Part,
     linked: Vec<(Vec<u8>, Linkage)>,
-    modules: Vec<Module>,
-    batch: Vec<(Vec<u8>, Vec<u8>)>,
-    batched: usize,
     buffer: Vec<u8>,
+}
+
+/// Kernel modules of one package that are read, on any thread, while the package is still being decompressed.
+#[derive(Default)]
+pub(super) struct Modules {
+    read: Mutex<Vec<(usize, Result<Module, module::Error>)>>,
+    waiting: AtomicUsize,
+}
+
+/// Takes contents into a [`Writer`] and hands modules to the threads of `scope`.
+pub(super) struct Feed<'a, 'scope> {
+    pub(super) writer: &'a mut Writer,
+    pub(super) scope: &'a Scope<'scope>,
+    pub(super) modules: &'scope Modules,
+    count: usize,
 }
 
 /// The file's name while it is written; removed on drop.
@@ -160,17 +174,16 @@ impl Writer {
             offset: pack::MAGIC.len() as u64,
             part: Part(part),
             linked: Vec::new(),
-            modules: Vec::new(),
-            batch: Vec::new(),
-            batched: 0,
             buffer: Vec::new(),
         })
     }
 
     /// Adds what was learnt from the contents to `package`, writes the index and gives the file its name.
-    pub(super) fn finish(mut self, mut package: Package, path: &Path) -> io::Result<(Package, Pack)> {
-        self.read_modules()?;
-        package.modules = self.modules;
+    pub(super) fn finish(mut self, mut package: Package, modules: Modules, path: &Path) -> io::Result<(Package, Pack)> {
+        let mut read = modules.read.into_inner().expect("no reader of modules panics");
+        read.sort_by_key(|&(number, _)| number);
+        let read: Result<Vec<Module>, module::Error> = read.into_iter().map(|(_, module)| module).collect();
+        package.modules = read.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         package.libraries = self.linked.into_iter().collect();
         let index = pack::encode(&package);
         self.output.write_all(&index)?;
@@ -198,15 +211,7 @@ impl Writer {
             };
             self.linked.extend(elf::linkage(&mut read).map(|linkage| (path.to_vec(), linkage)));
         }
-        if module::is_module(path) {
-            self.batched += bytes.len();
-            self.batch.push((path.to_vec(), bytes));
-            if self.batched > BATCH {
-                self.read_modules()?;
-            }
-        } else {
-            self.buffer = bytes;
-        }
+        self.buffer = bytes;
         Ok(digest)
     }
 
@@ -233,25 +238,45 @@ impl Writer {
         Ok(digest.finalize().into())
     }
 
-    /// Reads the metadata of the collected modules, on all threads, in the order they came.
-    fn read_modules(&mut self) -> io::Result<()> {
-        self.batched = 0;
-        let batch = std::mem::take(&mut self.batch);
-        let modules: Result<Vec<Module>, module::Error> = batch
-            .par_iter()
-            .with_max_len(1)
-            .map_init(Vec::new, |buffer, (path, bytes)| module::read(path, bytes, buffer))
-            .collect();
-        self.modules.extend(modules.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?);
-        Ok(())
-    }
-}
-
-impl Sink for Writer {
     fn file(&mut self, path: &[u8], size: u64, content: &mut dyn Read) -> io::Result<ContentDigest> {
         let whole = size <= if module::is_module(path) { module::LARGEST } else { SMALL };
         let digest = if whole { self.small(path, size, content) } else { self.large(path, size, content) }?;
         self.offset += size;
         Ok(digest)
     }
+}
+
+impl<'a, 'scope> Feed<'a, 'scope> {
+    pub(super) fn new(writer: &'a mut Writer, scope: &'a Scope<'scope>, modules: &'scope Modules) -> Self {
+        Feed { writer, scope, modules, count: 0 }
+    }
+}
+
+impl Sink for Feed<'_, '_> {
+    fn file(&mut self, path: &[u8], size: u64, content: &mut dyn Read) -> io::Result<ContentDigest> {
+        let digest = self.writer.file(path, size, content)?;
+        if module::is_module(path) && size <= module::LARGEST {
+            let (path, bytes) = (path.to_vec(), std::mem::take(&mut self.writer.buffer));
+            let (modules, number, size) = (self.modules, self.count, bytes.len());
+            self.count += 1;
+            modules.waiting.fetch_add(size, Ordering::Relaxed);
+            self.scope.spawn(move |_| {
+                let module = BUFFER.with_borrow_mut(|buffer| module::read(&path, &bytes, buffer));
+                modules.read.lock().expect("no reader of modules panics").push((number, module));
+                modules.waiting.fetch_sub(size, Ordering::Relaxed);
+            });
+            // Too much waits: help. What is left over gives the other threads something to do at the end.
+            while modules.waiting.load(Ordering::Relaxed) > WAITING {
+                if rayon::yield_local() != Some(rayon::Yield::Executed) {
+                    std::thread::yield_now();
+                }
+            }
+        }
+        Ok(digest)
+    }
+}
+
+thread_local! {
+    /// Room for one decompressed module: mapping 500 MB of fresh memory page by page would cost more than reading.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }

@@ -11,7 +11,7 @@ use prejoin_profiles::digest::Digest;
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
-use super::pack::{self, Pack, Store, Writer};
+use super::pack::{self, Feed, Modules, Pack, Store, Writer};
 use crate::deb::{self, Limits};
 use crate::events::{Event, Sink};
 use crate::package::Package;
@@ -132,7 +132,9 @@ fn make(deb: &Deb, cache: &Path, limits: &Limits) -> Result<Opened, Error> {
     let write = |source| Error::Write { path: path.clone(), source };
     let mut writer = Writer::create(&path).map_err(write)?;
     let mut input = Hashing { input: file, digest: Sha256::new() };
-    let read = deb::read(&mut input, limits, &mut writer);
+    let modules = Modules::default();
+    let read =
+        rayon::in_place_scope(|scope| deb::read(&mut input, limits, &mut Feed::new(&mut writer, scope, &modules)));
     // The digest is judged first: a file that is not the locked one explains every other error.
     io::copy(&mut input, &mut io::sink()).map_err(open)?;
     let found = Digest(input.digest.finalize().into());
@@ -140,7 +142,7 @@ fn make(deb: &Deb, cache: &Path, limits: &Limits) -> Result<Opened, Error> {
         return Err(Error::Digest { path: deb.path.clone(), expected: deb.sha256, found });
     }
     let package = read.map_err(|source| Error::Deb { path: deb.path.clone(), source })?;
-    writer.finish(package, &path).map_err(write)
+    writer.finish(package, modules, &path).map_err(write)
 }
 
 /// Hashes what passes through.

@@ -2,22 +2,22 @@
 
 /// One member of a tar archive; `size` may lie.
 #[derive(Clone)]
-pub struct Member<'a> {
-    pub path: &'a str,
-    pub kind: u8,
-    pub link: &'a str,
-    pub mode: u32,
-    pub bytes: Vec<u8>,
-    pub size: Option<u64>,
+pub(crate) struct Member<'a> {
+    pub(crate) path: &'a str,
+    pub(crate) kind: u8,
+    pub(crate) link: &'a str,
+    pub(crate) mode: u32,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) size: Option<u64>,
 }
 
 impl<'a> Member<'a> {
-    pub fn file(path: &'a str, bytes: &[u8]) -> Self {
+    pub(crate) fn file(path: &'a str, bytes: &[u8]) -> Self {
         Member { path, kind: b'0', link: "", mode: 0o644, bytes: bytes.to_vec(), size: None }
     }
 
     /// A pax record for the member that follows.
-    pub fn pax(key: &str, value: &[u8]) -> Self {
+    pub(crate) fn pax(key: &str, value: &[u8]) -> Self {
         let rest = key.len() + value.len() + 3;
         let length = (1..).find(|length| rest + length.to_string().len() == *length).unwrap();
         let bytes = [format!("{length} {key}=").as_bytes(), value, b"\n"].concat();
@@ -26,7 +26,7 @@ impl<'a> Member<'a> {
 }
 
 /// A tar archive in the GNU form.
-pub fn tar(members: &[Member]) -> Vec<u8> {
+pub(crate) fn tar(members: &[Member]) -> Vec<u8> {
     let mut archive = Vec::new();
     for member in members {
         let mut block = [0_u8; 512];
@@ -57,7 +57,7 @@ pub fn tar(members: &[Member]) -> Vec<u8> {
 }
 
 /// An ar archive.
-pub fn ar(members: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn ar(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut archive = b"!<arch>\n".to_vec();
     for (name, bytes) in members {
         archive.extend(format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100_644, bytes.len()).bytes());
@@ -68,13 +68,13 @@ pub fn ar(members: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 /// A package with this payload, further control fields included.
-pub fn deb(name: &str, fields: &str, members: &[Member]) -> Vec<u8> {
+pub(crate) fn deb(name: &str, fields: &str, members: &[Member]) -> Vec<u8> {
     let control = format!("Package: {name}\nVersion: 2\nArchitecture: all\n{fields}");
     let control = tar(&[Member::file("./control", control.as_bytes())]);
     ar(&[("debian-binary", b"2.0\n"), ("control.tar", &control), ("data.tar", &tar(members))])
 }
 
 /// A package with this payload.
-pub fn deb_of(members: &[Member]) -> Vec<u8> {
+pub(crate) fn deb_of(members: &[Member]) -> Vec<u8> {
     deb("a", "", members)
 }
