@@ -108,6 +108,12 @@ fn archive(wanted: &Wanted, input: impl Read) -> Result<BTreeMap<String, Vec<u8>
             members.insert(name, content);
         }
     }
+    // To the end, where gzip's checksum is: a download that was cut behind the last member is noticed, too.
+    let mut rest = archive.into_inner();
+    io::copy(&mut rest, &mut io::sink()).map_err(failure)?;
+    if rest.limit() == 0 {
+        return Err(failure(io::ErrorKind::FileTooLarge.into()));
+    }
     Ok(members)
 }
 
@@ -182,14 +188,11 @@ mod tests {
         let programs = unpack(&wanted, archive.as_slice()).unwrap();
         assert_eq!(
             programs,
-            [
-                Program { path: "usr/bin/a".into(), content: one },
-                Program { path: "usr/bin/b".into(), content: two }
-            ]
+            [Program { path: "usr/bin/a".into(), content: one }, Program { path: "usr/bin/b".into(), content: two }]
         );
         let mut tree = Tree::new();
         lay(programs, &mut tree);
-        assert_eq!(tree.get("usr/bin/a").map(|entry| (entry.mode, entry.uid)), Some((0o755, 0)));
+        assert_eq!(tree.entry("usr/bin/a").map(|entry| (entry.mode, entry.uid)), Some((0o755, 0)));
     }
 
     #[test]

@@ -232,13 +232,7 @@ fn pin(fetcher: &Fetcher<'_>, mirrors: &Mirrors, wanted: &Wanted) -> Result<lock
 }
 
 /// Compares with the checksum file beside; without one, says so and goes on.
-fn compare(
-    fetcher: &Fetcher<'_>,
-    wanted: &Wanted,
-    place: &Place,
-    name: &str,
-    found: Digest,
-) -> Result<(), FetchError> {
+fn compare(fetcher: &Fetcher<'_>, wanted: &Wanted, place: &Place, name: &str, found: Digest) -> Result<(), FetchError> {
     let warn = |what: &str| {
         let message = format!("{name} was pinned as it is ({}): {what}", found.short());
         fetcher.event(Event::Warning { message });
@@ -255,9 +249,7 @@ fn compare(
     };
     match listed(&text, wanted.upstream_name()).or_else(|| listed(&text, &wanted.file)) {
         Some(expected) if expected == found => Ok(()),
-        Some(expected) => {
-            Err(FetchError::Altered { name: name.to_owned(), expected, found: found.to_string() })
-        }
+        Some(expected) => Err(FetchError::Altered { name: name.to_owned(), expected, found: found.to_string() }),
         None => {
             warn("the checksum file beside it does not list it");
             Ok(())

@@ -9,7 +9,7 @@ use prejoin_profiles::cluster::{Cluster, Node};
 use prejoin_profiles::os::Os;
 
 /// The example clusters and the one of traps, by name.
-pub fn clusters() -> Vec<(String, Cluster)> {
+pub(crate) fn clusters() -> Vec<(String, Cluster)> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut paths: Vec<PathBuf> =
         here.join("../clusters").read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -25,11 +25,11 @@ pub fn clusters() -> Vec<(String, Cluster)> {
 }
 
 /// The cluster of traps, changed.
-pub fn traps(change: impl Fn(String) -> String) -> Cluster {
+pub(crate) fn traps(change: impl Fn(String) -> String) -> Cluster {
     Cluster::parse(&change(include_str!("../traps.yaml").to_owned())).unwrap()
 }
 
-pub fn files(cluster: &Cluster, node: &Node) -> Result<Vec<NodeFile>, Error> {
+pub(crate) fn files(cluster: &Cluster, node: &Node) -> Result<Vec<NodeFile>, Error> {
     let ids = Os::built_in("debian-13").unwrap().ids;
     let source = |path: &str| match path {
         "./missing" => Err("no such file".to_owned()),
@@ -39,12 +39,12 @@ pub fn files(cluster: &Cluster, node: &Node) -> Result<Vec<NodeFile>, Error> {
 }
 
 /// Debian 13's cloud-init, run from a folder; `None` if it cannot be had, which on CI is a failure.
-pub struct CloudInit {
+pub(crate) struct CloudInit {
     packages: PathBuf,
 }
 
 impl CloudInit {
-    pub fn find() -> Option<CloudInit> {
+    pub(crate) fn find() -> Option<CloudInit> {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cloud-init");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cloud-init");
         let unpacked = Command::new(script).arg(&folder).output();
@@ -58,11 +58,11 @@ impl CloudInit {
         None
     }
 
-    pub fn run(&self, arguments: &[&str], folder: &Path) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str], folder: &Path) -> Output {
         self.python(folder).args(["-m", "cloudinit.cmd.main"]).args(arguments).output().unwrap()
     }
 
-    pub fn python(&self, folder: &Path) -> Command {
+    pub(crate) fn python(&self, folder: &Path) -> Command {
         let mut python = Command::new("/usr/bin/python3");
         python.env("PYTHONPATH", &self.packages).env("PYTHONDONTWRITEBYTECODE", "1").current_dir(folder);
         python
