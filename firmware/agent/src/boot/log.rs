@@ -151,16 +151,21 @@ fn say(text: &str) {
     }
 }
 
-/// Every console of the command line, and the screen if there is one.
+/// Every console of the command line, or else the one the kernel chose, and the screen if there is one (a machine whose
+/// console is a serial line may have somebody in front of it).
 fn open_consoles(names: &[String]) -> Vec<File> {
     let open = |name: &str| {
         let path = format!("/dev/{name}");
         File::options().write(true).custom_flags(CONSOLE_FLAGS).open(path).ok()
     };
-    let named: Vec<File> = names.iter().filter_map(|name| open(name)).collect();
-    let screen = if names.iter().any(|name| name.starts_with("tty0")) { None } else { open("tty0") };
-    let all: Vec<File> = named.into_iter().chain(screen).collect();
-    if all.is_empty() { open("console").into_iter().collect() } else { all }
+    let mut consoles: Vec<File> = names.iter().filter_map(|name| open(name)).collect();
+    if consoles.is_empty() {
+        consoles.extend(open("console"));
+    }
+    if !names.iter().any(|name| name.starts_with("tty0")) {
+        consoles.extend(open("tty0"));
+    }
+    consoles
 }
 
 fn show(consoles: &mut Vec<File>, text: &str) {
