@@ -1,5 +1,5 @@
 //! Pinning and fetching of binaries against a server and folders of this machine.
-#![allow(clippy::disallowed_methods, reason = "tests serve and write files")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests serve and write files")]
 
 use std::collections::BTreeMap;
 use std::fs;

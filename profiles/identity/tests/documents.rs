@@ -1,5 +1,5 @@
 //! The whole set of documents of a node, as text that people can review.
-#![allow(clippy::disallowed_methods, reason = "tests read files")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests read files")]
 
 mod support;
 

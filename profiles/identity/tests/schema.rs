@@ -1,5 +1,10 @@
 //! cloud-init itself, the version that nodes run, judges every seed.
-#![allow(clippy::disallowed_methods, clippy::print_stderr, reason = "tests write files and run tools")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "tests write files and run tools"
+)]
 
 mod support;
 

@@ -1,5 +1,10 @@
 //! systemd judges the units that distributions bring.
-#![allow(clippy::disallowed_methods, clippy::print_stderr, reason = "tests write files and run tools")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "tests write files and run tools"
+)]
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};

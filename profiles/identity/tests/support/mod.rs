@@ -1,5 +1,11 @@
 //! What several tests need.
-#![allow(dead_code, clippy::disallowed_methods, clippy::print_stderr, reason = "tests read files and run tools")]
+#![allow(
+    dead_code,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "tests read files and run tools"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
