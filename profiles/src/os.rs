@@ -13,10 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::yaml;
 
 /// The operating systems that are part of the program: name and YAML text.
-pub const BUILT_IN: [(&str, &str); 2] = [
-    ("debian-13", include_str!("../os/debian-13.yaml")),
-    ("raspios-13", include_str!("../os/raspios-13.yaml")),
-];
+pub const BUILT_IN: [(&str, &str); 2] =
+    [("debian-13", include_str!("../os/debian-13.yaml")), ("raspios-13", include_str!("../os/raspios-13.yaml"))];
 
 /// Longest chain of `inherits`: far more than anyone needs, and the end of every loop.
 const GENERATIONS: usize = 8;
