@@ -70,6 +70,14 @@ impl Release {
         }
     }
 
+    /// Reads a document as if its signature were good, for the fuzz target alone: no mutated one gets past a signature.
+    #[cfg(fuzzing)]
+    pub fn open_unverified(file: &[u8]) -> Result<Self, ReleaseError> {
+        let document = std::str::from_utf8(file).map_err(|_| ReleaseError::Cleartext(CleartextError::NotSigned))?;
+        let signer = Signer { fingerprint: String::new(), time: 0 };
+        Release::parse(&Cleartext::parse(document)?.text, signer, Digest::of(file))
+    }
+
     fn parse(text: &str, signer: Signer, sha256: Digest) -> Result<Self, ReleaseError> {
         let stanza = Stanza::only(text)?;
         let word = |name: &str| stanza.field(name).unwrap_or_default().to_owned();

@@ -1,10 +1,9 @@
 //! Verifying: what was made is read back and judged by other code than the code that made it.
 
-use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ext4_view::{Ext4, Ext4Read};
+use ext4_view::Ext4Read;
 use prejoin_formats::gpt;
 use prejoin_formats::verity;
 use prejoin_profiles::manifest::{self, Manifest, Partition, Range};
@@ -13,6 +12,7 @@ use rayon::prelude::*;
 use super::chunks::{self, ChunkStore};
 use super::reader::{ImageReader, PartitionReader};
 use crate::events::{Event, Sink};
+use crate::readback;
 
 /// What was looked at and found right.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -172,49 +172,15 @@ impl Check<'_> {
 
     /// Every directory of the root file system can be listed and every entry looked at.
     fn walk(&self, partition: &Partition) -> Result<usize, Error> {
-        let what = "the root file system";
-        let file_system = Ext4::load(Box::new(self.reader(partition))).map_err(|error| self.wrong(what, error))?;
-        let mut paths = 0;
-        let mut folders = vec![ext4_view::PathBuf::new("/")];
-        while let Some(folder) = folders.pop() {
-            for entry in file_system.read_dir(&folder).map_err(|error| self.wrong(what, error))? {
-                let entry = entry.map_err(|error| self.wrong(what, error))?;
-                if entry.file_name() == "." || entry.file_name() == ".." {
-                    continue;
-                }
-                paths += 1;
-                if entry.file_type().map_err(|error| self.wrong(what, error))?.is_dir() {
-                    folders.push(entry.path());
-                }
-            }
-        }
-        Ok(paths)
+        readback::ext4(Box::new(self.reader(partition)), partition.size)
+            .map_err(|error| self.wrong("the root file system", error))
     }
 
     /// Every file of a FAT partition can be read to its end.
     fn files(&self, name: &str, verified: &mut Verified) -> Result<(), Error> {
-        let what = format!("partition {name}");
         let partition = self.partition(name)?;
-        let file_system = fatfs::FileSystem::new(self.reader(partition), fatfs::FsOptions::new())
-            .map_err(|error| self.wrong(&what, error))?;
-        let mut folders = vec![file_system.root_dir()];
-        while let Some(folder) = folders.pop() {
-            for entry in folder.iter() {
-                let entry = entry.map_err(|error| self.wrong(&what, error))?;
-                if entry.is_dir() {
-                    if entry.file_name() != "." && entry.file_name() != ".." {
-                        folders.push(entry.to_dir());
-                    }
-                    continue;
-                }
-                let copied = std::io::copy(&mut entry.to_file().take(u64::MAX), &mut std::io::sink())
-                    .map_err(|error| self.wrong(&what, error))?;
-                if copied != entry.len() {
-                    return Err(self.wrong(&what, format!("{} ends after {copied} bytes", entry.file_name())));
-                }
-                verified.files += 1;
-            }
-        }
+        verified.files += readback::fat(self.reader(partition), partition.size)
+            .map_err(|error| self.wrong(format!("partition {name}"), error))?;
         Ok(())
     }
 }

@@ -1,0 +1,244 @@
+//! Walking a finished file system with other code than the code that wrote it, bounded whatever it says.
+//!
+//! The readers (ext4-view, fatfs) do not panic on what is damaged, but they believe it: a count of block groups that
+//! asks for 30 GB of memory, a directory that is its own child, a chain of clusters that is a ring. So sizes are
+//! compared before anything is loaded, and the bytes read, the depth and the number of paths have an end.
+
+use std::io::{self, Read, Seek, SeekFrom, Write};
+
+use ext4_view::{Ext4, Ext4Error, Ext4Read};
+
+/// Directories below directories, at most; a Debian system has 17.
+const DEEPEST: usize = 64;
+
+/// Most paths of one file system.
+const MOST: usize = 4 << 20;
+
+/// Why a file system cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The reader of ext4 refuses it.
+    #[error(transparent)]
+    Ext4(#[from] Ext4Error),
+    /// The reader of FAT refuses it, or it needs more reading than its size explains.
+    #[error(transparent)]
+    Fat(#[from] io::Error),
+    /// The superblock could not be read.
+    #[error("reading the superblock: {0}")]
+    Superblock(Box<dyn std::error::Error + Send + Sync>),
+    /// A number of its superblock or boot sector cannot be true.
+    #[error("{what} of {claimed} bytes in a partition of {size}")]
+    Size {
+        /// Which part it describes.
+        what: &'static str,
+        /// What it says.
+        claimed: u128,
+        /// Bytes there are.
+        size: u64,
+    },
+    /// A directory is its own descendant, or nearly.
+    #[error("directories deeper than {DEEPEST}, or more than {MOST} paths")]
+    Endless,
+    /// A file has fewer bytes than its directory says.
+    #[error("{name} ends after {read} of {size} bytes")]
+    Short {
+        /// The file.
+        name: String,
+        /// Bytes found.
+        read: u64,
+        /// Bytes announced.
+        size: u64,
+    },
+}
+
+/// Lists every directory of an ext4 file system of at most `size` bytes and looks at every entry; returns how many
+/// there are.
+pub fn ext4(mut reader: Box<dyn Ext4Read>, size: u64) -> Result<usize, Error> {
+    let mut superblock = [0; 1024];
+    reader.read(1024, &mut superblock).map_err(Error::Superblock)?;
+    let claimed = ext4_size(&superblock);
+    if claimed > u128::from(size) {
+        return Err(Error::Size { what: "an ext4 file system", claimed, size });
+    }
+    let file_system = Ext4::load(reader)?;
+    let mut paths = 0;
+    let mut folders = vec![(ext4_view::PathBuf::new("/"), 0)];
+    while let Some((folder, depth)) = folders.pop() {
+        for entry in file_system.read_dir(&folder)? {
+            let entry = entry?;
+            if entry.file_name() == "." || entry.file_name() == ".." {
+                continue;
+            }
+            paths += 1;
+            if depth > DEEPEST || paths > MOST {
+                return Err(Error::Endless);
+            }
+            if entry.file_type()?.is_dir() {
+                folders.push((entry.path(), depth + 1));
+            }
+        }
+    }
+    Ok(paths)
+}
+
+/// Blocks times block size (`struct ext4_super_block`, kernel `Documentation/filesystems/ext4/super.rst`). A group has
+/// at least one block, so this bounds their number too.
+fn ext4_size(superblock: &[u8; 1024]) -> u128 {
+    let word = |at: usize| u32::from_le_bytes(superblock[at..at + 4].try_into().expect("four bytes"));
+    let blocks = u64::from(word(0x150)) << 32 | u64::from(word(0x4));
+    u128::from(blocks) << word(0x18).saturating_add(10).min(32)
+}
+
+/// Reads every file of a FAT file system of `size` bytes to its end; returns how many there are.
+pub fn fat(volume: impl Read + Write + Seek, size: u64) -> Result<usize, Error> {
+    // Each byte once, the table of clusters once more, and as much again.
+    let volume = Bounded { volume, left: size.saturating_mul(2).saturating_add(1 << 20) };
+    let file_system = fatfs::FileSystem::new(volume, fatfs::FsOptions::new())?;
+    let (mut files, mut paths) = (0, 0);
+    let mut folders = vec![(file_system.root_dir(), 0)];
+    while let Some((folder, depth)) = folders.pop() {
+        for entry in folder.iter() {
+            let entry = entry?;
+            paths += 1;
+            if depth > DEEPEST || paths > MOST {
+                return Err(Error::Endless);
+            }
+            if entry.is_dir() {
+                if entry.file_name() != "." && entry.file_name() != ".." {
+                    folders.push((entry.to_dir(), depth + 1));
+                }
+                continue;
+            }
+            let read = io::copy(&mut entry.to_file(), &mut io::sink())?;
+            if read != entry.len() {
+                return Err(Error::Short { name: entry.file_name(), read, size: entry.len() });
+            }
+            files += 1;
+        }
+    }
+    Ok(files)
+}
+
+/// Lets so many bytes through and no more.
+struct Bounded<V> {
+    volume: V,
+    left: u64,
+}
+
+impl<V: Read> Read for Bounded<V> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.volume.read(buffer)?;
+        let left = self.left.checked_sub(count as u64);
+        self.left = left.ok_or_else(|| io::Error::other("its directories or chains of clusters go in circles"))?;
+        Ok(count)
+    }
+}
+
+impl<V: Seek> Seek for Bounded<V> {
+    fn seek(&mut self, target: SeekFrom) -> io::Result<u64> {
+        self.volume.seek(target)
+    }
+}
+
+impl<V: Write> Write for Bounded<V> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.volume.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.volume.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use prejoin_formats::image::Image;
+    use prejoin_formats::tree::{Entry, NoContents, Tree};
+    use prejoin_formats::{ext4 as ext4_format, fat as fat_format};
+
+    use super::*;
+
+    fn tree() -> Tree {
+        let mut tree = Tree::new();
+        for (path, text) in [("a/b/c.txt", "one"), ("a/long name.yaml", "two"), ("d.txt", "three")] {
+            tree.insert(path, Entry::file(text.as_bytes(), 0o644));
+        }
+        tree
+    }
+
+    fn bytes(image: &Image) -> Vec<u8> {
+        let mut bytes = vec![0; image.size() as usize];
+        image.read_at(&NoContents, 0, &mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn ext4_is_walked_and_its_size_is_not_believed() {
+        let size = 4 << 20;
+        let mut image = bytes(&ext4_format::plan(&tree(), &ext4_format::Options::new(size, [1; 16])).unwrap().image);
+        // The five of the tree, and lost+found.
+        assert_eq!(ext4(Box::new(image.clone()), size).unwrap(), 6);
+        assert!(matches!(ext4(Box::new(image.clone()), size - 1), Err(Error::Size { .. })));
+        image[1024 + 0x150..1024 + 0x154].fill(0xff);
+        assert!(matches!(ext4(Box::new(image), size), Err(Error::Size { .. })));
+        assert!(matches!(ext4(Box::new(vec![0; 100]), 100), Err(Error::Superblock(_))));
+    }
+
+    fn volume() -> Vec<u8> {
+        let options = fat_format::Options {
+            size: 1 << 20,
+            sector_size: 512,
+            width: None,
+            label: String::new(),
+            volume_id: 1,
+            time: 0,
+            hidden_sectors: 0,
+        };
+        bytes(&fat_format::write(&tree(), &options).unwrap())
+    }
+
+    /// Offset of the first record with this short name.
+    fn record(volume: &[u8], name: &[u8; 11]) -> usize {
+        volume.chunks(32).position(|record| record.starts_with(name)).unwrap() * 32
+    }
+
+    #[test]
+    fn fat_is_read_to_the_end() {
+        let volume = volume();
+        assert_eq!(fat(Cursor::new(volume.clone()), volume.len() as u64).unwrap(), 3);
+    }
+
+    #[test]
+    fn a_fat_directory_that_is_its_own_child_ends() {
+        let mut volume = volume();
+        let (parent, child) = (record(&volume, b"A          "), record(&volume, b"B          "));
+        let cluster = volume[parent + 26..parent + 28].to_vec();
+        volume[child + 26..child + 28].copy_from_slice(&cluster);
+        assert!(matches!(fat(Cursor::new(volume), 1 << 20), Err(Error::Endless)));
+    }
+
+    #[test]
+    fn a_fat_directory_that_is_a_ring_ends() {
+        let mut volume = volume();
+        let parent = record(&volume, b"A          ");
+        let cluster = u16::from_le_bytes([volume[parent + 26], volume[parent + 27]]);
+        let table = usize::from(u16::from_le_bytes([volume[14], volume[15]])) * 512;
+        let sectors = usize::from(u16::from_le_bytes([volume[22], volume[23]]));
+        let tables = usize::from(volume[16]);
+        let root = usize::from(u16::from_le_bytes([volume[17], volume[18]])) * 32;
+        let size = usize::from(volume[13]) * 512;
+        // No record of the cluster is free or the last one, so that reading goes on in the next cluster: itself.
+        let start = table + tables * sectors * 512 + root + usize::from(cluster - 2) * size;
+        volume[start..start + size].chunks_mut(32).for_each(|record| record[0] = 0xe5);
+        // A FAT12 entry has one and a half bytes.
+        let entry = table + usize::from(cluster) * 3 / 2;
+        let old = u16::from_le_bytes([volume[entry], volume[entry + 1]]);
+        let new = if cluster % 2 == 0 { old & 0xf000 | cluster } else { old & 0x000f | cluster << 4 };
+        volume[entry..entry + 2].copy_from_slice(&new.to_le_bytes());
+        let error = fat(Cursor::new(volume), 1 << 20).unwrap_err();
+        assert!(error.to_string().contains("circles"), "{error}");
+    }
+}
