@@ -196,7 +196,8 @@ mod tests {
 
     #[test]
     fn groups_alternatives_and_everything_around_a_name() {
-        let text = "libc6 (>= 2.38), python3:any, debconf (>= 0.5)|debconf-2.0,\n init [linux-any] <!nocheck>, a1(=1:2-3),";
+        let text =
+            "libc6 (>= 2.38), python3:any, debconf (>= 0.5)|debconf-2.0,\n init [linux-any] <!nocheck>, a1(=1:2-3),";
         let groups = groups(text).unwrap();
         let shown: Vec<_> = groups.iter().map(|group| display(group)).collect();
         assert_eq!(shown, ["libc6 (>= 2.38)", "python3:any", "debconf (>= 0.5) | debconf-2.0", "init", "a1 (= 1:2-3)"]);

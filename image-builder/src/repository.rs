@@ -115,13 +115,12 @@ impl<'a> Universe<'a> {
 
     fn read(&mut self, index: &'a Index) -> Result<(), IndexError> {
         let text = index.text.as_str();
-        let mut start = 0;
+        let (mut start, mut at) = (0, 0);
         let mut raw = Raw::default();
-        let mut at = 0;
         while at < text.len() {
             let end = text[at..].find('\n').map_or(text.len(), |length| at + length);
             let (line, field) = (&text[at..end], &text[at..]);
-            at = end + 1;
+            at = (end + 1).min(text.len());
             match line.as_bytes().first() {
                 None => {
                     self.add(index, &raw, &text[start..end])?;
@@ -143,7 +142,7 @@ impl<'a> Universe<'a> {
     }
 
     fn add(&mut self, index: &'a Index, raw: &Raw<'a>, text: &'a str) -> Result<(), IndexError> {
-        if text.trim().is_empty() {
+        if text.is_empty() {
             return Ok(());
         }
         let malformed = |what: &str, value: &str| IndexError::Malformed {
@@ -161,8 +160,10 @@ impl<'a> Universe<'a> {
         }
         let number = u32::try_from(self.entries.len()).map_err(|_| malformed("number of packages", name))?;
         let entry = Entry { name, version, architecture, stanza: Stanza::new(text), index, provides: raw.provides };
-        for provided in entry.provides()? {
-            self.providers.entry(provided.name).or_default().push(number);
+        if entry.provides.is_some() {
+            for provided in entry.provides()? {
+                self.providers.entry(provided.name).or_default().push(number);
+            }
         }
         self.names.entry(name).or_default().push(number);
         self.entries.push(entry);
@@ -310,7 +311,9 @@ mod tests {
     fn other_architectures_are_passed_over_and_rubbish_is_not() {
         let other = index("main", 500, &stanza("aa", "1", "").replace("amd64", "riscv64"));
         assert!(Universe::new(&[other], Architecture::Amd64).unwrap().is_empty());
-        for text in [stanza("a/a", "1", ""), stanza("aa", "1/2", ""), "Foo: bar\n\n".into(), stanza("aa", "1", "Provides: (\n")] {
+        for text in
+            [stanza("a/a", "1", ""), stanza("aa", "1/2", ""), "Foo: bar\n\n".into(), stanza("aa", "1", "Provides: (\n")]
+        {
             assert!(Universe::new(&[index("main", 500, &text)], Architecture::Amd64).is_err(), "{text}");
         }
     }
@@ -331,7 +334,8 @@ mod tests {
     fn file_paths_are_checked() {
         let digest = Digest::of(b"");
         let file = |path: &str| {
-            let indexes = [index("main", 500, &stanza("aa", "1", &format!("Filename: {path}\nSize: 3\nSHA256: {digest}\n")))];
+            let indexes =
+                [index("main", 500, &stanza("aa", "1", &format!("Filename: {path}\nSize: 3\nSHA256: {digest}\n")))];
             Universe::new(&indexes, Architecture::Amd64).unwrap().entry(0).file()
         };
         assert_eq!(file("./pool/a.deb").unwrap(), File { path: "pool/a.deb".into(), size: 3, sha256: digest });

@@ -47,7 +47,8 @@ pub fn deb822(text: &str) -> Vec<Source> {
     let mut sources = Vec::new();
     for stanza in stanzas(&plain) {
         let words = |name: &str| stanza.field(name).unwrap_or_default().split_whitespace().map(str::to_owned);
-        let enabled = !words("Enabled").any(|word| ["no", "false", "without", "off", "disable"].contains(&word.as_str()));
+        let enabled =
+            !words("Enabled").any(|word| ["no", "false", "without", "off", "disable"].contains(&word.as_str()));
         if enabled && words("Types").any(|word| word == "deb") {
             let suites: Vec<String> = words("Suites").collect();
             let addresses = words("URIs").map(|address| address.trim_end_matches('/').to_owned());
@@ -100,7 +101,10 @@ mod tests {
 
     #[test]
     fn proxies() {
-        assert_eq!(proxy("Acquire::http::Proxy \"http://p.example:3142\";\n").as_deref(), Some("http://p.example:3142"));
+        assert_eq!(
+            proxy("Acquire::http::Proxy \"http://p.example:3142\";\n").as_deref(),
+            Some("http://p.example:3142")
+        );
         assert_eq!(proxy("Acquire::http::Proxy \"DIRECT\";\n// Acquire::http::Proxy \"x\";"), None);
         assert_eq!(proxy("Acquire::http::Proxy::mirror.example \"http://p.example\";"), None);
     }

@@ -158,13 +158,8 @@ fn list<'a>(
             }
             let base = file.rsplit_once("Packages").map_or("", |(base, _)| base);
             let plain = release.files.get(&format!("{base}Packages")).copied();
-            let download = Download {
-                name: format!("{} {file}", spec.suite),
-                archive: spec.archive.clone(),
-                paths,
-                size,
-                sha256,
-            };
+            let download =
+                Download { name: format!("{} {file}", spec.suite), archive: spec.archive.clone(), paths, size, sha256 };
             listed.push(Listed { repository, spec, architecture, download, plain });
         }
     }

@@ -114,6 +114,9 @@ impl Cache {
             file.lock().map_err(FetchError::io("locking", &path))?;
             // Whoever had the lock may have renamed or removed the file: then this is not the one at the path.
             let here = file.metadata().map_err(FetchError::io("reading", &path))?;
+            if !here.is_file() {
+                return Err(FetchError::io("writing", &path)(io::ErrorKind::InvalidInput.into()));
+            }
             let there = fs::metadata(&path).ok();
             if there.is_none_or(|there| (there.dev(), there.ino()) != (here.dev(), here.ino())) {
                 if target.exists() {

@@ -291,7 +291,9 @@ impl<'a> Fetcher<'a> {
             StatusCode::OK => 0,
             StatusCode::PARTIAL_CONTENT if range_start(&response) == Some(from) => from,
             // A range that the server does not have: what is here is not a part of its file.
-            StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if from > 0 => return self.open(url, 0, name),
+            StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if from > 0 => {
+                return self.open(url, 0, name);
+            }
             _ if status.is_server_error() => return Err(Failure::Transient(status.to_string())),
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
                 return Err(Failure::Transient(status.to_string()));

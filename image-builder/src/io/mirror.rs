@@ -31,7 +31,8 @@ pub struct Settings {
 
 /// Environment variable that names mirrors of an archive, separated by white space: `PREJOIN_MIRROR_DEBIAN_SECURITY`.
 pub fn variable(archive: &str) -> String {
-    let name: String = archive.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
+    let name: String =
+        archive.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
     format!("PREJOIN_MIRROR_{name}")
 }
 
@@ -115,7 +116,9 @@ fn is_address(text: &str) -> bool {
     let rest = ["http://", "https://", "file://"].into_iter().find_map(|scheme| text.strip_prefix(scheme));
     let local = text.starts_with("file://");
     rest.is_some_and(|rest| {
-        rest.starts_with('/') == local && rest.len() > 1 && !rest.contains(|c: char| c.is_whitespace() || c.is_control())
+        rest.starts_with('/') == local
+            && rest.len() > 1
+            && !rest.contains(|c: char| c.is_whitespace() || c.is_control())
     })
 }
 
@@ -143,7 +146,9 @@ mod tests {
 
     #[test]
     fn addresses_are_checked() {
-        for bad in ["mirror.example/debian", "ftp://m.example/debian", "file://host/x", "http:///x", "http://", "http://a b"] {
+        for bad in
+            ["mirror.example/debian", "ftp://m.example/debian", "file://host/x", "http:///x", "http://", "http://a b"]
+        {
             let settings = Settings { flags: map("ours", bad), ..Settings::default() };
             assert!(matches!(Mirrors::find(["ours"], &settings), Err(FetchError::Address { .. })), "{bad}");
         }

@@ -449,9 +449,11 @@ impl<'u, 'a> Search<'u, 'a> {
             format!("{} (in {}{low}{})", entry.version, entry.index.repository, waived(name))
         };
         let mut there: Vec<_> = self.universe.versions(name).map(|(_, entry)| shown(entry)).collect();
-        there.extend(self.universe.providers(name).map(|(_, entry)| {
-            format!("{} {} that provides it{}", entry.name, entry.version, waived(entry.name))
-        }));
+        there.extend(
+            self.universe
+                .providers(name)
+                .map(|(_, entry)| format!("{} {} that provides it{}", entry.name, entry.version, waived(entry.name))),
+        );
         match (there.is_empty(), self.pins.get(name)) {
             (true, _) => format!("no repository has {name}"),
             (false, Some(pin)) => format!("{name} {} was asked for", self.universe.entry(*pin).version),

@@ -128,8 +128,10 @@ fn low_priority_repositories_are_asked_for() {
     assert_eq!(set(text, "linux"), "base=1 linux=6.12");
     assert_eq!(set(text, "linux/backports"), "base=2 linux=6.18~bpo tool=1");
     // What was settled on the default version first gives way.
-    assert_eq!(set(&format!("{text}\n\nother 1\nDepends: base"), "other linux/backports"), 
-        "base=2 linux=6.18~bpo other=1 tool=1");
+    assert_eq!(
+        set(&format!("{text}\n\nother 1\nDepends: base"), "other linux/backports"),
+        "base=2 linux=6.18~bpo other=1 tool=1"
+    );
     assert_eq!(error(text, "only"), "no repository has `only` for amd64; there is 1 in backports");
     assert_eq!(set(text, "only/backports"), "only=1");
 }
