@@ -122,7 +122,7 @@ fn system(
     progress: &Progress,
 ) -> Result<(Built, Duration), Failure> {
     let stopwatch = Stopwatch::start();
-    let overlay = sources.programs(lock, plan, progress)?;
+    let overlay = sources.programs(project, plan, lock, progress)?;
     let accepted: Vec<String> = project.cluster.accept_scripts.iter().map(|line| line.value.clone()).collect();
     let agent = AGENTS.iter().find(|(architecture, _)| *architecture == plan.board.architecture);
     let request = build::Request {

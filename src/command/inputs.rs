@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use prejoin_image_builder::class::Class;
+use prejoin_image_builder::io::artifacts;
 use prejoin_image_builder::io::cache::Cache;
 use prejoin_image_builder::io::error::FetchError;
 use prejoin_image_builder::io::fetch::{self, Fetcher};
@@ -11,7 +12,8 @@ use prejoin_image_builder::io::mirror::{self, Mirrors};
 use prejoin_image_builder::io::unpack::Deb;
 use prejoin_formats::tree::Tree;
 use prejoin_profiles::cluster::Cluster;
-use prejoin_profiles::lock::Lock;
+use prejoin_profiles::distribution::Wanted;
+use prejoin_profiles::lock::{self, Lock};
 
 use super::build::Debs;
 use super::project::{Project, SystemPlan};
@@ -95,21 +97,50 @@ impl Sources {
     }
 
     /// The programs of a system's Kubernetes distribution, where they go.
-    pub(crate) fn programs(&self, lock: &Lock, plan: &SystemPlan, progress: &Progress) -> Result<Tree, Failure> {
-        let _ = (lock, progress);
-        assert!(plan.distribution.artifacts.is_empty());
-        Ok(Tree::new())
+    pub(crate) fn programs(
+        &self,
+        project: &Project,
+        plan: &SystemPlan,
+        lock: &Lock,
+        progress: &Progress,
+    ) -> Result<Tree, Failure> {
+        let wanted = &plan.distribution.artifacts;
+        self.artifacts(project, wanted, progress, |fetcher, mirrors| {
+            let paths = artifacts::fetch(fetcher, mirrors, wanted, lock)?;
+            artifacts::overlay(wanted, &paths)
+        })
     }
 
-    /// Locks the files that the systems' distributions need.
+    /// Pins the files that the systems' distributions need.
     pub(crate) fn lock_artifacts(
         &self,
         project: &Project,
         plans: &[SystemPlan],
         previous: Option<&Lock>,
         progress: &Progress,
-    ) -> Result<BTreeMap<String, prejoin_profiles::lock::Artifact>, Failure> {
-        let _ = (project, plans, previous, progress);
-        Ok(BTreeMap::new())
+    ) -> Result<BTreeMap<String, lock::Artifact>, Failure> {
+        let wanted: BTreeMap<String, Wanted> =
+            plans.iter().flat_map(|plan| plan.distribution.artifacts.clone()).collect();
+        self.artifacts(project, &wanted, progress, |fetcher, mirrors| {
+            artifacts::lock(fetcher, mirrors, &wanted, previous)
+        })
+    }
+
+    fn artifacts<T>(
+        &self,
+        project: &Project,
+        wanted: &BTreeMap<String, Wanted>,
+        progress: &Progress,
+        work: impl FnOnce(&Fetcher, &Mirrors) -> Result<T, artifacts::Error>,
+    ) -> Result<T, Failure> {
+        let from = project.cluster.artifacts.as_ref().map(|from| from.value.as_str());
+        let folder = project.file.parent().unwrap_or(Path::new(""));
+        let settings = fetch::Settings { offline: self.offline, ..Default::default() };
+        let events = |event| progress.show(event);
+        let done = artifacts::mirrors(from, folder, wanted, self.mirrors.proxy.clone())
+            .map_err(artifacts::Error::from)
+            .and_then(|mirrors| work(&Fetcher::new(&self.cache, &mirrors, settings, &events), &mirrors));
+        progress.clear();
+        done.map_err(|error| Failure::new(error.class(), &error).hint(error.hint()))
     }
 }
