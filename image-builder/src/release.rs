@@ -88,7 +88,8 @@ impl Release {
             }
             None => Ok(None),
         };
-        let has = |name: &str, wanted: &str| stanza.field(name).is_some_and(|v| v.split_whitespace().any(|w| w == wanted));
+        let has =
+            |name: &str, wanted: &str| stanza.field(name).is_some_and(|v| v.split_whitespace().any(|w| w == wanted));
         Ok(Release {
             suite: word("Suite"),
             codename: word("Codename"),
@@ -224,7 +225,8 @@ fn parse_files(field: &str) -> Result<BTreeMap<String, (u64, Digest)>, ReleaseEr
         };
         let digest = digest.parse().map_err(|_| error())?;
         let size = size.parse().map_err(|_| error())?;
-        if !is_path(path) || files.insert(path.to_owned(), (size, digest)).is_some_and(|known| known != (size, digest)) {
+        if !is_path(path) || files.insert(path.to_owned(), (size, digest)).is_some_and(|known| known != (size, digest))
+        {
             return Err(error());
         }
     }
@@ -268,7 +270,9 @@ mod tests {
         assert_eq!(parse_date("Sat, 12 Sep 2026 07:55:41 UTC"), Some(1_789_199_741));
         assert_eq!(parse_date("Thu, 01 Jan 1970 00:00:00 UTC"), Some(0));
         assert_eq!(parse_date("Tue, 29 Feb 2000 23:59:59 +0000"), Some(951_868_799));
-        for bad in ["", "Sat, 12 Sep 2026 07:55:41 CEST", "12 Sep", "Sat, 32 Sep 2026 07:55:41 UTC", "1 Sep 2026 7:5 UTC"] {
+        for bad in
+            ["", "Sat, 12 Sep 2026 07:55:41 CEST", "12 Sep", "Sat, 32 Sep 2026 07:55:41 UTC", "1 Sep 2026 7:5 UTC"]
+        {
             assert_eq!(parse_date(bad), None, "{bad}");
         }
     }

@@ -1,7 +1,7 @@
 //! The archive client against repositories made by the field's own tools (dpkg-deb, reprepro, GnuPG), served by a small
 //! HTTP server that can misbehave. gpgv, dpkg and apt are the judges.
 
-#![expect(clippy::disallowed_methods, reason = "tests make files and run tools")]
+#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests make files, run tools, and may panic")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,9 +18,9 @@ use prejoin_image_builder::io::cache::Cache;
 use prejoin_image_builder::io::error::FetchError;
 use prejoin_image_builder::io::fetch::{Fetcher, Settings, downloads};
 use prejoin_image_builder::io::mirror::{self, Mirrors};
-use prejoin_image_builder::keyring::{Rejection, SignatureError};
+use prejoin_image_builder::keyring::{self, Keyring, Rejection, SignatureError};
 use prejoin_image_builder::locking;
-use prejoin_image_builder::release::ReleaseError;
+use prejoin_image_builder::release::{Policy, Release, ReleaseError};
 use prejoin_image_builder::repository::Universe;
 use prejoin_image_builder::resolve::{Request, Resolution, Wanted, resolve};
 use prejoin_image_builder::version;
@@ -445,6 +445,34 @@ fn a_full_disk_is_named_and_nothing_is_left_half_written() {
         other => panic!("{}", chain(other)),
     }
     assert!(finished(&full).is_empty());
+}
+
+#[test]
+fn a_release_of_debian_is_taken_with_the_keys_of_the_profile() {
+    const CAPTURED: &[u8] = include_bytes!("repository/captured/trixie-security.InRelease");
+    const SECURITY: &[u8] = include_bytes!("../../profiles/keys/debian-archive-trixie-security-automatic.asc");
+    const AUTOMATIC: &[u8] = include_bytes!("../../profiles/keys/debian-archive-trixie-automatic.asc");
+    const STABLE: &[u8] = include_bytes!("../../profiles/keys/debian-archive-trixie-stable.asc");
+    let fingerprint = |file: &[u8]| keyring::fingerprints(file).unwrap();
+    assert_eq!(fingerprint(SECURITY), ["5E04A1E3223A19A20706E20F9904613D4CCE68C6"]);
+    assert_eq!(fingerprint(AUTOMATIC), ["04B54C3CDCA79751B16BC6B5225629DF75B188BD"]);
+    assert_eq!(fingerprint(STABLE), ["41587F7DB8C774BCCF131416762F67A0B2C39DE4"]);
+
+    let open = |key: &[u8], now: i64| {
+        let keyring = Keyring::pinned(&fingerprint(key), [SECURITY, AUTOMATIC, STABLE]).unwrap();
+        let policy = Policy { suite: "trixie-security", now, newest: None, accept_expired: false };
+        Release::open(CAPTURED, &keyring, &policy)
+    };
+    // 2026-11-20, three days after it was signed by a subkey.
+    let release = open(SECURITY, 1_795_132_800).unwrap();
+    assert_eq!((release.suite.as_str(), release.by_hash, release.separate_all), ("stable-security", true, false));
+    assert_eq!(release.signer.fingerprint, "5E04A1E3223A19A20706E20F9904613D4CCE68C6");
+    assert!(release.files.contains_key("main/binary-arm64/Packages.xz"));
+    for other in [AUTOMATIC, STABLE] {
+        assert!(matches!(open(other, 1_795_132_800), Err(ReleaseError::Signature(_))));
+    }
+    assert!(matches!(open(SECURITY, 1_795_132_800 + 14 * 86400), Err(ReleaseError::Expired { .. })));
+    assert!(matches!(open(SECURITY, 2_100_000_000), Err(ReleaseError::Signature(_))), "the key ends in 2035");
 }
 
 #[test]

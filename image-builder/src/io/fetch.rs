@@ -171,7 +171,7 @@ impl<'a> Fetcher<'a> {
         let mut last = None;
         for base in bases {
             for path in &download.paths {
-                match self.from_mirror(download, &format!("{base}/{path}"), &mut partial) {
+                match self.pull(download, &format!("{base}/{path}"), &mut partial) {
                     Err(FetchError::Missing { .. }) => {}
                     Err(error) if !matches!(error, FetchError::Io { .. }) => last = Some(error),
                     result => return result,
@@ -214,7 +214,7 @@ impl<'a> Fetcher<'a> {
     }
 
     /// Attempts at one address until the file is complete and right.
-    fn from_mirror(&self, download: &Download, url: &str, partial: &mut Partial) -> Result<PathBuf, FetchError> {
+    fn pull(&self, download: &Download, url: &str, partial: &mut Partial) -> Result<PathBuf, FetchError> {
         let (mut fruitless, mut wrong) = (0, false);
         for attempt in 1.. {
             if partial.done() > download.size {

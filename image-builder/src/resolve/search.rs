@@ -150,7 +150,6 @@ impl<'u, 'a> Search<'u, 'a> {
     }
 
     /// Selects a package for `task`, or says which choices are to blame that there is none.
-    #[expect(clippy::type_complexity, reason = "the inner error is a step of the search, the outer one ends it")]
     fn satisfy(&mut self, task: &Rc<Task<'a>>) -> Result<Result<(), (BTreeSet<usize>, ResolveError)>, ResolveError> {
         if self.is_satisfied(&task.group)? {
             return Ok(Ok(()));
