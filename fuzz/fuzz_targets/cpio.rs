@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use prejoin_formats::cpio;
-use prejoin_formats::tree::NoContents;
+use prejoin_formats::tree::{Kind, NoContents, Tree};
 
 fuzz_target!(|bytes: &[u8]| {
     let mut items = cpio::read(bytes, 1 << 20);
@@ -14,8 +14,19 @@ fuzz_target!(|bytes: &[u8]| {
     }
     assert!(items.rest().len() <= bytes.len());
     let Ok(tree) = cpio::read_tree(bytes, 1 << 20) else { return };
-    let Ok(image) = cpio::write(&tree) else { return };
-    let mut written = vec![0; image.size() as usize];
-    image.read_at(&NoContents, 0, &mut written).expect("all contents are in the archive");
-    assert_eq!(cpio::read_tree(&written, 1 << 20).expect("what was written is read"), tree);
+    for (path, _) in tree.iter().skip(1) {
+        let parent = path.iter().rposition(|&byte| byte == b'/').map_or(&b""[..], |slash| &path[..slash]);
+        assert_eq!(tree.entry(parent).map(|entry| &entry.kind), Some(&Kind::Directory));
+    }
+    let Some(once) = again(&tree) else { return };
+    assert_eq!(once.len(), tree.len());
+    // The root's access is not written, and of several names the first is now the file.
+    assert_eq!(again(&once), Some(once));
 });
+
+fn again(tree: &Tree) -> Option<Tree> {
+    let image = cpio::write(tree).ok()?;
+    let mut bytes = vec![0; image.size() as usize];
+    image.read_at(&NoContents, 0, &mut bytes).expect("all contents are in the archive");
+    Some(cpio::read_tree(&bytes, 1 << 20).expect("what was written is read"))
+}

@@ -91,7 +91,14 @@ fn ext4_size(superblock: &[u8; 1024]) -> u128 {
 }
 
 /// Reads every file of a FAT file system of `size` bytes to its end; returns how many there are.
-pub fn fat(volume: impl Read + Write + Seek, size: u64) -> Result<usize, Error> {
+pub fn fat(mut volume: impl Read + Write + Seek, size: u64) -> Result<usize, Error> {
+    let mut boot_sector = [0; 512];
+    volume.read_exact(&mut boot_sector)?;
+    volume.rewind()?;
+    let claimed = fat_size(&boot_sector);
+    if claimed > u128::from(size) {
+        return Err(Error::Size { what: "a FAT file system", claimed, size });
+    }
     // Each byte once, the table of clusters once more, and as much again.
     let volume = Bounded { volume, left: size.saturating_mul(2).saturating_add(1 << 20) };
     let file_system = fatfs::FileSystem::new(volume, fatfs::FsOptions::new())?;
@@ -118,6 +125,17 @@ pub fn fat(volume: impl Read + Write + Seek, size: u64) -> Result<usize, Error> 
         }
     }
     Ok(files)
+}
+
+/// What its sectors, or those before the first cluster, come to: fatfs multiplies these numbers in 32 bits
+/// (Microsoft, "FAT: General Overview of On-Disk Format", "Boot Sector and BPB").
+fn fat_size(boot_sector: &[u8; 512]) -> u128 {
+    let half = |at: usize| u128::from(u16::from_le_bytes([boot_sector[at], boot_sector[at + 1]]));
+    let word = |at: usize| half(at) | half(at + 2) << 16;
+    let either = |short: u128, long: u128| if short == 0 { long } else { short };
+    let (sector, tables) = (half(11), u128::from(boot_sector[16]));
+    let before = (half(14) + tables * either(half(22), word(36))) * sector + half(17) * 32;
+    before.max(either(half(19), word(32)) * sector)
 }
 
 /// Lets so many bytes through and no more.
@@ -209,6 +227,11 @@ mod tests {
     fn fat_is_read_to_the_end() {
         let volume = volume();
         assert_eq!(fat(Cursor::new(volume.clone()), volume.len() as u64).unwrap(), 3);
+        let mut large = volume.clone();
+        large[22..24].fill(0xff);
+        for (volume, size) in [(volume, (1 << 20) - 1), (large, 1 << 20)] {
+            assert!(matches!(fat(Cursor::new(volume), size), Err(Error::Size { .. })));
+        }
     }
 
     #[test]
