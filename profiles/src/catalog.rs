@@ -162,6 +162,18 @@ impl Catalog {
         self.inherited(Kind::Os, name, |os: &Os| os.inherits.clone(), Os::over)
     }
 
+    /// The name of the operating system that one goes back to, its own if it inherits from none: what is known of
+    /// packages (`scripts/`) is known of that one.
+    pub fn base(&self, os: &str) -> Result<String, Error> {
+        // Ends, or is refused here.
+        self.os(os)?;
+        let mut name = os.to_owned();
+        while let Some(parent) = self.source(Kind::Os, &name)?.read::<Os>()?.inherits {
+            name = parent;
+        }
+        Ok(name)
+    }
+
     /// Reads a profile and its ancestors, and lays them over each other.
     fn inherited<T: DeserializeOwned>(
         &self,

@@ -16,7 +16,6 @@ use prejoin_profiles::cluster::Node;
 use prejoin_profiles::digest::Digest;
 use prejoin_profiles::lock::Lock;
 use prejoin_profiles::manifest::{Manifest, Range};
-use prejoin_profiles::os::Os;
 use prejoin_profiles::scripts;
 use serde_json::{Value, json};
 
@@ -132,7 +131,7 @@ fn system(
         debs,
         overlay: &overlay,
         agent: agent.expect("every architecture has its agent").1,
-        scripts: &scripts::Table::built_in(base(&plan.os)),
+        scripts: &scripts::Table::built_in(&plan.base),
         accepted: &accepted,
         epoch: lock.epoch,
     };
@@ -173,17 +172,11 @@ fn one(
     Ok(Made { manifest, added: store.written() - before, took: stopwatch.elapsed() })
 }
 
-/// Name of the operating system whose scripts are known: the one that is inherited, if any.
-fn base(os: &Os) -> &str {
-    os.inherits.as_deref().unwrap_or(&os.name)
-}
-
 /// The node's own files as a tree.
 fn files(project: &Project, plan: &SystemPlan, node: &Node) -> Result<Tree, Failure> {
     let folder = project.file.parent().unwrap_or(Path::new("")).to_owned();
     let source = |path: &str| settings::read_bytes(&folder.join(path)).map_err(|error| error.to_string());
-    let files =
-        prejoin_identity::files(&project.cluster, node, &plan.os.ids, &source).or_fail(Class::Input)?;
+    let files = prejoin_identity::files(&project.cluster, node, &plan.os.ids, &source).or_fail(Class::Input)?;
     let mut tree = Tree::new();
     for file in files {
         tree.insert(&file.path, Entry::file(file.content, file.mode).owned(file.uid, file.gid));

@@ -9,7 +9,6 @@ use prejoin_image_builder::locking;
 use prejoin_image_builder::repository::Universe;
 use prejoin_image_builder::resolve::{self, Request};
 use prejoin_profiles::digest::Digest;
-use prejoin_profiles::keys;
 use prejoin_profiles::lock::Lock;
 use prejoin_profiles::os::Repository;
 use serde_json::json;
@@ -31,7 +30,13 @@ pub(crate) fn run(args: &args::Lock, report: &Report) -> Result<(), Failure> {
     output::write(&path, lock.to_yaml().as_bytes()).or_fail(Class::Environment)?;
     let bytes: u64 = lock.packages.values().map(|package| package.size).sum();
     report.result(
-        || changes(previous.as_ref(), &lock, &format!("{}: {} packages, {}", path.display(), lock.packages.len(), size(bytes))),
+        || {
+            changes(
+                previous.as_ref(),
+                &lock,
+                &format!("{}: {} packages, {}", path.display(), lock.packages.len(), size(bytes)),
+            )
+        },
         || json!({ "file": path, "packages": lock.packages.len(), "bytes": bytes, "digest": lock.digest() }),
     );
     Ok(())
@@ -48,10 +53,11 @@ pub(crate) fn make(project: &Project, sources: &Sources, previous: Option<&Lock>
     }
     let architectures: Vec<_> = architectures.into_iter().collect();
     let archives: Vec<&str> = repositories.values().map(|repository| repository.archive.as_str()).collect();
+    let keys: Vec<&[u8]> = project.keys.iter().map(Vec::as_slice).collect();
     let query = Query {
         repositories: &repositories,
         architectures: &architectures,
-        keys: keys::ALL,
+        keys: &keys,
         previous,
         now: settings::now(),
         accept_expired: false,
@@ -74,9 +80,8 @@ pub(crate) fn make(project: &Project, sources: &Sources, previous: Option<&Lock>
 /// The lock beside a cluster file.
 pub(crate) fn read(project: &Project) -> Result<Lock, Failure> {
     let path = project.lock_path();
-    let text = settings::read(&path, "the lock").map_err(|failure| {
-        failure.hint((!path.exists()).then(|| "make one with `prejoin lock`".to_owned()))
-    })?;
+    let text = settings::read(&path, "the lock")
+        .map_err(|failure| failure.hint((!path.exists()).then(|| "make one with `prejoin lock`".to_owned())))?;
     Lock::parse(&text).map_err(|error| {
         Failure::plain(Class::Input, format!("reading {}: {error}", path.display()))
             .hint("delete it and run `prejoin lock`, or restore it from version control".to_owned())

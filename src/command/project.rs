@@ -14,6 +14,7 @@ use prejoin_profiles::cluster::{Cluster, Node};
 use prejoin_profiles::digest::Digest;
 use prejoin_profiles::distribution;
 use prejoin_profiles::finding::{Finding, Severity};
+use prejoin_profiles::keys;
 use prejoin_profiles::os::Os;
 
 use crate::failure::Failure;
@@ -30,6 +31,8 @@ pub(crate) struct Project {
     pub(crate) cluster: Cluster,
     /// Profiles of the program and the user's own.
     pub(crate) catalog: Catalog,
+    /// OpenPGP key files of the program and the user's own; which of them may sign what, the profiles say.
+    pub(crate) keys: Vec<Vec<u8>>,
     /// What is unusual about it.
     pub(crate) findings: Vec<Finding>,
     /// Go on without the programs of the Kubernetes distribution. Only the demo does.
@@ -44,6 +47,8 @@ pub(crate) struct SystemPlan<'a> {
     pub(crate) board: Board,
     /// The operating system, with what cluster and distribution add.
     pub(crate) os: Os,
+    /// Name of the operating system whose maintainer scripts are known: the one that all others inherit from.
+    pub(crate) base: String,
     /// What makes it a Kubernetes node.
     pub(crate) distribution: distribution::System,
     /// Packages wanted.
@@ -63,8 +68,10 @@ impl Project {
 
     /// The same from text that is not a file.
     pub(crate) fn parse(file: &Path, text: String, report: &Report) -> Result<Self, Failure> {
+        let folder = file.parent().unwrap_or(Path::new(""));
         let mut catalog = Catalog::embedded();
-        extend(&mut catalog, file.parent().unwrap_or(Path::new("")))?;
+        extend(&mut catalog, folder)?;
+        let keys = keys(folder)?;
         let shown = file.display().to_string();
         let cluster = Cluster::parse(&text).map_err(|findings| {
             report.findings(&shown, &text, &findings);
@@ -75,7 +82,7 @@ impl Project {
             report.findings(&shown, &text, &findings);
             return Err(unsound(&findings));
         }
-        Ok(Project { file: file.to_owned(), text, cluster, catalog, findings, without_artifacts: false })
+        Ok(Project { file: file.to_owned(), text, cluster, catalog, keys, findings, without_artifacts: false })
     }
 
     /// Where its lock lies.
@@ -94,10 +101,9 @@ impl Project {
     }
 
     fn system(&self, node: &Node) -> Result<SystemPlan<'_>, Failure> {
-        let profile = |error: prejoin_profiles::catalog::Error| {
-            Failure::new(Class::Input, &error).hint(error.hint())
-        };
+        let profile = |error: prejoin_profiles::catalog::Error| Failure::new(Class::Input, &error).hint(error.hint());
         let mut os = self.catalog.os(&self.cluster.os.value).map_err(profile)?;
+        let base = self.catalog.base(&self.cluster.os.value).map_err(profile)?;
         let board = self.catalog.board(&node.board.value).map_err(profile)?;
         let Some((board, kernel)) = board.on(&os.name) else {
             let message = format!("board {} has no kernel on {}", board.name, os.name);
@@ -108,8 +114,7 @@ impl Project {
         } else {
             distribution::system(&self.cluster, node, board.architecture)
         };
-        let distribution =
-            system.map_err(|error| Failure::new(Class::Input, &error).hint(error.hint()))?;
+        let distribution = system.map_err(|error| Failure::new(Class::Input, &error).hint(error.hint()))?;
         os = distribution.over(os);
         let mut extra: Vec<String> = Vec::new();
         for set in &self.cluster.sets {
@@ -132,30 +137,43 @@ impl Project {
             let additions = format!("{version:?} {extra:?}");
             set = format!("{set}+{}", Digest::of(additions.as_bytes()).short());
         }
-        let kernel =
-            Wanted { name: kernel.package.clone(), repository: kernel.repository.clone(), version: None };
+        let kernel = Wanted { name: kernel.package.clone(), repository: kernel.repository.clone(), version: None };
         let named = os.packages.iter().chain(&board.packages).chain(&extra).map(|name| Wanted::parse(name));
         let wanted = named.chain([kernel]).collect();
-        Ok(SystemPlan { set, board, os, distribution, wanted, nodes: Vec::new() })
+        Ok(SystemPlan { set, board, os, base, distribution, wanted, nodes: Vec::new() })
     }
 }
 
 /// The user's own profiles: `profiles/{boards,os,layouts,sets}/*.yaml` beside the cluster file.
 fn extend(catalog: &mut Catalog, folder: &Path) -> Result<(), Failure> {
     for kind in [Kind::Board, Kind::Os, Kind::Layout, Kind::Set] {
-        let folder = folder.join("profiles").join(kind.folder());
-        let Ok(entries) = fs::read_dir(&folder) else { continue };
-        let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-        paths.sort();
-        for path in paths.iter().filter(|path| path.extension().is_some_and(|extension| extension == "yaml")) {
+        for path in files(&folder.join("profiles").join(kind.folder()), "yaml") {
             let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-            let text = settings::read(path, "the profile")?;
+            let text = settings::read(&path, "the profile")?;
             catalog
                 .extend(kind, &name, &path.display().to_string(), &text)
                 .map_err(|error| Failure::new(Class::Input, &error).hint(error.hint()))?;
         }
     }
     Ok(())
+}
+
+/// The program's keys, and the user's own: `profiles/keys/*.asc`.
+fn keys(folder: &Path) -> Result<Vec<Vec<u8>>, Failure> {
+    let mut keys: Vec<Vec<u8>> = keys::ALL.iter().map(|key| key.to_vec()).collect();
+    for path in files(&folder.join("profiles/keys"), "asc") {
+        keys.push(settings::read(&path, "the key")?.into_bytes());
+    }
+    Ok(keys)
+}
+
+/// Files of a folder with one ending, in the order of their names; none if there is no such folder.
+fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut paths: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|found| found == ending)).collect();
+    paths.sort();
+    paths
 }
 
 fn unsound(findings: &[Finding]) -> Failure {
