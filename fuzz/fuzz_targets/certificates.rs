@@ -24,7 +24,12 @@ fuzz_target!(|bytes: &[u8]| {
     let mut tree = Tree::new();
     tree.insert("usr/share/ca-certificates/a.crt", Entry::file(pem.into_bytes(), 0o644));
     let packages = [&*PACKAGE];
-    let context =
-        Context { os: &OS, board: "board", architecture: Architecture::Amd64, epoch: 1_700_000_000, packages: &packages };
+    let context = Context {
+        os: &OS,
+        board: "board",
+        architecture: Architecture::Amd64,
+        epoch: 1_700_000_000,
+        packages: &packages,
+    };
     let _ = fixups::apply(&mut Root::new(tree, &NoContents, context.epoch), &context);
 });

@@ -19,8 +19,14 @@ impl Sink for Nowhere {
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    let limits =
-        Limits { unpacked: 4 << 20, control: 1 << 20, control_file: 64 << 10, entries: 1000, ratio: 100, memory: 8 << 20 };
+    let limits = Limits {
+        unpacked: 4 << 20,
+        control: 1 << 20,
+        control_file: 64 << 10,
+        entries: 1000,
+        ratio: 100,
+        memory: 8 << 20,
+    };
     let early = deb::read_control(bytes, &limits);
     let Ok(package) = deb::read(bytes, &limits, &mut Nowhere) else { return };
     assert_eq!(early.expect("control comes before the payload").control, package.control);

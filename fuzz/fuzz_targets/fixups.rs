@@ -19,7 +19,11 @@ const FILES: &[(&str, &str, &str)] = &[
     ("usr/share/base-passwd/passwd.master", "base-passwd", "root:*:0:0:root:/root:/bin/sh\n"),
     ("usr/share/base-passwd/group.master", "base-passwd", "root:*:0:\n"),
     ("usr/lib/systemd/system/b@.service", "systemd", "[Install]\nWantedBy=multi-user.target\nDefaultInstance=x\n"),
-    ("usr/share/libc-bin/nsswitch.conf", "libc-bin", "passwd: files\ngroup: files\nshadow: files\ngshadow: files\nhosts: files dns\n"),
+    (
+        "usr/share/libc-bin/nsswitch.conf",
+        "libc-bin",
+        "passwd: files\ngroup: files\nshadow: files\ngshadow: files\nhosts: files dns\n",
+    ),
     ("usr/share/debianutils/shells", "debianutils", "/bin/sh\n"),
     ("etc/cloud/cloud.cfg", "cloud-init", "cloud_init_modules:\n  - growpart\n"),
     ("usr/lib/os-release", "base-files", "ID=debian\nVERSION_ID=13\n"),
@@ -30,7 +34,8 @@ const FILES: &[(&str, &str, &str)] = &[
     ("usr/share/pam/common-session-noninteractive", "libpam-runtime", COMMON),
 ];
 
-const UNIX: &str = "Name: Unix\nDefault: yes\nPriority: 256\nAuth-Type: Primary\nAuth:\n\t[success=end default=ignore]\tpam_unix.so\n";
+const UNIX: &str =
+    "Name: Unix\nDefault: yes\nPriority: 256\nAuth-Type: Primary\nAuth:\n\t[success=end default=ignore]\tpam_unix.so\n";
 
 const COMMON: &str = "# here are the per-package modules (the \"Primary\" block)\n$x_primary\n\
                       # here's the fallback if no module succeeds\n# middle\n\
@@ -61,8 +66,13 @@ fn fix(hostile: Option<(usize, &[u8])>) -> Result<(), fixups::Error> {
         tree.insert(folder, Entry::directory(0o755));
     }
     let packages: Vec<&Package> = PACKAGES.iter().collect();
-    let context =
-        Context { os: &OS, board: "board", architecture: Architecture::Amd64, epoch: 1_700_000_000, packages: &packages };
+    let context = Context {
+        os: &OS,
+        board: "board",
+        architecture: Architecture::Amd64,
+        epoch: 1_700_000_000,
+        packages: &packages,
+    };
     fixups::apply(&mut Root::new(tree, &NoContents, context.epoch), &context).map(drop)
 }
 

@@ -6,7 +6,8 @@ use prejoin_formats::kmod::{Index, Module};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(mut module) = Module::parse("kernel/fs/a-b.ko.xz", bytes) else { return };
-    let other = Module { path: "kernel/c.ko".into(), name: "c".into(), depends: vec![module.name.clone()], ..module.clone() };
+    let other =
+        Module { path: "kernel/c.ko".into(), name: "c".into(), depends: vec![module.name.clone()], ..module.clone() };
     module.depends.push("c".into());
     let names: Vec<String> = module.aliases.iter().chain(&module.softdeps).cloned().collect();
     let modules = [module, other];

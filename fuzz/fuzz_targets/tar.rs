@@ -39,8 +39,14 @@ fuzz_target!(|bytes: &[u8]| {
         package.extend(bytes);
         package.resize(package.len().next_multiple_of(2), b'\n');
     }
-    let limits =
-        Limits { unpacked: 4 << 20, control: 1 << 20, control_file: 64 << 10, entries: 1000, ratio: 100, memory: 8 << 20 };
+    let limits = Limits {
+        unpacked: 4 << 20,
+        control: 1 << 20,
+        control_file: 64 << 10,
+        entries: 1000,
+        ratio: 100,
+        memory: 8 << 20,
+    };
     let Ok(package) = deb::read(&package[..], &limits, &mut Nowhere) else { return };
     let mut paths = BTreeSet::new();
     for (path, entry) in &package.entries {
