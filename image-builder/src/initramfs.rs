@@ -124,9 +124,7 @@ fn load_order(spec: &Spec, tree: &Tree, version: &str) -> Result<Vec<String>, Er
 pub fn archive(tree: &Tree, contents: &dyn Contents) -> Result<Vec<u8>, Error> {
     let image = cpio::write(tree)?;
     let mut bytes = vec![0; image.size() as usize];
-    image
-        .read_at(contents, 0, &mut bytes)
-        .map_err(|source| Error::Module { path: "the archive".into(), source })?;
+    image.read_at(contents, 0, &mut bytes).map_err(|source| Error::Module { path: "the archive".into(), source })?;
     Ok(bytes)
 }
 

@@ -196,13 +196,7 @@ fn fitting(what: &'static str, image: &Image, place: &Place) -> Result<Image, Er
     Err(Error::TooLarge { what, name: place.name.to_owned(), needed: image.size(), available: place.size })
 }
 
-fn boot_image(
-    spec: &Spec,
-    boot: &Boot,
-    root: &Root,
-    contents: &dyn Contents,
-    place: &Place,
-) -> Result<Image, Error> {
+fn boot_image(spec: &Spec, boot: &Boot, root: &Root, contents: &dyn Contents, place: &Place) -> Result<Image, Error> {
     let slot = system_partitions(spec.layout).find(|partition| partition.purpose == Purpose::Root);
     let slot = slot.ok_or_else(|| wrong(spec, "it has no partition for Root".into()))?;
     let guid = derived_guid(spec.cluster, spec.name, &slot.name);
@@ -219,7 +213,7 @@ fn boot_image(
         let content = match &file.origin {
             Origin::Text(text) => bytes(text.as_bytes().to_vec()),
             Origin::Kernel => boot.kernel.clone(),
-            Origin::Initramfs => bytes(boot.initramfs.bytes.clone()),
+            Origin::Initramfs => boot.initrd.clone(),
             Origin::UnifiedKernel => unified_kernel(spec.board, boot, &command_line, contents)?,
             Origin::DeviceTree(name) => found(boot.device_trees.get(name), &file.path, name)?,
             Origin::System(path) => found(boot.files.get(path), &file.path, path)?,
@@ -239,19 +233,14 @@ fn unified_kernel(board: &Board, boot: &Boot, command_line: &str, contents: &dyn
         .get(&system::stub_path(board))
         .ok_or_else(|| Error::Missing { path: "the unified kernel image".into(), from: system::stub_path(board) })?;
     let stub = stub.read(contents).map_err(|source| Error::Content { what: "the boot stub", source })?;
-    // Microcode goes before the initramfs in one section: packaged stubs have room for five section headers only.
-    let initrd = [boot.microcode.as_deref().unwrap_or_default(), &boot.initramfs.bytes].concat();
     let sections = [
         (".osrel", bytes(boot.os_release.clone())),
         (".cmdline", bytes(command_line.as_bytes().to_vec())),
         (".uname", bytes(boot.version.clone().into_bytes())),
-        (".initrd", bytes(initrd)),
+        (".initrd", boot.initrd.clone()),
         (".linux", boot.kernel.clone()),
     ];
-    let image = uki::build(&stub, &sections)?;
-    let mut whole = vec![0; image.size() as usize];
-    image.read_at(contents, 0, &mut whole).map_err(|source| Error::Content { what: "the kernel", source })?;
-    Ok(bytes(whole))
+    Ok(Content::Image(uki::build(&stub, &sections)?.into()))
 }
 
 /// The identity partition: the seed where cloud-init looks for it (label CIDATA), and what the agent unpacks.

@@ -197,7 +197,7 @@ impl Output {
                 self.0.extend(digest);
                 self.0.extend(size.to_le_bytes());
             }
-            Kind::File(Content::Bytes(_)) => unreachable!("a payload's contents are in the pack"),
+            Kind::File(Content::Bytes(_) | Content::Image(_)) => unreachable!("a payload's contents are in the pack"),
             Kind::Symlink(target) | Kind::HardLink(target) => self.bytes(target),
             _ => {}
         }

@@ -50,10 +50,11 @@ pub struct Boot {
     pub version: String,
     /// The kernel as packaged.
     pub kernel: Content,
-    /// Initramfs with the agent and the modules that find the disk.
+    /// What the kernel unpacks first: CPU microcode as an uncompressed archive if there is any, then the initramfs.
+    /// One file, since packaged boot stubs have room for five section headers only.
+    pub initrd: Content,
+    /// The part of it that is the initramfs: agent, and modules that find the disk.
     pub initramfs: Initramfs,
-    /// CPU microcode as an uncompressed cpio archive.
-    pub microcode: Option<Vec<u8>>,
     /// Device trees and overlays by path below the kernel package's folder.
     pub device_trees: BTreeMap<String, Content>,
     /// Files of the root that a boot partition may want (boot loader, stub, Raspberry Pi firmware), by path.
@@ -117,10 +118,11 @@ pub fn make(spec: &Spec) -> Result<System, Error> {
     let source = Source { spec, tree: &tree };
     let (version, kernel) = source.kernel()?;
     let initramfs = initramfs::make(spec, &tree, &version)?;
+    let initrd = [source.microcode()?.unwrap_or_default(), initramfs.bytes.clone()].concat();
     let mut boot = Boot {
         kernel: source.file(&kernel)?,
+        initrd: Content::Bytes(initrd.into()),
         initramfs,
-        microcode: source.microcode()?,
         device_trees: source.device_trees(&version),
         files: source.boot_files()?,
         os_release: Vec::new(),
@@ -128,7 +130,8 @@ pub fn make(spec: &Spec) -> Result<System, Error> {
     };
     keep_kernel_config(&mut tree, &boot.version);
     drop_microcode(&mut tree, spec.board);
-    for path in [format!("usr/lib/modules/{}/vmlinuz", boot.version)].iter().chain(&device_tree_folders(&boot.version)) {
+    for path in [format!("usr/lib/modules/{}/vmlinuz", boot.version)].iter().chain(&device_tree_folders(&boot.version))
+    {
         tree.remove(path);
     }
 

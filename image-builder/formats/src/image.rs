@@ -5,14 +5,14 @@ use std::sync::Arc;
 use crate::tree::{Content, ContentDigest, Contents};
 
 /// `size` bytes, made of non-overlapping pieces in ascending order; what no piece covers is zero.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
     size: u64,
     pieces: Vec<Piece>,
 }
 
 /// One covered range.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
     /// Where it starts in the image, in bytes.
     pub offset: u64,
@@ -23,7 +23,7 @@ pub struct Piece {
 }
 
 /// Where a piece's bytes come from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// `bytes[start..start + length]`.
     Bytes {
@@ -39,6 +39,16 @@ pub enum Source {
         /// First byte used.
         start: u64,
     },
+}
+
+impl Source {
+    /// The same without its first `skip` bytes.
+    fn skipped(&self, skip: u64) -> Self {
+        match self {
+            Source::Bytes { bytes, start } => Source::Bytes { bytes: bytes.clone(), start: start + skip },
+            Source::Blob { digest, start } => Source::Blob { digest: *digest, start: start + skip },
+        }
+    }
 }
 
 impl Image {
@@ -69,8 +79,30 @@ impl Image {
         let source = match content {
             Content::Bytes(bytes) => Source::Bytes { bytes: bytes.clone(), start },
             Content::Blob { digest, .. } => Source::Blob { digest: *digest, start },
+            Content::Image(image) => return self.put_part(offset, image, start, length),
         };
         self.put(Piece { offset, length, source });
+    }
+
+    /// Covers `offset..` with `length` bytes of another image from `start`.
+    fn put_part(&mut self, offset: u64, image: &Image, start: u64, length: u64) {
+        let end = start + length;
+        for piece in &image.pieces[image.first_piece(start)..] {
+            if piece.offset >= end {
+                break;
+            }
+            let from = piece.offset.max(start);
+            let to = (piece.offset + piece.length).min(end);
+            let source = piece.source.skipped(from - piece.offset);
+            self.put(Piece { offset: offset + (from - start), length: to - from, source });
+        }
+    }
+
+    /// The pieces that lie in `offset..offset + length`, cut to it.
+    pub fn pieces_in(&self, offset: u64, length: u64) -> Vec<Piece> {
+        let mut part = Image::zero(length);
+        part.put_part(0, self, offset, length);
+        part.pieces
     }
 
     /// Covers `offset..offset + image.size()` with another image (a partition in a disk, a file in a partition).
@@ -162,5 +194,22 @@ mod tests {
         image.read_at(&NoContents, 7, &mut some).unwrap();
         assert_eq!(&some, b"bc\0\0");
         assert!(image.is_hole(9, 11) && !image.is_hole(8, 2));
+    }
+
+    #[test]
+    fn an_image_can_be_the_content_of_another() {
+        let mut inner = Image::zero(10);
+        inner.put_bytes(1, *b"abc");
+        inner.put_bytes(6, *b"defg");
+        inner.sort();
+        let content = Content::Image(inner.into());
+        let mut outer = Image::zero(8);
+        outer.put_content(1, &content, 2, 6);
+        outer.sort();
+        let mut all = [1; 8];
+        outer.read_at(&NoContents, 0, &mut all).unwrap();
+        assert_eq!(&all, b"\0bc\0\0de\0");
+        assert_eq!(content.read(&NoContents).unwrap(), b"\0abc\0\0defg");
+        assert_eq!(outer.pieces_in(2, 4).len(), 2);
     }
 }

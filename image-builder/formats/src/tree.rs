@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use crate::image::Image;
+
 /// SHA-256 of a file's content.
 pub type ContentDigest = [u8; 32];
 
@@ -69,6 +71,8 @@ pub enum Content {
         /// Length in bytes.
         size: u64,
     },
+    /// Put together from others (a unified kernel image in a boot partition), and never copied for it.
+    Image(Arc<Image>),
 }
 
 /// Where the bytes of [`Content::Blob`] come from.
@@ -226,6 +230,7 @@ impl Content {
         match self {
             Content::Bytes(bytes) => bytes.len() as u64,
             Content::Blob { size, .. } => *size,
+            Content::Image(image) => image.size(),
         }
     }
 
@@ -241,6 +246,11 @@ impl Content {
             Content::Blob { digest, size } => {
                 let mut buffer = vec![0; usize::try_from(*size).map_err(std::io::Error::other)?];
                 contents.read_at(digest, 0, &mut buffer)?;
+                Ok(buffer)
+            }
+            Content::Image(image) => {
+                let mut buffer = vec![0; usize::try_from(image.size()).map_err(std::io::Error::other)?];
+                image.read_at(contents, 0, &mut buffer)?;
                 Ok(buffer)
             }
         }

@@ -17,7 +17,7 @@ use prejoin_profiles::scripts::Table;
 
 use super::chunks::{self, ChunkStore};
 use super::output;
-use super::render::{self, Cut};
+use super::render::{self, Cut, Memo};
 use super::unpack::{self, Deb};
 use crate::class::Class;
 use crate::deb::Limits;
@@ -69,6 +69,7 @@ pub struct Built {
     pub summary: ext4::Summary,
     root_ranges: Vec<Range>,
     verity_ranges: Vec<Range>,
+    memo: Memo,
 }
 
 /// Why a build failed.
@@ -170,17 +171,18 @@ pub fn system(request: &Request, cache: &Path, store: &ChunkStore, events: Sink)
         .map_err(|source| Error::Ext4 { set: request.set.to_owned(), source })?;
     let salt = Digest::of(format!("prejoin\0{}\0verity salt", request.set).as_bytes()).0;
     let cut = Cut { window: ROOT_WINDOW, verity_salt: Some(salt) };
-    let data = render::render(&filesystem.image, &unpacked.store, store, cut)?;
+    let data = render::render(&filesystem.image, &unpacked.store, store, cut, &Memo::default())?;
     let verity = Verity::from_leaves(data.leaves, &salt, fleet_guid(request.set, "root hashes"));
     let mut hashes = Image::zero(verity.bytes.len() as u64);
     hashes.put_bytes(0, verity.bytes);
-    let verity_ranges =
-        render::render(&hashes, &unpacked.store, store, Cut { window: ROOT_WINDOW, verity_salt: None })?.ranges;
+    let cut = Cut { window: ROOT_WINDOW, verity_salt: None };
+    let verity_ranges = render::render(&hashes, &unpacked.store, store, cut, &Memo::default())?.ranges;
     Ok(Built {
         root: node::Root { data: filesystem.image, hashes, root_hash: Digest(verity.root_hash) },
         summary: filesystem.summary,
         root_ranges: data.ranges,
         verity_ranges,
+        memo: Memo::new([&system.boot.kernel, &system.boot.initrd]),
         system,
         contents: unpacked,
     })
@@ -202,12 +204,7 @@ fn fleet_guid(set: &str, thing: &str) -> Guid {
 }
 
 /// Builds one node on a system: everything that is its own is planned and stored, the manifest returned.
-pub fn node(
-    spec: &node::Spec,
-    built: &Built,
-    lock: &Digest,
-    store: &ChunkStore,
-) -> Result<Manifest, Error> {
+pub fn node(spec: &node::Spec, built: &Built, lock: &Digest, store: &ChunkStore) -> Result<Manifest, Error> {
     let contents: &dyn Contents = &built.contents.store;
     let failed = |source| Error::Node { node: spec.name.to_owned(), source: Box::new(source) };
     let disk = node::disk(spec, &built.system.boot, &built.root, contents).map_err(failed)?;
@@ -273,7 +270,7 @@ fn defined(
     match index.map(|index| disk.partitions[index].name.as_str()) {
         Some("root-a") => Ok(built.root_ranges.clone()),
         Some("root-a-verity") => Ok(built.verity_ranges.clone()),
-        _ => Ok(render::render(image, contents, store, Cut { window: WINDOW, verity_salt: None })?.ranges),
+        _ => Ok(render::render(image, contents, store, Cut { window: WINDOW, verity_salt: None }, &built.memo)?.ranges),
     }
 }
 

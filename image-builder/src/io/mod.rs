@@ -1,8 +1,8 @@
 //! Everything of the builder that touches files and the network.
 
-pub mod build;
 pub mod archive;
 pub mod artifacts;
+pub mod build;
 pub mod cache;
 pub mod chunks;
 pub mod error;

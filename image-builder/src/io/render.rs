@@ -1,7 +1,10 @@
 //! Rendering: a planned image is read once, in parallel, and becomes chunks.
 
-use prejoin_formats::image::Image;
-use prejoin_formats::tree::Contents;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use prejoin_formats::image::{Image, Piece, Source};
+use prejoin_formats::tree::{Content, ContentDigest, Contents};
 use prejoin_formats::verity;
 use prejoin_profiles::digest::Digest;
 use prejoin_profiles::manifest::Range;
@@ -48,8 +51,59 @@ pub enum Error {
     Store(#[from] chunks::Error),
 }
 
-/// Reads `image` and stores its chunks; with a salt, hashes its blocks in the same pass.
-pub fn render(image: &Image, contents: &dyn Contents, store: &ChunkStore, cut: Cut) -> Result<Rendered, Error> {
+/// Windows that were rendered before: the nodes of a system have the same kernel and initramfs at the same places of
+/// their boot partitions, and neither is read twice.
+#[derive(Debug, Default)]
+pub struct Memo {
+    /// Buffers that outlive a node. They are told apart by their address, so the memo keeps them.
+    shared: Vec<Arc<[u8]>>,
+    known: Mutex<HashMap<Vec<Part>, Vec<Range>>>,
+}
+
+/// One piece of a window: offset in the window, length, source and offset in the source.
+type Part = (u64, u64, Identity, u64);
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Identity {
+    Buffer(usize),
+    Blob(ContentDigest),
+}
+
+impl Memo {
+    /// A memo for images that share these contents, beside all blobs.
+    pub fn new<'c>(contents: impl IntoIterator<Item = &'c Content>) -> Self {
+        let buffer = |content: &Content| match content {
+            Content::Bytes(bytes) => Some(bytes.clone()),
+            Content::Blob { .. } | Content::Image(_) => None,
+        };
+        Memo { shared: contents.into_iter().filter_map(buffer).collect(), known: Mutex::default() }
+    }
+
+    /// What a window is made of, if nothing of it belongs to one image alone.
+    fn key(&self, image: &Image, offset: u64, length: u64) -> Option<Vec<Part>> {
+        let part = |piece: Piece| match piece.source {
+            Source::Blob { digest, start } => Some((piece.offset, piece.length, Identity::Blob(digest), start)),
+            Source::Bytes { bytes, start } => {
+                let kept = self.shared.iter().any(|shared| Arc::ptr_eq(shared, &bytes));
+                kept.then(|| (piece.offset, piece.length, Identity::Buffer(bytes.as_ptr().addr()), start))
+            }
+        };
+        image.pieces_in(offset, length).into_iter().map(part).collect()
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<Vec<Part>, Vec<Range>>> {
+        self.known.lock().expect("nothing panics under this lock")
+    }
+}
+
+/// Reads `image` and stores its chunks; with a salt, hashes its blocks in the same pass. What `memo` knows is not read.
+pub fn render(
+    image: &Image,
+    contents: &dyn Contents,
+    store: &ChunkStore,
+    cut: Cut,
+    memo: &Memo,
+) -> Result<Rendered, Error> {
     let count = image.size().div_ceil(cut.window);
     let windows: Vec<Rendered> = (0..count)
         .into_par_iter()
@@ -58,9 +112,19 @@ pub fn render(image: &Image, contents: &dyn Contents, store: &ChunkStore, cut: C
             |(compressor, buffer), index| {
                 let offset = index * cut.window;
                 let length = cut.window.min(image.size() - offset);
+                // Hashes of blocks are not remembered.
+                let key = memo.key(image, offset, length).filter(|_| cut.verity_salt.is_none());
+                if let Some(ranges) = key.as_ref().and_then(|key| memo.known().get(key).cloned()) {
+                    return Ok::<_, Error>(Rendered { ranges, leaves: Vec::new() });
+                }
                 let compressor =
                     compressor.as_mut().map_err(|error| Error::Content { offset, source: copy_of(error) })?;
-                window(image, contents, store, compressor, buffer, offset, length, cut.verity_salt.as_ref())
+                let made =
+                    window(image, contents, store, compressor, buffer, offset, length, cut.verity_salt.as_ref())?;
+                if let Some(key) = key {
+                    memo.known().insert(key, made.ranges.clone());
+                }
+                Ok(made)
             },
         )
         .collect::<Result<_, _>>()?;
@@ -172,6 +236,35 @@ mod tests {
     use prejoin_formats::tree::NoContents;
 
     #[test]
+    fn what_images_share_is_read_once() {
+        struct Once(std::sync::atomic::AtomicUsize);
+        impl Contents for Once {
+            fn read_at(&self, _: &ContentDigest, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+                self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                buffer.fill(offset as u8 | 1);
+                Ok(())
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let store = ChunkStore::create(folder.path()).unwrap();
+        let shared = Content::Bytes(vec![3; 8192].into());
+        let memo = Memo::new([&shared]);
+        let reads = Once(0.into());
+        let disk = |own: u8| {
+            let mut image = Image::zero(16384);
+            image.put_content(0, &Content::Blob { digest: [1; 32], size: 4096 }, 0, 4096);
+            image.put_content(4096, &shared, 4096, 4096);
+            image.put_bytes(8192, vec![own; 4096]);
+            image.sort();
+            render(&image, &reads, &store, Cut { window: 4096, verity_salt: None }, &memo).unwrap().ranges
+        };
+        let (first, second) = (disk(1), disk(2));
+        assert_eq!(reads.0.into_inner(), 1);
+        assert_eq!(first[..2], second[..2]);
+        assert_ne!(first[2], second[2]);
+    }
+
+    #[test]
     fn zeroes_are_cut_out_and_chunks_add_up() {
         let folder = tempfile::tempdir().unwrap();
         let store = ChunkStore::create(folder.path()).unwrap();
@@ -182,7 +275,7 @@ mod tests {
         image.put_bytes((3 << 20) - 4096, vec![5; 8192]); // across a window
         image.sort();
         let cut = Cut { window: 1 << 20, verity_salt: Some([1; 32]) };
-        let rendered = render(&image, &NoContents, &store, cut).unwrap();
+        let rendered = render(&image, &NoContents, &store, cut, &Memo::default()).unwrap();
         let kinds: Vec<(bool, u64)> =
             rendered.ranges.iter().map(|r| (matches!(r, Range::Data { .. }), r.length())).collect();
         assert_eq!(

@@ -136,7 +136,7 @@ pub(super) fn write(
         image.put_bytes(offset, directory_bytes(path, directory, directories.tree, &places, label, options.time));
     }
     for (path, entry) in directories.tree.iter() {
-        if let Kind::File(content @ (Content::Bytes(_) | Content::Blob { .. })) = &entry.kind
+        if let Kind::File(content) = &entry.kind
             && !content.is_empty()
         {
             image.put_content(geometry.cluster_offset(places.first(path)), content, 0, content.len());
