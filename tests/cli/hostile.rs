@@ -1,0 +1,95 @@
+//! Packages that an archive vouches for and that are refused all the same.
+
+use std::fs;
+use std::process::Command;
+
+use crate::made::{Member, ar, deb, tar};
+use crate::session::{Session, checked};
+use crate::tiny::{self, TINY, own_archive};
+
+/// A package `victim` whose payload is compressed by `tool`.
+fn compressed(members: &[Member], tool: &str, suffix: &str, session: &Session) -> Vec<u8> {
+    session.write("data.tar", tar(members));
+    checked(Command::new(tool).args(["-q", "-f", "-k"]).arg(session.path("data.tar")));
+    let data = fs::read(session.path(&format!("data.tar.{suffix}"))).unwrap();
+    let control = tar(&[Member::file("./control", b"Package: victim\nVersion: 2\nArchitecture: all\n")]);
+    ar(&[("debian-binary", b"2.0\n"), ("control.tar", &control), (&format!("data.tar.{suffix}"), &data)])
+}
+
+#[test]
+fn packages_that_must_not_be_unpacked() {
+    let Some((mut session, archive)) = own_archive() else { return };
+    session.quietly("lock");
+    session.quietly("build");
+    let before = (tiny::manifests(&session, "out"), session.read("prejoin.lock"));
+    session.write("cluster.yaml", session.read("cluster.yaml") + "packages: [victim]\n");
+    fs::remove_file(archive.pool().join("victim_1_all.deb")).unwrap();
+
+    let of = |members: &[Member]| deb("victim", "", members);
+    let link = |kind: u8, path: &'static str, link: &'static str| Member { kind, link, ..Member::file(path, b"") };
+    let file = Member::file("./usr/share/victim", b"x");
+    let zeroes = Member::file("./usr/share/zeroes", &vec![0; 300 << 20]);
+    let cases = [
+        ("a path that goes up", of(&[Member::file("./usr/../../etc/passwd", b"x")])),
+        ("an absolute path", of(&[Member::file("/etc/passwd", b"x")])),
+        ("a device", of(&[link(b'3', "./dev/sda", "")])),
+        ("a named pipe", of(&[link(b'6', "./run/pipe", "")])),
+        ("a hard link out of the package", of(&[link(b'1', "./usr/share/shadow", "/etc/shadow")])),
+        ("a file twice", of(&[file.clone(), file.clone()])),
+        ("a size that is not there", of(&[Member { size: Some(5 << 30), ..file.clone() }])),
+        ("a size beyond all disks", of(&[Member { size: Some(1 << 60), ..file.clone() }])),
+        ("a bomb of zeroes", compressed(&[zeroes], "xz", "xz", &session)),
+        (
+            "a package cut short, signed as it is",
+            of(&[Member::file("./usr/share/victim", &[7; 9000])])[..6000].to_vec(),
+        ),
+        (
+            "a payload in no known compression",
+            ar(&[
+                ("debian-binary", b"2.0\n"),
+                (
+                    "control.tar",
+                    &tar(&[Member::file("./control", b"Package: victim\nVersion: 2\nArchitecture: all\n")]),
+                ),
+                ("data.tar.lzma", b"]\0\0"),
+            ]),
+        ),
+        ("a file where another package has a folder", of(&[Member::file("./usr/share/greeting", b"x")])),
+        ("a file of another package", of(&[Member::file("./usr/bin/hello", b"x")])),
+        ("a file below a file", of(&[Member::file("./usr/bin/hello/x", b"x")])),
+        ("a file in /var", of(&[Member::file("./var/lib/victim", b"x")])),
+        ("the secrets of one node", of(&[Member::file("./etc/ssh/ssh_host_ed25519_key", b"x")])),
+        ("a link to nothing", of(&[link(b'2', "./usr/lib/victim", "nothing")])),
+        ("a file of a user who has no name", of(&[Member::file("./usr/bin/victim", b"x")])),
+    ];
+    for (what, bytes) in cases {
+        let mut bytes = bytes;
+        if what.contains("user who") {
+            bytes = nameless(&bytes);
+        }
+        fs::write(archive.pool().join("victim_2_all.deb"), &bytes).unwrap();
+        archive.publish(&TINY.key);
+        session.quietly("lock");
+        session.note(&format!("{what}\n"));
+        let code = session.run("build one").status.code();
+        assert!(matches!(code, Some(3 | 5)), "{what}: {code:?}");
+        // Nothing came into being, in the output or where the package wanted it.
+        assert_eq!(tiny::manifests(&session, "out"), before.0, "{what}");
+        let parts = tiny::files(&session.path("")).into_iter().filter(|path| path.to_string_lossy().ends_with(".part"));
+        assert_eq!(parts.count(), 0, "{what}");
+    }
+    session.quietly("verify");
+    session.golden("hostile");
+}
+
+/// Gives the last file of a package's payload to user 4242.
+fn nameless(deb: &[u8]) -> Vec<u8> {
+    let mut bytes = deb.to_vec();
+    let at = deb.windows(16).rposition(|window| window == b"./usr/bin/victim").unwrap();
+    bytes[at + 108..at + 115].copy_from_slice(b"0010222");
+    let header = &mut bytes[at..at + 512];
+    header[148..156].fill(b' ');
+    let sum = header.iter().map(|&byte| u32::from(byte)).sum::<u32>();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    bytes
+}
