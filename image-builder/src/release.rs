@@ -189,7 +189,7 @@ impl ReleaseError {
         Some(match self {
             ReleaseError::Future { .. } => "set this machine's clock".to_owned(),
             ReleaseError::Expired { .. } => {
-                "use another mirror; for a dated archive, accept expired releases explicitly".to_owned()
+                "use another mirror; for a dated archive, `prejoin lock --accept-expired`".to_owned()
             }
             ReleaseError::RolledBack { .. } => {
                 "use another mirror, or remove the lock if going back is what you want".to_owned()

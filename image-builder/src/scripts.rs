@@ -85,7 +85,10 @@ impl fmt::Display for Unknown {
 
 fn list(unknown: &[Unknown]) -> String {
     let texts: Vec<String> = unknown.iter().map(Unknown::to_string).collect();
-    format!("{} maintainer scripts are not known\n{}", unknown.len(), texts.join("\n"))
+    match unknown.len() {
+        1 => format!("a maintainer script is not known\n{}", texts[0]),
+        count => format!("{count} maintainer scripts are not known\n{}", texts.join("\n")),
+    }
 }
 
 /// Recognises the scripts of all packages. `accepted` are the cluster file's `accept_scripts`.

@@ -509,7 +509,7 @@ fn an_unknown_script_can_be_accepted_by_digest() {
     assert_eq!(
         error.to_string(),
         format!(
-            "1 maintainer scripts are not known\na 1: postinst is not known (sha256:{digest})\n#!/bin/sh\nmake-something\n"
+            "a maintainer script is not known\na 1: postinst is not known (sha256:{digest})\n#!/bin/sh\nmake-something\n"
         )
     );
     let accepted = [format!("a/postinst@sha256:{digest}")];

@@ -103,7 +103,7 @@ fn bad_files_are_named_with_line_and_column() {
     );
     assert_eq!(
         complaint(Kind::Board, "rpi5", "name: rpi5\n"),
-        "profiles/boards/rpi5.yaml: there is a board `rpi5` already (give yours another name, and `inherits: rpi5`)"
+        "profiles/boards/rpi5.yaml: board `rpi5` is there already (give yours another name, and `inherits: rpi5`)"
     );
     assert_eq!(
         complaint(Kind::Layout, "mine", "name: mine\ninherits: single\nsizes: { stat: 1 GiB }\n"),

@@ -105,7 +105,7 @@ described(schema, "")
 for name, part in schema["$defs"].items(): described(part, name)
 print(len(sys.argv) - 1)
 "#;
-    let tools = Command::new("python3").args(["-c", "import yaml, jsonschema"]).output();
+    let tools = Command::new("/usr/bin/python3").args(["-c", "import yaml, jsonschema"]).output();
     if !tools.is_ok_and(|output| output.status.success()) {
         assert!(std::env::var_os("CI").is_none(), "python3 with yaml and jsonschema is needed");
         eprintln!("SKIPPED: python3 with yaml and jsonschema is not here");
@@ -113,7 +113,7 @@ print(len(sys.argv) - 1)
     }
     let clusters = Path::new(env!("CARGO_MANIFEST_DIR")).join("clusters");
     let paths = CLUSTERS.iter().map(|(name, _)| clusters.join(format!("{name}.yaml")));
-    let mut child = Command::new("python3")
+    let mut child = Command::new("/usr/bin/python3")
         .args(["-c", SCRIPT])
         .args(paths)
         .stdin(std::process::Stdio::piped())

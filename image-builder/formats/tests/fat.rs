@@ -11,7 +11,7 @@ use prejoin_formats::fat::{Error, Options, Width, write};
 use prejoin_formats::image::Image;
 use prejoin_formats::tree::{Content, Entry, Kind, NoContents, Tree};
 use proptest::prelude::*;
-use tools::{Loop, Mount, Noise, bytes, have, run};
+use tools::{Noise, bytes, have, run};
 
 const MIB: u64 = 1 << 20;
 /// 2025-06-01 12:34:56 UTC.
@@ -167,21 +167,6 @@ fn fsck_finds_nothing_and_mtools_reads_everything() {
         let target = tempfile::tempdir().unwrap();
         run("mcopy", &["-i", path, "-s", "-n", "::", target.path().to_str().unwrap()]);
         assert!(on_disk(target.path()) == expected(&tree), "{options:?}: mtools reads something else");
-    }
-}
-
-#[test]
-fn the_kernel_reads_everything() {
-    if !have(&["losetup", "mount"]) {
-        return;
-    }
-    let tree = sample();
-    for options in volumes() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        write_sparse(&write(&tree, &options).unwrap(), file.path());
-        let Some(device) = Loop::new(file.path(), options.sector_size) else { return };
-        let Some(mount) = Mount::new(&device.0, "vfat", "iocharset=ascii,utf8") else { return };
-        assert!(on_disk(mount.path()) == expected(&tree), "{options:?}: the kernel reads something else");
     }
 }
 

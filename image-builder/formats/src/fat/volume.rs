@@ -7,7 +7,7 @@ use super::geometry::{Geometry, LARGE, RECORD};
 use super::name::{self, Short};
 use super::{Error, Options, Width};
 use crate::image::Image;
-use crate::tree::{Content, Entry, Kind, Tree};
+use crate::tree::{Entry, Kind, Tree};
 
 /// Cluster numbers begin here; the two table entries before hold the media type and flags.
 const FIRST: u64 = 2;

@@ -70,31 +70,6 @@ impl Drop for Loop {
     }
 }
 
-/// A file system mounted read-only, taken away when dropped.
-pub(crate) struct Mount(tempfile::TempDir);
-
-impl Mount {
-    /// Mounts `device`, or `None` where that is not allowed.
-    pub(crate) fn new(device: &str, kind: &str, options: &str) -> Option<Mount> {
-        let directory = tempfile::tempdir().expect("making a directory");
-        let options = format!("ro,{options}");
-        let target = directory.path().to_str().expect("temporary names are text");
-        let (code, text) = run_any("mount", &["-t", kind, "-o", &options, device, target]);
-        skip_if(code != Some(0), &format!("mounting is not possible: {text}")).then(|| Mount(directory))
-    }
-
-    /// Where it is.
-    pub(crate) fn path(&self) -> &Path {
-        self.0.path()
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        run_any("umount", &[self.0.path().to_str().expect("temporary names are text")]);
-    }
-}
-
 /// A small generator of repeatable noise (xorshift64*).
 pub(crate) struct Noise(u64);
 
