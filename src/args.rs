@@ -106,6 +106,9 @@ pub(crate) struct Lock {
     pub(crate) cluster: ClusterFile,
     #[command(flatten)]
     pub(crate) inputs: Inputs,
+    /// Take releases past their `Valid-Until`: for dated archives, which nobody signs anew.
+    #[arg(long)]
+    pub(crate) accept_expired: bool,
 }
 
 /// `prejoin build`

@@ -1,6 +1,7 @@
 //! How a command ends when it fails: one message with its causes, one hint, one exit code per class.
 
 use std::error::Error;
+use std::fmt::Display;
 use std::process::ExitCode;
 
 use prejoin_image_builder::class::Class;
@@ -38,6 +39,11 @@ impl Failure {
     /// The cluster file has findings, which were printed already.
     pub(crate) fn findings(message: impl Into<String>) -> Self {
         Failure { class: None, message: message.into(), hint: None }
+    }
+
+    /// Says what it is about, in front of the message.
+    pub(crate) fn of(self, what: impl Display) -> Self {
+        Failure { message: format!("{what}: {}", self.message), ..self }
     }
 
     /// What the user can do.

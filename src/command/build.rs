@@ -81,6 +81,11 @@ pub(crate) fn all(
     plans.retain(|plan| !plan.nodes.is_empty());
     for plan in &plans {
         lock::check_current(lock, plan, project)?;
+        if !plan.board.sector_sizes.contains(&wanted.sector_size) {
+            let (board, size) = (&plan.board.name, wanted.sector_size);
+            let message = format!("board {board} does not start from disks with {size}-byte sectors");
+            return Err(Failure::plain(Class::Input, message));
+        }
     }
 
     let progress = Progress::new();
@@ -110,7 +115,6 @@ pub(crate) fn all(
     Ok(made)
 }
 
-#[expect(clippy::too_many_arguments, reason = "the whole context of one system, called from one place")]
 fn system(
     plan: &SystemPlan,
     project: &Project,
@@ -152,10 +156,6 @@ fn one(
 ) -> Result<Made, Failure> {
     let stopwatch = Stopwatch::start();
     let before = store.written();
-    if !plan.board.sector_sizes.contains(&sector_size) {
-        let message = format!("board {} does not start from disks with {sector_size}-byte sectors", plan.board.name);
-        return Err(Failure::plain(Class::Input, message));
-    }
     let layout = project.catalog.layout(&node.layout.value).or_fail(Class::Input)?;
     let seed = Seed::of(&project.cluster, node).or_fail(Class::Input)?;
     let spec = node::Spec {

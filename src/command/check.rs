@@ -17,9 +17,13 @@ pub(crate) fn run(args: &ClusterFile, report: &Report) -> Result<(), Failure> {
         let nodes = project.cluster.nodes.len();
         let warnings = project.findings.len();
         report.result(
-            || format!("{file}: {nodes} nodes, {warnings} warnings, no error"),
+            || format!("{file}: {}, {}, no error", count(nodes, "node"), count(warnings, "warning")),
             || json!({ "nodes": nodes, "warnings": warnings }),
         );
     }
     Ok(())
+}
+
+fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }

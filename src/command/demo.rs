@@ -31,14 +31,14 @@ const PATIENCE: Duration = Duration::from_secs(600);
 pub(crate) fn run(args: &Demo, report: &Report) -> Result<(), Failure> {
     let stopwatch = Stopwatch::start();
     let (_, text) = CLUSTERS.iter().find(|(name, _)| *name == "demo").expect("the demo cluster is an example");
-    fs::create_dir_all(&args.out)
-        .map_err(output::at("making folder", &args.out))
-        .or_fail(Class::Environment)?;
+    fs::create_dir_all(&args.out).map_err(output::at("making folder", &args.out)).or_fail(Class::Environment)?;
     let file = args.out.join("cluster.yaml");
     output::write(&file, text.as_bytes()).or_fail(Class::Environment)?;
     let mut project = Project::open(&file, report)?;
     project.without_artifacts = true;
-    report.say("note: Kubernetes' own programs are left out of the demo; `prejoin build` puts them in and fails without them");
+    report.say(
+        "note: Kubernetes' own programs are left out of the demo; `prejoin build` puts them in and fails without them",
+    );
     let sources = Sources::new(&args.inputs, &project.cluster)?;
 
     report.step("lock: every input by version and digest");
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &Demo, report: &Report) -> Result<(), Failure> {
     let lock = if args.inputs.offline && path.exists() {
         lock::read(&project)?
     } else {
-        let lock = lock::make(&project, &sources, None)?;
+        let lock = lock::make(&project, &sources, None, false)?;
         output::write(&path, lock.to_yaml().as_bytes()).or_fail(Class::Environment)?;
         lock
     };
@@ -59,10 +59,7 @@ pub(crate) fn run(args: &Demo, report: &Report) -> Result<(), Failure> {
     for made in &made {
         verify::one(&args.out, &made.manifest.node)?;
     }
-    report.result(
-        || build::summary(&made, &args.out),
-        || made.iter().map(build::as_json).collect(),
-    );
+    report.result(|| build::summary(&made, &args.out), || made.iter().map(build::as_json).collect());
     report.say(format!("built and verified in {:.1} s", stopwatch.elapsed().as_secs_f64()));
     if args.no_boot {
         report.say("not booted: --no-boot");
@@ -75,8 +72,7 @@ pub(crate) fn run(args: &Demo, report: &Report) -> Result<(), Failure> {
 
 /// Boots the node of this machine's architecture.
 fn boot(out: &Path, project: &Project, report: &Report) -> Result<(), Failure> {
-    let architecture =
-        if cfg!(target_arch = "aarch64") { Architecture::Arm64 } else { Architecture::Amd64 };
+    let architecture = if cfg!(target_arch = "aarch64") { Architecture::Arm64 } else { Architecture::Amd64 };
     let qemu = match Qemu::find(architecture) {
         Ok(qemu) => qemu,
         Err(missing) => {
@@ -91,9 +87,8 @@ fn boot(out: &Path, project: &Project, report: &Report) -> Result<(), Failure> {
     let disk = export::export(&manifest, &store, Format::Raw, out, &|event| progress.show(event));
     progress.clear();
     let disk = disk.or_fail(Class::Environment)?.remove(0);
-    let environment = |error: std::io::Error| {
-        Failure::plain(Class::Environment, format!("running {name} in QEMU: {error}"))
-    };
+    let environment =
+        |error: std::io::Error| Failure::plain(Class::Environment, format!("running {name} in QEMU: {error}"));
     qemu::enlarge(&disk, DISK).map_err(environment)?;
     let mac = project.cluster.node(&name).and_then(|node| node.mac.as_ref()).map(|mac| mac.value.to_string());
     let log = out.join(format!("{name}.console"));

@@ -4,7 +4,7 @@ use prejoin_image_builder::class::Class;
 use prejoin_image_builder::io::export::{self, Format};
 use serde_json::json;
 
-use super::verify::open;
+use super::verify::{damage, open};
 use crate::args::Export;
 use crate::failure::Failure;
 use crate::progress::Progress;
@@ -17,12 +17,10 @@ pub(crate) fn run(args: &Export, report: &Report) -> Result<(), Failure> {
     let progress = Progress::new();
     let written = export::export(&manifest, &store, format, folder, &|event| progress.show(event));
     progress.clear();
-    let written = written.map_err(|error| {
-        let class = match &error {
-            export::Error::Store(_) => Class::Integrity,
-            _ => Class::Environment,
-        };
-        Failure::new(class, &error)
+    let written = written.map_err(|error| match &error {
+        export::Error::Store(error) => damage(error, &args.node),
+        _ => Failure::new(Class::Environment, &error)
+            .hint("is the disk full, or the folder read-only? --to names another one".to_owned()),
     })?;
     let paths: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
     report.result(|| paths.join("\n"), || json!({ "files": paths }));

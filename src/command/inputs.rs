@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use prejoin_formats::tree::Tree;
 use prejoin_image_builder::class::Class;
 use prejoin_image_builder::io::artifacts;
 use prejoin_image_builder::io::cache::Cache;
@@ -10,7 +11,6 @@ use prejoin_image_builder::io::error::FetchError;
 use prejoin_image_builder::io::fetch::{self, Fetcher};
 use prejoin_image_builder::io::mirror::{self, Mirrors};
 use prejoin_image_builder::io::unpack::Deb;
-use prejoin_formats::tree::Tree;
 use prejoin_profiles::cluster::Cluster;
 use prejoin_profiles::distribution::Wanted;
 use prejoin_profiles::lock::{self, Lock};
@@ -86,10 +86,8 @@ impl Sources {
             let files: BTreeMap<_, _> = wanted.iter().map(|download| download.sha256).zip(paths).collect();
             for plan in plans {
                 let listed = fetch::downloads(lock, &plan.set)?;
-                let deb = |download: &fetch::Download| Deb {
-                    path: files[&download.sha256].clone(),
-                    sha256: download.sha256,
-                };
+                let deb =
+                    |download: &fetch::Download| Deb { path: files[&download.sha256].clone(), sha256: download.sha256 };
                 debs.insert(plan.set.clone(), listed.iter().map(deb).collect());
             }
             Ok(debs)

@@ -26,7 +26,7 @@ pub(crate) fn run(args: &args::Lock, report: &Report) -> Result<(), Failure> {
     let sources = Sources::new(&args.inputs, &project.cluster)?;
     let path = project.lock_path();
     let previous = if path.exists() { Some(read(&project)?) } else { None };
-    let lock = make(&project, &sources, previous.as_ref())?;
+    let lock = make(&project, &sources, previous.as_ref(), args.accept_expired)?;
     output::write(&path, lock.to_yaml().as_bytes()).or_fail(Class::Environment)?;
     let bytes: u64 = lock.packages.values().map(|package| package.size).sum();
     report.result(
@@ -43,7 +43,12 @@ pub(crate) fn run(args: &args::Lock, report: &Report) -> Result<(), Failure> {
 }
 
 /// Resolves every input of a project.
-pub(crate) fn make(project: &Project, sources: &Sources, previous: Option<&Lock>) -> Result<Lock, Failure> {
+pub(crate) fn make(
+    project: &Project,
+    sources: &Sources,
+    previous: Option<&Lock>,
+    accept_expired: bool,
+) -> Result<Lock, Failure> {
     let plans = project.systems()?;
     let mut repositories: BTreeMap<String, Repository> = BTreeMap::new();
     let mut architectures = BTreeSet::new();
@@ -60,7 +65,7 @@ pub(crate) fn make(project: &Project, sources: &Sources, previous: Option<&Lock>
         keys: &keys,
         previous,
         now: settings::now(),
-        accept_expired: false,
+        accept_expired,
     };
     let progress = Progress::new();
     let snapshot = sources.fetch(archives, &progress, |fetcher| archive::snapshot(fetcher, &query))?;

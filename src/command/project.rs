@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use prejoin_image_builder::class::Class;
+use prejoin_image_builder::keyring::Keyring;
 use prejoin_image_builder::resolve::Wanted;
 use prejoin_profiles::board::Board;
 use prejoin_profiles::catalog::{Catalog, Kind};
@@ -162,7 +163,11 @@ fn extend(catalog: &mut Catalog, folder: &Path) -> Result<(), Failure> {
 fn keys(folder: &Path) -> Result<Vec<Vec<u8>>, Failure> {
     let mut keys: Vec<Vec<u8>> = keys::ALL.iter().map(|key| key.to_vec()).collect();
     for path in files(&folder.join("profiles/keys"), "asc") {
-        keys.push(settings::read(&path, "the key")?.into_bytes());
+        let key = settings::read(&path, "the key")?.into_bytes();
+        // Read here, where it is known which file it is.
+        Keyring::pinned(&[], [key.as_slice()])
+            .map_err(|error| Failure::new(Class::Input, &error).of(path.display()))?;
+        keys.push(key);
     }
     Ok(keys)
 }

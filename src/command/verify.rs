@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use prejoin_image_builder::class::Class;
 use prejoin_image_builder::io::build;
-use prejoin_image_builder::io::chunks::ChunkStore;
+use prejoin_image_builder::io::chunks::{self, ChunkStore};
 use prejoin_image_builder::io::verify::{self, Verified};
 use prejoin_profiles::manifest::Manifest;
 use serde_json::json;
@@ -46,18 +46,35 @@ pub(crate) fn one(out: &Path, node: &str) -> Result<Verified, Failure> {
     let progress = Progress::new();
     let verified = verify::verify(&manifest, &store, &|event| progress.show(event));
     progress.clear();
-    verified.map_err(|error| {
-        Failure::new(Class::Integrity, &error).hint("build the node again; damaged chunks must be deleted first".to_owned())
+    verified.map_err(|error| match &error {
+        verify::Error::Store(error) => damage(error, node),
+        _ => Failure::new(Class::Integrity, &error).hint(again(node)),
     })
+}
+
+/// A chunk that cannot be read, and what makes it readable again.
+pub(crate) fn damage(error: &chunks::Error, node: &str) -> Failure {
+    match error {
+        chunks::Error::Io { .. } => Failure::new(Class::Environment, error),
+        // A build leaves alone what is there.
+        chunks::Error::Damaged { path, .. } => {
+            Failure::new(Class::Integrity, error).hint(format!("delete {}, then {}", path.display(), again(node)))
+        }
+        _ => Failure::new(Class::Integrity, error).hint(again(node)),
+    }
+}
+
+fn again(node: &str) -> String {
+    format!("build it again: `prejoin build {node}`")
 }
 
 /// A node's manifest and the store with its chunks.
 pub(crate) fn open(out: &Path, node: &str) -> Result<(Arc<Manifest>, Arc<ChunkStore>), Failure> {
     let path = build::manifest_path(out, node);
-    let text = settings::read(&path, "the manifest").map_err(|failure| {
-        failure.hint((!path.exists()).then(|| format!("build it first: `prejoin build {node}`")))
-    })?;
-    let manifest = Manifest::parse(text.as_bytes()).map_err(|error| Failure::new(Class::Integrity, &error))?;
+    let text = settings::read(&path, "the manifest")
+        .map_err(|failure| failure.hint((!path.exists()).then(|| format!("build it first: `prejoin build {node}`"))))?;
+    let manifest =
+        Manifest::parse(text.as_bytes()).map_err(|error| Failure::new(Class::Integrity, &error).hint(again(node)))?;
     Ok(build::open(out, manifest))
 }
 
@@ -76,7 +93,8 @@ fn built(out: &Path) -> Result<Vec<String>, Failure> {
 }
 
 fn text(rows: &[(String, Verified)]) -> String {
-    let mut lines = vec![["node", "chunks", "content", "verity blocks", "paths", "boot files"].map(str::to_owned).to_vec()];
+    let mut lines =
+        vec![["node", "chunks", "content", "verity blocks", "paths", "boot files"].map(str::to_owned).to_vec()];
     for (node, v) in rows {
         lines.push(vec![
             node.clone(),
