@@ -1,0 +1,50 @@
+# What is true on a node. Every section must be the same whenever the node starts; `==` begins one.
+section() { printf '\n== %s\n' "$*"; }
+# Prints a command with what it says.
+show() { printf '$ %s\n' "$*"; "$@" 2>&1; }
+
+section state
+show systemctl is-system-running
+show systemctl list-units --failed --no-legend --plain
+cloud-init status --long | grep -v last_update
+journalctl --boot --priority err --quiet --no-pager --output cat
+section identity
+show hostname
+show id
+show sudo -n id -un
+show timedatectl show --property Timezone
+section root file system
+for at in / /etc /var /home /opt /root /srv /tmp /var/lib/longhorn; do
+  findmnt --noheadings --raw --output TARGET,SOURCE,FSTYPE,VFS-OPTIONS "$at" || echo "$at is not mounted"
+done
+sudo dmsetup table
+sudo dmsetup status
+for at in / /usr /etc /var /opt; do
+  sudo touch "$at/probe" 2>&1 && echo "$at can be written" && sudo rm "$at/probe"
+done
+section disk
+lsblk --noheadings --raw --output NAME,SIZE,PARTLABEL,FSTYPE /dev/vda
+section network
+ip -4 -brief address
+ip -4 route
+show resolvectl dns lan0
+show resolvectl domain lan0
+show getent hosts "$(hostname)"
+section open ports
+ss -Hltun | awk '{print $1, $5}' | sed 's/^\(.*\) \[\?fe80.*/\1 link-local/' | sort -u
+section files of the cluster file
+sudo stat --format '%a %U:%G %n' /var/lib/lab/token /opt/lab/written /etc/sysctl.d/99-lab.conf
+sudo cat /var/lib/lab/token /opt/lab/written
+cat /proc/sys/fs/inotify/max_user_instances
+show command -v htop
+section host keys
+sudo find /etc/ssh -name 'ssh_host_*' -printf '%m %u:%g %p\n' | sort
+section what Kubernetes needs
+for module in overlay br_netfilter ip_vs iscsi_tcp nfs rbd ceph dm_crypt vxlan wireguard; do
+  sudo modprobe "$module" && echo "$module"
+done
+sudo sysctl net.ipv4.ip_forward net.bridge.bridge-nf-call-iptables net.ipv6.conf.all.forwarding
+cat /proc/swaps | tail -n +2
+cat /sys/fs/cgroup/cgroup.controllers
+show systemctl is-active containerd
+show sudo ctr version | grep -c Version:

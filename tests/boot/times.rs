@@ -1,0 +1,20 @@
+//! How long starts took, for people and for the benchmarks' tables.
+
+use std::fs;
+use std::io::Write;
+
+use crate::qemu::Machine;
+use crate::ssh::Login;
+use crate::tools::{folder, say};
+
+/// Adds a start to `target/tests/boot-times.txt`: the agent's own account, and systemd's.
+pub fn note(what: &str, machine: &Machine, login: &Login) {
+    let seen = machine.seen();
+    let agent = seen.lines().find(|line| line.contains("handing over after")).unwrap_or_default();
+    let agent = agent.split_once("prejoin: ").map_or("", |(_, agent)| agent);
+    let systemd = login.run("systemd-analyze time; systemd-analyze critical-chain --no-pager");
+    let text = format!("== {what}\n{agent}\n{systemd}\n");
+    say(&text);
+    let path = folder("").join("boot-times.txt");
+    fs::File::options().create(true).append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+}
