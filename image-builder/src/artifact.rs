@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::io::{self, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
-use prejoin_formats::tree::{Entry, Tree};
 use prejoin_profiles::architecture::Architecture;
 use prejoin_profiles::distribution::Wanted;
 
@@ -80,13 +79,6 @@ pub fn unpack(wanted: &Wanted, input: impl Read) -> Result<Vec<Program>, Error> 
         programs.push(Program { path: path.clone(), content });
     }
     Ok(programs)
-}
-
-/// Lays programs over a tree.
-pub fn lay(programs: Vec<Program>, tree: &mut Tree) {
-    for Program { path, content } in programs {
-        tree.insert(&path, Entry::file(content, 0o755));
-    }
 }
 
 fn whole(wanted: &Wanted, input: impl Read) -> Result<BTreeMap<String, Vec<u8>>, Error> {
@@ -190,9 +182,6 @@ mod tests {
             programs,
             [Program { path: "usr/bin/a".into(), content: one }, Program { path: "usr/bin/b".into(), content: two }]
         );
-        let mut tree = Tree::new();
-        lay(programs, &mut tree);
-        assert_eq!(tree.entry("usr/bin/a").map(|entry| (entry.mode, entry.uid)), Some((0o755, 0)));
     }
 
     #[test]

@@ -259,7 +259,7 @@ mod tests {
         // A FAT12 entry has one and a half bytes.
         let entry = table + usize::from(cluster) * 3 / 2;
         let old = u16::from_le_bytes([volume[entry], volume[entry + 1]]);
-        let new = if cluster % 2 == 0 { old & 0xf000 | cluster } else { old & 0x000f | cluster << 4 };
+        let new = if cluster.is_multiple_of(2) { old & 0xf000 | cluster } else { old & 0x000f | cluster << 4 };
         volume[entry..entry + 2].copy_from_slice(&new.to_le_bytes());
         let error = fat(Cursor::new(volume), 1 << 20).unwrap_err();
         assert!(error.to_string().contains("circles"), "{error}");

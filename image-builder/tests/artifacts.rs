@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use prejoin_formats::tree::{Content, Kind};
 use prejoin_image_builder::class::Class;
 use prejoin_image_builder::events::Event;
 use prejoin_image_builder::io::artifacts::{self, Error};
@@ -107,8 +108,11 @@ impl Bench {
     fn build(&self, from: Option<&str>, wanted: &BTreeMap<String, Wanted>, lock: &Lock) -> Result<usize, Error> {
         self.with(from, wanted, |fetcher, mirrors| {
             let paths = artifacts::fetch(fetcher, mirrors, wanted, lock)?;
-            let tree = artifacts::overlay(wanted, &paths)?;
-            assert!(tree.entry("usr/bin/kubelet").is_some());
+            let programs = artifacts::programs(fetcher.cache, wanted, &paths)?;
+            let kubelet = programs.tree.entry("usr/bin/kubelet").unwrap();
+            assert_eq!((kubelet.mode, kubelet.uid), (0o755, 0));
+            let Kind::File(Content::Blob { digest, .. }) = kubelet.kind else { panic!("{kubelet:?}") };
+            assert_eq!(Digest::of(&std::fs::read(&programs.files[&Digest(digest)]).unwrap()), Digest(digest));
             Ok(paths.len())
         })
     }

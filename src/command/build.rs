@@ -9,7 +9,7 @@ use prejoin_identity::Seed;
 use prejoin_image_builder::class::Class;
 use prejoin_image_builder::io::build::{self, Built};
 use prejoin_image_builder::io::chunks::ChunkStore;
-use prejoin_image_builder::io::unpack::Deb;
+use prejoin_image_builder::io::unpack::{self, Deb};
 use prejoin_image_builder::node;
 use prejoin_profiles::architecture::Architecture;
 use prejoin_profiles::cluster::Node;
@@ -125,7 +125,7 @@ fn system(
     progress: &Progress,
 ) -> Result<(Built, Duration), Failure> {
     let stopwatch = Stopwatch::start();
-    let overlay = sources.programs(project, plan, lock, progress)?;
+    let programs = sources.programs(project, plan, lock, progress)?;
     let accepted: Vec<String> = project.cluster.accept_scripts.iter().map(|line| line.value.clone()).collect();
     let agent = AGENTS.iter().find(|(architecture, _)| *architecture == plan.board.architecture);
     let request = build::Request {
@@ -133,13 +133,14 @@ fn system(
         board: &plan.board,
         os: &plan.os,
         debs,
-        overlay: &overlay,
+        programs: &programs,
         agent: agent.expect("every architecture has its agent").1,
         scripts: &scripts::Table::built_in(&plan.base),
         accepted: &accepted,
         epoch: lock.epoch,
     };
-    let built = build::system(&request, sources.cache(), store, &|event| progress.show(event)).map_err(failure)?;
+    let built = build::system(&request, sources.cache(), store, &|event| progress.show(event))
+        .map_err(|error| named(error, lock))?;
     Ok((built, stopwatch.elapsed()))
 }
 
@@ -182,6 +183,22 @@ fn files(project: &Project, plan: &SystemPlan, node: &Node) -> Result<Tree, Fail
         tree.insert(&file.path, Entry::file(file.content, file.mode).owned(file.uid, file.gid));
     }
     Ok(tree)
+}
+
+/// A failure of a package file says which package it is: files of the cache are called after their digests.
+fn named(error: build::Error, lock: &Lock) -> Failure {
+    let digest = match &error {
+        build::Error::Unpack(unpack::Error::Deb { path, .. } | unpack::Error::Digest { path, .. }) => {
+            path.file_name().and_then(|name| name.to_str()?.parse::<Digest>().ok())
+        }
+        _ => None,
+    };
+    let package = lock.packages.iter().find(|(_, package)| Some(package.sha256) == digest);
+    let failure = failure(error);
+    match package {
+        Some((name, _)) => failure.of(format!("package {name}")),
+        None => failure,
+    }
 }
 
 /// Whose fault a failed build is.

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use prejoin_formats::tree::Tree;
 use prejoin_image_builder::class::Class;
-use prejoin_image_builder::io::artifacts;
+use prejoin_image_builder::io::artifacts::{self, Programs};
 use prejoin_image_builder::io::cache::Cache;
 use prejoin_image_builder::io::error::FetchError;
 use prejoin_image_builder::io::fetch::{self, Fetcher};
@@ -101,11 +100,11 @@ impl Sources {
         plan: &SystemPlan,
         lock: &Lock,
         progress: &Progress,
-    ) -> Result<Tree, Failure> {
+    ) -> Result<Programs, Failure> {
         let wanted = &plan.distribution.artifacts;
         self.artifacts(project, wanted, progress, |fetcher, mirrors| {
             let paths = artifacts::fetch(fetcher, mirrors, wanted, lock)?;
-            artifacts::overlay(wanted, &paths)
+            artifacts::programs(&self.cache, wanted, &paths)
         })
     }
 

@@ -11,12 +11,13 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use prejoin_formats::tree::Tree;
+use prejoin_formats::tree::{Entry, Tree};
 use prejoin_profiles::architecture::Architecture;
 use prejoin_profiles::digest::Digest;
 use prejoin_profiles::distribution::{Wanted, listed};
 use prejoin_profiles::lock::{self, Lock};
 
+use super::cache::Cache;
 use super::error::FetchError;
 use super::fetch::{Download, Fetcher};
 use super::mirror::{self, Mirrors};
@@ -177,16 +178,31 @@ pub fn fetch(
     Ok(paths)
 }
 
-/// The programs of fetched files as a tree, to be laid over the packages'. They are held in memory: about 400 MB for
-/// kubeadm, 80 MB for k3s.
-pub fn overlay(wanted: &BTreeMap<String, Wanted>, paths: &BTreeMap<String, PathBuf>) -> Result<Tree, Error> {
-    let mut tree = Tree::new();
+/// Programs to be laid over the packages' tree, their bytes in files of the cache.
+#[derive(Clone, Debug, Default)]
+pub struct Programs {
+    /// Where they go; contents are blobs.
+    pub tree: Tree,
+    /// The file that holds each content.
+    pub files: BTreeMap<Digest, PathBuf>,
+}
+
+/// The programs of fetched files. One artifact is in memory at a time: kubeadm's together have about 400 MB.
+pub fn programs(
+    cache: &Cache,
+    wanted: &BTreeMap<String, Wanted>,
+    paths: &BTreeMap<String, PathBuf>,
+) -> Result<Programs, Error> {
+    let mut programs = Programs::default();
     for (key, wanted) in wanted {
-        if let Some(path) = paths.get(key) {
-            artifact::lay(unpack(wanted, path)?, &mut tree);
+        let Some(path) = paths.get(key) else { continue };
+        for artifact::Program { path, content } in unpack(wanted, path)? {
+            let digest = cache.store(&content)?;
+            programs.tree.insert(&path, Entry::blob(digest.0, content.len() as u64, 0o755));
+            programs.files.insert(digest, cache.path(&digest));
         }
     }
-    Ok(tree)
+    Ok(programs)
 }
 
 fn unpack(wanted: &Wanted, path: &Path) -> Result<Vec<artifact::Program>, Error> {

@@ -1,6 +1,8 @@
 //! Building: from package files to a system's chunks, and from a system to a node's manifest.
+#![expect(clippy::disallowed_methods, reason = "opens files of the cache")]
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +17,7 @@ use prejoin_profiles::manifest::{self, Manifest, Range};
 use prejoin_profiles::os::Os;
 use prejoin_profiles::scripts::Table;
 
+use super::artifacts::Programs;
 use super::chunks::{self, ChunkStore};
 use super::output;
 use super::render::{self, Cut, Memo};
@@ -45,8 +48,8 @@ pub struct Request<'a> {
     pub os: &'a Os,
     /// Package files.
     pub debs: &'a [Deb],
-    /// Files laid over the packages'.
-    pub overlay: &'a Tree,
+    /// Programs of the Kubernetes distribution, laid over the packages.
+    pub programs: &'a Programs,
     /// The agent for the board's architecture.
     pub agent: &'a [u8],
     /// What is known of the operating system's maintainer scripts.
@@ -153,7 +156,11 @@ impl Error {
 /// Builds one system: unpacks what was never unpacked, assembles, fixes up, plans the file system, and stores its
 /// chunks while hashing them for dm-verity.
 pub fn system(request: &Request, cache: &Path, store: &ChunkStore, events: Sink) -> Result<Built, Error> {
-    let unpacked = unpack::unpack(request.debs, cache, &Limits::default(), events)?;
+    let mut unpacked = unpack::unpack(request.debs, cache, &Limits::default(), events)?;
+    for (digest, path) in &request.programs.files {
+        let added = File::open(path).and_then(|file| unpacked.store.add_file(digest.0, file));
+        added.map_err(output::at("opening", path))?;
+    }
     scripts::check(&unpacked.packages, request.scripts, request.accepted)?;
     let packages: Vec<&Package> = unpacked.packages.iter().collect();
     let spec = system::Spec {
@@ -161,7 +168,7 @@ pub fn system(request: &Request, cache: &Path, store: &ChunkStore, events: Sink)
         os: request.os,
         packages: &packages,
         contents: &unpacked.store,
-        overlay: request.overlay,
+        overlay: &request.programs.tree,
         agent: request.agent,
         epoch: request.epoch,
     };

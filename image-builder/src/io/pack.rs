@@ -99,6 +99,15 @@ impl Store {
         Self::default()
     }
 
+    /// Adds one content that is a file of its own.
+    pub fn add_file(&mut self, digest: ContentDigest, file: File) -> io::Result<()> {
+        let size = file.metadata()?.len();
+        let number = u32::try_from(self.files.len()).expect("file descriptors are fewer");
+        self.files.push(file);
+        self.contents.entry(digest).or_insert((number, 0, size));
+        Ok(())
+    }
+
     /// Adds a pack's contents; those that are there already stay where they are.
     pub fn add(&mut self, pack: Pack) {
         let file = u32::try_from(self.files.len()).expect("file descriptors are fewer");
