@@ -1,8 +1,9 @@
 """One process tree's time and memory, as the kernel counts them."""
 
+import json
 import os
-import statistics
 import subprocess
+import sys
 import time
 from dataclasses import asdict, dataclass
 
@@ -21,21 +22,31 @@ class Measurement:
         return asdict(self)
 
 
-def measure(command, stdout, stderr, environment=None):
+def measure(command, stdout, stderr):
     """Runs a command to its end. Raises CalledProcessError."""
+    words = [str(word) for word in command]
+    # Not from this process: a child's peak begins with its parent's size (fs/exec.c, exec_mmap), so the parent must be
+    # a small one.
+    helper = [sys.executable, "-I", __file__, str(stdout), str(stderr), *words]
+    done = subprocess.run(helper, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True)
+    said = json.loads(done.stdout)
+    if said["code"] != 0:
+        raise subprocess.CalledProcessError(said["code"], words)
+    return Measurement(said["wall"], said["cpu"], said["peak"], said["load"])
+
+
+def main(stdout, stderr, *command):
     load = os.getloadavg()[0]
     with open(stdout, "wb") as out, open(stderr, "wb") as err:
         started = time.monotonic()
-        process = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=out, stderr=err,
-                                   env={**os.environ, **(environment or {})})
-        # Not resource.getrusage(RUSAGE_CHILDREN), whose peak is that of everything that ever ran.
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.monotonic() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise subprocess.CalledProcessError(process.returncode, command)
-    return Measurement(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, load)
+    code = process.returncode = os.waitstatus_to_exitcode(status)
+    # The kernel counts in KiB.
+    said = {"code": code, "wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "peak": usage.ru_maxrss << 10, "load": load}
+    print(json.dumps(said))
 
 
-def median(records, key):
-    return statistics.median(record[key] for record in records)
+if __name__ == "__main__":
+    main(*sys.argv[1:])

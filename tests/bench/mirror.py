@@ -19,11 +19,12 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
 class Mirror:
-    """`root` is what a sources.list line names; `packages[architecture][name]` are records of the Packages file."""
+    """`root` is what a sources.list line names; `packages[architecture][name]` are records of the Packages file;
+    `base[architecture]` are names."""
 
     def __init__(self, folder):
         self.root = Path(folder)
-        self.packages = {}
+        self.packages, self.base = {}, {}
 
     def fill(self, seeds):
         """Fetches the indexes once, resolves `seeds` (names by architecture) with apt, fetches what is missing."""
@@ -35,22 +36,20 @@ class Mirror:
                 break
         wanted = {}
         for architecture in ARCHITECTURES:
-            text = lzma.decompress((self.root / index(architecture)).read_bytes()).decode()
-            self.packages[architecture] = parse(text)
-            for name in self._resolve(architecture, seeds[architecture]):
-                record = self.packages[architecture][name]
-                wanted[record["Filename"]] = record
+            with lzma.open(self.root / index(architecture), "rt", encoding="utf-8") as lines:
+                records = {record["Package"]: record for record in parse(lines)}
+            # Beside apt, this is what mmdebstrap's variant minbase has.
+            self.base[architecture] = sorted(
+                name for name, r in records.items() if r.get("Essential") == "yes" or r.get("Priority") == "required")
+            resolved = self._resolve(architecture, seeds[architecture])
+            self.packages[architecture] = {name: records[name] for name in resolved}
+            wanted.update((records[name]["Filename"], records[name]) for name in resolved)
         missing = [record for record in wanted.values() if not (self.root / record["Filename"]).exists()]
         if missing:
             upstream = upstream or host_mirror()
             print(f"fetching {len(missing)} packages from {upstream}", flush=True)
             with ThreadPoolExecutor(4) as pool:
                 list(pool.map(lambda record: self._fetch(upstream, record["Filename"], record["SHA256"]), missing))
-
-    def base(self, architecture):
-        """What mmdebstrap's variant minbase has beside apt."""
-        records = self.packages[architecture].values()
-        return [r["Package"] for r in records if r.get("Essential") == "yes" or r.get("Priority") == "required"]
 
     def path(self, architecture, name):
         """The package file of a name."""
@@ -89,7 +88,6 @@ class Mirror:
 
     def _resolve(self, architecture, names):
         """Every package that apt would install into an empty system, as mmdebstrap's variant minbase starts it."""
-        base = self.base(architecture)
         apt = self.root.parent / f"apt-{architecture}"
         for folder in ("etc/apt/preferences.d", "parts", "lists/partial", "cache/archives/partial", "dpkg"):
             (apt / folder).mkdir(parents=True, exist_ok=True)
@@ -106,7 +104,7 @@ class Mirror:
         (apt / "apt.conf").write_text("".join(f'{key} "{value}";\n' for key, value in options.items()))
         environment = {**os.environ, "APT_CONFIG": str(apt / "apt.conf"), "LC_ALL": "C.UTF-8"}
         subprocess.run(["apt-get", "-q", "update"], check=True, stdout=subprocess.DEVNULL, env=environment)
-        command = ["apt-get", "-s", "-q", "install", "apt", *base, *names]
+        command = ["apt-get", "-s", "-q", "install", "apt", *self.base[architecture], *names]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
         return sorted(re.findall(r"^Inst (\S+)", done.stdout, re.M))
 
@@ -116,16 +114,19 @@ def index(architecture):
     return f"dists/{SUITE}/{COMPONENT}/binary-{architecture}/Packages.xz"
 
 
-def parse(text):
-    """Records of a Packages file by package name; the fields of the benchmark only. A suite has one version of each."""
-    records = {}
-    fields = ("Package", "Version", "Essential", "Priority", "Filename", "SHA256", "Size", "Architecture")
-    for paragraph in text.split("\n\n"):
-        pairs = (line.split(": ", 1) for line in paragraph.splitlines() if line[:1] not in (" ", "") and ": " in line)
-        record = {key: value for key, value in pairs if key in fields}
-        if record:
-            records[record["Package"]] = record
-    return records
+def parse(lines):
+    """Records of a Packages file, the fields of the benchmark only. A suite has one version of each package."""
+    fields = ("Package", "Version", "Essential", "Priority", "Filename", "SHA256")
+    record = {}
+    for line in lines:
+        key, colon, value = line.rstrip("\n").partition(": ")
+        if colon and key in fields:
+            record[key] = value
+        elif not key and record:
+            yield record
+            record = {}
+    if record:
+        yield record
 
 
 def read(address):
