@@ -180,6 +180,20 @@ impl Archive {
         self.release(key, 0, 7);
     }
 
+    /// Adds a stanza to the indexes as they were published, and signs that.
+    pub fn vouch(&self, key: &Key, stanza: &str) {
+        for architecture in ["amd64", "arm64"] {
+            let path = self.root.join(format!("dists/{}/main/binary-{architecture}/Packages", self.suite));
+            let published = self.root.join(format!("published-{architecture}"));
+            if !published.exists() {
+                fs::copy(&path, &published).unwrap();
+            }
+            fs::write(&path, fs::read_to_string(published).unwrap() + "\n" + stanza).unwrap();
+            checked(Command::new("xz").args(["--keep", "--force"]).arg(&path));
+        }
+        self.release(key, 0, 7);
+    }
+
     /// Writes and signs the release alone, as if so many days ago; it is valid for some days.
     pub fn release(&self, key: &Key, ago: i64, valid: i64) {
         let dists = self.root.join("dists").join(self.suite);

@@ -51,7 +51,10 @@ fn full_disks() {
 fn read_only_places() {
     let (Some(mut session), Some(way)) = (built(), own_mounts()) else { return };
     let before = manifests(&session, "out");
-    let bind = |folder: &str| format!("mount --bind {folder} {folder} && mount -o remount,ro,bind {folder} && ");
+    // The shell is in the folder as it was before the mount, until it goes there again.
+    let bind = |folder: &str| {
+        format!("mount --bind {folder} {folder} && mount -o remount,ro,bind $PWD/{folder} && cd $PWD && ")
+    };
     session.edit("cluster.yaml", "10.0.0.11", "10.0.0.13");
     session.quietly("lock");
     for (what, folder, command) in [

@@ -29,6 +29,8 @@ fn releases_that_are_refused() {
     refused(&mut session, "a release signed with a key that nobody named", 5);
     archive.release(&TINY.key, 30, 7);
     refused(&mut session, "a release that expired", 5);
+    assert_eq!(session.run("lock --accept-expired").status.code(), Some(0));
+    fs::remove_file(session.path("prejoin.lock")).unwrap();
     archive.release(&TINY.key, 0, 7);
     session.edit("profiles/os/tiny.yaml", "suite: tiny", "suite: tony");
     refused(&mut session, "a suite that the archive does not have", 4);
@@ -102,8 +104,8 @@ fn packages_that_are_not_the_locked_ones() {
     bytes[good.len() / 2] ^= 1;
     fs::write(&deb, &bytes).unwrap();
     refused(&mut session, "one byte changed", 5);
-    fs::write(&deb, &good[..good.len() / 2]).unwrap();
-    refused(&mut session, "cut short", 5);
+    fs::write(&deb, &good[..100_000]).unwrap();
+    refused(&mut session, "cut short", 4);
     fs::remove_file(&deb).unwrap();
     refused(&mut session, "gone", 4);
     fs::write(&deb, &good).unwrap();

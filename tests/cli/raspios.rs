@@ -5,12 +5,13 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::LazyLock;
 
 use prejoin_profiles::catalog::Catalog;
 use prejoin_profiles::lock::Lock;
 use serde_json::json;
 
-use crate::archive::{self, Archive, Key, Package, reprepro};
+use crate::archive::{Archive, Key, Package, reprepro};
 use crate::kernel::{self, noise};
 use crate::session::{Session, absent, checked};
 use crate::tiny::{self, TINY};
@@ -30,6 +31,9 @@ const TREES: &[&str] = &[
     "overlays/bcm2712d0.dtbo",
     "overlays/disable-bt.dtbo",
 ];
+
+/// The key of the archive that stands in for Raspberry Pi's.
+static KEY: LazyLock<Key> = LazyLock::new(|| Key::make("raspberrypi@example.org"));
 
 fn arm64(name: &'static str, version: &'static str) -> Package {
     Package { name, version, architecture: "arm64", ..Package::default() }
@@ -74,11 +78,11 @@ fn session() -> Option<Session> {
     let (mut session, debian) = tiny::own_archive()?;
     ours().pack(&debian.pool());
     debian.publish(&TINY.key);
-    let key = Key::make("raspberrypi@example.org");
+    let key = &*KEY;
     for package in theirs() {
         package.pack(&session.path("debs"));
     }
-    let raspberrypi = reprepro(&session.path("reprepro"), "trixie", &key, &session.path("debs"));
+    let raspberrypi = reprepro(&session.path("reprepro"), "trixie", key, &session.path("debs"));
     let later = Archive { root: session.path("backports"), suite: "tiny-backports" };
     backports().pack(&later.pool());
     later.publish(&TINY.key);
@@ -165,8 +169,7 @@ fn guid(command_line: &str) -> String {
 fn the_archive_is_held_to_its_own_key() {
     let Some(mut session) = session() else { return };
     // Debian's key is trusted, but not for Raspberry Pi's packages.
-    let (_, theirs) = (archive::base(), session.path("reprepro/archive"));
-    let archive = Archive { root: theirs, suite: "trixie" };
+    let archive = Archive { root: session.path("reprepro/archive"), suite: "trixie" };
     archive.release(&TINY.key, 0, 7);
     assert_eq!(session.run("lock").status.code(), Some(5));
     session.golden("raspios-key");

@@ -134,6 +134,7 @@ impl Session {
 /// Replaces what differs between runs and machines; lines end with a line break.
 fn redact(text: &str) -> String {
     let mut out = String::new();
+    let mut table = false;
     for line in text.lines() {
         let words: Vec<&str> = line.split(' ').collect();
         let mut changed = false;
@@ -146,7 +147,7 @@ fn redact(text: &str) -> String {
             let number = word.trim_start_matches('(');
             let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
             if is_number
-                && matches!(unit, Some("s" | "ms" | "B" | "KiB" | "MiB" | "GiB"))
+                && matches!(unit, Some("s" | "ms" | "B" | "KiB" | "MiB" | "GiB" | "bytes"))
                 && words.get(index + 1).is_some_and(|next| !next.is_empty())
             {
                 redacted.push("[N]".to_owned());
@@ -169,10 +170,37 @@ fn redact(text: &str) -> String {
                 line = line.replace("   ", "  ");
             }
         }
-        out.push_str(line.trim_end());
+        // How many chunks there are depends on the size of the agent.
+        table = line.starts_with("node  chunks") || table && !line.is_empty();
+        if let (true, Some((node, rest))) = (table, line.split_once("  ")) {
+            let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+            line = if rest.starts_with("chunks") { line } else { format!("{node}  [N]{rest}") };
+        }
+        for key in ["bytes", "chunks"] {
+            if let Some((before, after)) = line.split_once(&format!("\"{key}\": ")) {
+                let rest = after.trim_start_matches(|c: char| c.is_ascii_digit());
+                line = format!("{before}\"{key}\": [N]{rest}");
+            }
+        }
+        out.push_str(&process(line.trim_end()));
         out.push('\n');
     }
-    port(&out)
+    port(&folders(&out))
+}
+
+/// Replaces the first two digits of a digest, which are the folder that a file called after it is in.
+fn folders(text: &str) -> String {
+    let mut parts = text.split("/[DIGEST]");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let folder = out.len().saturating_sub(3);
+        if out.is_char_boundary(folder) && out[folder..].starts_with('/') {
+            out.replace_range(folder.., "/[DI]");
+        }
+        out.push_str("/[DIGEST]");
+        out.push_str(part);
+    }
+    out
 }
 
 /// Replaces digests, fingerprints and the like: runs of at least 12 hexadecimal digits.
@@ -196,6 +224,16 @@ fn hexadecimal(word: &str) -> String {
         }
     }
     out
+}
+
+/// Replaces the number of the process in names of unfinished files.
+fn process(line: &str) -> String {
+    let Some((before, after)) = line.rsplit_once(".new-") else {
+        let Some((before, after)) = line.split_once(".part") else { return line.to_owned() };
+        let name = before.trim_end_matches(|c: char| c.is_ascii_digit());
+        return if name.len() < before.len() { format!("{name}[PROCESS].part{after}") } else { line.to_owned() };
+    };
+    format!("{before}.new-[PROCESS]{}", after.trim_start_matches(|c: char| c.is_ascii_digit()))
 }
 
 fn port(text: &str) -> String {
