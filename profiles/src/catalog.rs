@@ -57,7 +57,7 @@ pub enum Error {
         problem: yaml::Error,
     },
     /// A user's file has the name of one that is there already.
-    #[error("{file}: there is a {} `{name}` already", kind.word())]
+    #[error("{file}: {} `{name}` is there already", kind.word())]
     Exists {
         /// The file's path.
         file: String,
