@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Debian name and Rust target of each architecture.
-const TARGETS: [(&str, &str); 2] =
-    [("AMD64", "x86_64-unknown-linux-musl"), ("ARM64", "aarch64-unknown-linux-musl")];
+const TARGETS: [(&str, &str); 2] = [("AMD64", "x86_64-unknown-linux-musl"), ("ARM64", "aarch64-unknown-linux-musl")];
 
 fn main() {
-    for path in ["firmware/agent", "firmware/sys", "image-builder/formats/src", "profiles/src", ".cargo", "Cargo.lock"] {
+    for path in ["firmware/agent", "firmware/sys", "image-builder/formats/src", "profiles/src", ".cargo", "Cargo.lock"]
+    {
         println!("cargo::rerun-if-changed={path}");
     }
     let root = PathBuf::from(variable("CARGO_MANIFEST_DIR"));

@@ -18,14 +18,33 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("prejoin-agent", &["prejoin-formats", "prejoin-profiles", "prejoin-sys"]),
     (
         "prejoin",
-        &["prejoin-boot", "prejoin-formats", "prejoin-identity", "prejoin-image-builder", "prejoin-netboot", "prejoin-profiles"],
+        &[
+            "prejoin-boot",
+            "prejoin-formats",
+            "prejoin-identity",
+            "prejoin-image-builder",
+            "prejoin-netboot",
+            "prejoin-profiles",
+        ],
     ),
 ];
 
 /// Licences that may be linked into a permissive program.
 const LICENCES: &[&str] = &[
-    "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "CDLA-Permissive-2.0", "ISC", "MIT",
-    "MPL-2.0", "Unicode-3.0", "Unlicense", "Zlib", "bzip2-1.0.6",
+    "0BSD",
+    "Apache-2.0",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "BSL-1.0",
+    "CC0-1.0",
+    "CDLA-Permissive-2.0",
+    "ISC",
+    "MIT",
+    "MPL-2.0",
+    "Unicode-3.0",
+    "Unlicense",
+    "Zlib",
+    "bzip2-1.0.6",
 ];
 
 fn metadata() -> Value {

@@ -126,7 +126,9 @@ impl Lock {
     /// The document as it is written: sorted, one fact a line.
     pub fn to_yaml(&self) -> String {
         let text = serde_saphyr::to_string(self).expect("a lock has only string keys");
-        format!("# Every input of a build by version and digest. Written by `prejoin lock`; commit it, do not edit it.\n{text}")
+        format!(
+            "# Every input of a build by version and digest. Written by `prejoin lock`; commit it, do not edit it.\n{text}"
+        )
     }
 
     /// The packages of a set, by `name_version_architecture`.

@@ -340,7 +340,9 @@ mod tests {
         assert!(refused(|m| m.size += 512).contains("cover"));
         assert!(refused(|m| m.size -= 512).contains("reach past"));
         assert!(refused(|m| m.ranges[1] = Range::Zero { length: u64::MAX }).contains("reach past"));
-        assert!(refused(|m| m.ranges[0] = Range::Data { length: 2 << 20, digest: Digest::of(b"") }).contains("a range"));
+        assert!(
+            refused(|m| m.ranges[0] = Range::Data { length: 2 << 20, digest: Digest::of(b"") }).contains("a range")
+        );
         assert!(refused(|m| m.partitions[0].size = 1 << 40).contains("partition 1"));
         assert!(refused(|m| m.partitions[0].used = 3 << 20).contains("partition 1"));
         assert!(refused(|m| m.sector_size = 513).contains("sectors of 513"));
