@@ -12,7 +12,11 @@ fn ready() -> Option<Session> {
     let session = tiny::built()?;
     session.write("cluster.yaml", session.read("cluster.yaml") + "packages: [bulk]\n");
     session.edit("cluster.yaml", "10.0.0.11", "10.0.0.13");
-    session.edit("profiles/layouts/tiny.yaml", "root-a: 96 MiB, root-a-verity: 1 MiB", "root-a: 256 MiB, root-a-verity: 4 MiB");
+    session.edit(
+        "profiles/layouts/tiny.yaml",
+        "root-a: 96 MiB, root-a-verity: 1 MiB",
+        "root-a: 256 MiB, root-a-verity: 4 MiB",
+    );
     session.quietly("lock");
     Some(session)
 }
