@@ -109,7 +109,8 @@ impl Package {
     pub fn pack(&self, folder: &Path) {
         let Package { name, version, architecture, fields, .. } = self;
         let file = format!("{name}_{version}_{architecture}.deb");
-        let tree = BASE.join("trees").join(format!("{}-{file}", folder.file_name().unwrap().to_str().unwrap()));
+        let folder_of_tree = tempfile::tempdir_in(&*BASE).unwrap();
+        let tree = folder_of_tree.path().join("tree");
         fs::create_dir_all(tree.join("DEBIAN")).unwrap();
         let control = format!(
             "Package: {name}\nVersion: {version}\nArchitecture: {architecture}\nSection: misc\nPriority: optional\n\
@@ -134,7 +135,6 @@ impl Package {
         let mut command = Command::new("dpkg-deb");
         command.arg("--root-owner-group").arg(format!("-Z{}", self.compression.unwrap_or("xz")));
         checked(command.arg("--build").arg(&tree).arg(folder.join(file)));
-        fs::remove_dir_all(tree).unwrap();
     }
 }
 
