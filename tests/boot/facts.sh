@@ -29,9 +29,10 @@ ip -4 -brief address
 ip -4 route
 show resolvectl dns lan0
 show resolvectl domain lan0
-show getent hosts "$(hostname)"
+getent ahostsv4 "$(hostname)" | awk '$2 == "STREAM" {print $1, $3}'
 section open ports
-ss -Hltun | awk '{print $1, $5}' | sed 's/^\(.*\) \[\?fe80.*/\1 link-local/' | sort -u
+# containerd's port for `kubectl exec` is another one at every start.
+ss -Hltun | awk '{print $1, $5}' | sed 's/ 127.0.0.1:[0-9]*$/ 127.0.0.1:[ANY]/; s/ \[fe80.*/ link-local/' | sort -u
 section files of the cluster file
 sudo stat --format '%a %U:%G %n' /var/lib/lab/token /opt/lab/written /etc/sysctl.d/99-lab.conf
 sudo cat /var/lib/lab/token /opt/lab/written
@@ -45,6 +46,6 @@ for module in overlay br_netfilter ip_vs iscsi_tcp nfs rbd ceph dm_crypt vxlan w
 done
 sudo sysctl net.ipv4.ip_forward net.bridge.bridge-nf-call-iptables net.ipv6.conf.all.forwarding
 cat /proc/swaps | tail -n +2
-cat /sys/fs/cgroup/cgroup.controllers
+grep --only-matching --word-regexp --extended-regexp 'cpuset|cpu|io|memory|pids' /sys/fs/cgroup/cgroup.controllers | xargs
 show systemctl is-active containerd
 show sudo ctr version | grep -c Version:

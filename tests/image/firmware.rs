@@ -56,8 +56,8 @@ fn a_raspberry_pi_finds_what_its_firmware_reads() {
         }
         assert_eq!(&read("kernel8.img")[56..60], ARM64, "{node}: kernel8.img");
         assert_eq!(&read("initramfs.img")[..4], [0x28, 0xb5, 0x2f, 0xfd], "{node}: a zstd frame");
-        let line = String::from_utf8(read("cmdline.txt")).unwrap();
-        assert!(line.ends_with('\n') && line.lines().count() == 1, "the firmware reads one line: {line:?}");
+        let arguments = String::from_utf8(read("cmdline.txt")).unwrap();
+        assert!(arguments.ends_with('\n') && arguments.lines().count() == 1, "one line is read: {arguments:?}");
         for name in files.iter().filter(|name| name.ends_with(".dtb")) {
             let tree = read(name);
             assert_eq!(tree[..4], DEVICE_TREE, "{name}");

@@ -6,6 +6,7 @@
 
 mod again;
 #[path = "../support/cluster.rs"]
+#[expect(dead_code, reason = "shared with other tests")]
 mod cluster;
 mod disk;
 mod firmware;
@@ -13,6 +14,5 @@ mod initramfs;
 mod packages;
 mod root;
 #[path = "../support/tools.rs"]
-#[expect(dead_code, reason = "shared with other tests")]
 mod tools;
 mod tree;

@@ -42,6 +42,11 @@ impl Login {
         self.try_run(script).unwrap_or_else(|error| panic!("logging in: {error}"))
     }
 
+    /// Switches the machine off, which may cut the connection before the answer.
+    pub fn power_off(&self) {
+        let _ = self.try_run("sudo systemctl poweroff");
+    }
+
     fn try_run(&self, script: &str) -> Result<String, String> {
         let mut ssh = tool("ssh");
         ssh.args(["-F", "none", "-i"]).arg(&self.key).args(["-p", &self.port.to_string()]);
