@@ -177,7 +177,7 @@ pub(super) fn folder_or_url(text: Text, f: &mut Findings) -> Text {
 
 /// `package/script@sha256:digest`.
 pub(super) fn accepted_script(text: Text, f: &mut Findings) -> Text {
-    const SCRIPTS: [&str; 4] = ["preinst", "postinst", "prerm", "postrm"];
+    const SCRIPTS: [&str; 6] = ["config", "preinst", "postinst", "prerm", "postrm", "triggers"];
     let good = text.split_once('@').is_some_and(|(path, digest)| {
         let script =
             path.split_once('/').is_some_and(|(package, script)| !package.is_empty() && SCRIPTS.contains(&script));
