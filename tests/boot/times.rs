@@ -2,10 +2,14 @@
 
 use std::fs;
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::qemu::Machine;
 use crate::ssh::Login;
 use crate::tools::{folder, say};
+
+/// Whether the file is this run's.
+static BEGUN: AtomicBool = AtomicBool::new(false);
 
 /// Adds a start to `target/tests/boot-times.txt`: the agent's own account, and systemd's.
 pub fn note(what: &str, machine: &Machine, login: &Login) {
@@ -16,5 +20,8 @@ pub fn note(what: &str, machine: &Machine, login: &Login) {
     let text = format!("== {what}\n{agent}\n{systemd}\n");
     say(&text);
     let path = folder("").join("boot-times.txt");
-    fs::File::options().create(true).append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+    if !BEGUN.swap(true, Ordering::Relaxed) {
+        fs::write(&path, "").unwrap();
+    }
+    fs::File::options().append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
 }

@@ -13,7 +13,8 @@ const FACTS: &str = include_str!("facts.sh");
 /// Makes a container image, imports it and runs it.
 const CONTAINER: &str = include_str!("container.sh");
 /// What a node makes for itself on its first start, and must keep.
-const KEPT: &str = "cat /etc/machine-id; sudo sha256sum /etc/ssh/ssh_host_*; sudo blkid /dev/vda[78]; sudo ctr images ls -q";
+const KEPT: &str =
+    "cat /etc/machine-id; sudo sha256sum /etc/ssh/ssh_host_*; sudo blkid /dev/vda[78]; sudo ctr images ls -q";
 
 #[test]
 fn amd64_starts_and_starts_again() {

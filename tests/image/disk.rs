@@ -78,7 +78,10 @@ fn ext4_is_clean() {
             let line = said.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {said}"));
             line[name.len()..].trim().to_owned()
         };
-        assert_eq!(field("Filesystem features:"), "ext_attr dir_index filetype extent flex_bg sparse_super large_file huge_file dir_nlink extra_isize metadata_csum read-only");
+        assert_eq!(
+            field("Filesystem features:"),
+            "ext_attr dir_index filetype extent flex_bg sparse_super large_file huge_file dir_nlink extra_isize metadata_csum read-only"
+        );
         assert_eq!(field("Filesystem state:"), "clean");
         assert_eq!((field("Mount count:"), field("Last mount time:")), ("0".into(), "n/a".into()));
         assert_eq!((field("Block size:"), field("Filesystem volume name:")), ("4096".into(), "root".into()));

@@ -44,12 +44,15 @@ fn a_raspberry_pi_finds_what_its_firmware_reads() {
     if absent(&["mdir", "mcopy", "fdtget"]) {
         return;
     }
-    for (node, trees) in [("pi4", &["bcm2711-rpi-4-b.dtb"][..]), ("pi5", &["bcm2712-rpi-5-b.dtb", "bcm2712d0-rpi-5-b.dtb"])] {
+    for (node, trees) in
+        [("pi4", &["bcm2711-rpi-4-b.dtb"][..]), ("pi5", &["bcm2712-rpi-5-b.dtb", "bcm2712d0-rpi-5-b.dtb"])]
+    {
         let files: BTreeSet<String> = lab.files(node, "boot").into_iter().collect();
         let read = |name: &str| lab.read(node, "boot", name);
         let config = String::from_utf8(read("config.txt")).unwrap();
         for line in config.lines() {
-            let named = line.strip_prefix("kernel=").or(line.strip_prefix("initramfs ").and_then(|l| l.split(' ').next()));
+            let named =
+                line.strip_prefix("kernel=").or(line.strip_prefix("initramfs ").and_then(|l| l.split(' ').next()));
             if let Some(named) = named {
                 assert!(files.contains(named), "{node}: config.txt names {named}");
             }
@@ -108,7 +111,7 @@ fn unified_kernel_images_are_whole() {
 
 /// What pefile says of a node's unified kernel image, and a folder with its sections.
 pub fn unified_kernel(lab: &Lab, node: &str) -> Option<(String, PathBuf)> {
-    if !tried(&mut line("python3 -c", &[]).arg("import pefile")).0 {
+    if !tried(line("python3 -c", &[]).arg("import pefile")).0 {
         crate::tools::skipped("python3-pefile is not installed: tests/setup installs it");
         return None;
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use serde_json::Value;
 
@@ -30,10 +31,13 @@ fn files_are_those_of_their_packages() {
     }
     let debs = debs(&lock, &set(&lock, "uefi-amd64"));
     for deb in &debs {
-        let files = tool("dpkg-deb").arg("--fsys-tarfile").arg(&deb.path).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut archive = tool("dpkg-deb");
+        let mut files = archive.arg("--fsys-tarfile").arg(&deb.path).stdout(Stdio::piped()).spawn().unwrap();
         let mut tar = tool("tar");
-        tar.args(["-x", "-p", "--numeric-owner", "--keep-directory-symlink", "-C"]).arg(&unpacked).stdin(files.stdout.unwrap());
+        tar.args(["-x", "-p", "--numeric-owner", "--keep-directory-symlink", "-C"]).arg(&unpacked);
+        tar.stdin(files.stdout.take().unwrap());
         checked(&mut tar);
+        assert!(files.wait().unwrap().success(), "{}", deb.path.display());
     }
 
     let release = kernel(&mount);
@@ -89,7 +93,8 @@ fn the_bill_of_materials_is_complete() {
             .iter()
             .map(|p| (p["name"].as_str().unwrap().to_owned(), p["versionInfo"].as_str().unwrap().to_owned()))
             .collect();
-        let wanted: BTreeSet<&str> = lock.set(&set).unwrap().map(|(name, _)| name.split([':', '=', ' ', '_']).next().unwrap()).collect();
+        let wanted: BTreeSet<&str> =
+            lock.set(&set).unwrap().map(|(name, _)| name.split([':', '=', ' ', '_']).next().unwrap()).collect();
         let found: BTreeSet<&str> = listed.keys().map(String::as_str).collect();
         assert_eq!(wanted, found, "{node}");
         assert!(listed.values().all(|version| !version.is_empty()), "{node}");

@@ -140,7 +140,8 @@ fn nothing_of_one_machine_and_nothing_of_the_build_is_in_it() {
             let name = String::from_utf8_lossy(&path).into_owned();
             assert!(seen.mtime() <= epoch, "{name} is newer than the image");
             assert!(!name.starts_with("var/") && !name.starts_with("boot/"), "{name}");
-            let secret = name.contains("ssh_host_") || name.ends_with("/random-seed") || name.ends_with("credential.secret");
+            let secret =
+                name.contains("ssh_host_") || name.ends_with("/random-seed") || name.ends_with("credential.secret");
             assert!(!secret, "{name} must be made by each machine for itself");
             let mode = seen.mode();
             let writable = mode & 0o002 != 0 && !seen.is_symlink() && mode & 0o1000 == 0;
@@ -149,7 +150,11 @@ fn nothing_of_one_machine_and_nothing_of_the_build_is_in_it() {
                 privileged.push_str(&format!("{:04o} {}:{} {name}\n", mode & 0o7777, seen.uid(), seen.gid()));
             }
         }
-        assert_eq!(fs::read(mount.path(b"etc/machine-id")).unwrap(), b"", "{node}: systemd fills it on the first start");
+        assert_eq!(
+            fs::read(mount.path(b"etc/machine-id")).unwrap(),
+            b"",
+            "{node}: systemd fills it on the first start"
+        );
         for id in ["var/lib/dbus/machine-id", "etc/iscsi/initiatorname.iscsi", "etc/nvme/hostid", "etc/hostid"] {
             assert!(!mount.path(id.as_bytes()).exists(), "{node}: {id} belongs to one machine");
         }
@@ -181,7 +186,8 @@ fn fat_files_have_the_time_of_the_image() {
 }
 
 fn is_date(word: &str) -> bool {
-    word.len() == 10 && word.bytes().enumerate().all(|(at, b)| if at == 4 || at == 7 { b == b'-' } else { b.is_ascii_digit() })
+    word.len() == 10
+        && word.bytes().enumerate().all(|(at, b)| if at == 4 || at == 7 { b == b'-' } else { b.is_ascii_digit() })
 }
 
 /// A file's bytes, not following links.

@@ -36,7 +36,7 @@ impl Lab {
         let lab = Lab { folder: folder("lab") };
         let key = lab.key();
         if !key.exists() {
-            checked(&mut line("ssh-keygen -q -t ed25519 -C tester@test -f {} -N", &[&key]).arg(""));
+            checked(line("ssh-keygen -q -t ed25519 -C tester@test -f {} -N", &[&key]).arg(""));
         }
         let key = fs::read_to_string(key.with_extension("pub")).unwrap();
         fs::write(lab.folder.join("cluster.yaml"), CLUSTER.replace("KEY", key.trim())).unwrap();
@@ -107,7 +107,8 @@ impl Lab {
     pub fn files(&self, node: &str, partition: &str) -> Vec<String> {
         let mut list = tool("mdir");
         let text = checked(list.args(["-/", "-b", "-i", &self.fat(node, partition)]));
-        let mut names: Vec<String> = text.lines().filter_map(|line| line.strip_prefix("::/").map(str::to_owned)).collect();
+        let mut names: Vec<String> =
+            text.lines().filter_map(|line| line.strip_prefix("::/").map(str::to_owned)).collect();
         names.retain(|name| !name.ends_with('/'));
         names.sort();
         names

@@ -51,8 +51,14 @@ impl Login {
         let mut ssh = tool("ssh");
         ssh.args(["-F", "none", "-i"]).arg(&self.key).args(["-p", &self.port.to_string()]);
         for option in [
-            "IdentitiesOnly=yes", "BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null",
-            "LogLevel=ERROR", "ConnectTimeout=30", "ServerAliveInterval=60", "ServerAliveCountMax=10",
+            "IdentitiesOnly=yes",
+            "BatchMode=yes",
+            "StrictHostKeyChecking=no",
+            "UserKnownHostsFile=/dev/null",
+            "LogLevel=ERROR",
+            "ConnectTimeout=30",
+            "ServerAliveInterval=60",
+            "ServerAliveCountMax=10",
         ] {
             ssh.args(["-o", option]);
         }
