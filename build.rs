@@ -12,8 +12,17 @@ use std::process::Command;
 const TARGETS: [(&str, &str); 2] = [("AMD64", "x86_64-unknown-linux-musl"), ("ARM64", "aarch64-unknown-linux-musl")];
 
 fn main() {
-    for path in ["firmware/agent", "firmware/sys", "image-builder/formats/src", "profiles/src", ".cargo", "Cargo.lock"]
-    {
+    for path in [
+        "Cargo.toml",
+        "Cargo.lock",
+        ".cargo",
+        "firmware/agent",
+        "firmware/sys",
+        "image-builder/formats/Cargo.toml",
+        "image-builder/formats/src",
+        "profiles/Cargo.toml",
+        "profiles/src",
+    ] {
         println!("cargo::rerun-if-changed={path}");
     }
     let root = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
@@ -31,6 +40,8 @@ fn build(root: &Path, folder: &Path, target: &str) -> PathBuf {
         .args(["build", "--quiet", "--locked", "--package", "prejoin-agent", "--profile", "agent"])
         .args(["--target", target, "--target-dir"])
         .arg(folder)
+        .arg("--config")
+        .arg(format!("target.{target}.rustflags=[{}]", plain_paths(root)))
         // Flags and wrappers meant for the program (coverage, clippy) must not reach the agent.
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("RUSTFLAGS")
@@ -43,6 +54,15 @@ fn build(root: &Path, folder: &Path, target: &str) -> PathBuf {
         Ok(status) => panic!("building the agent for {target} failed: {status}"),
         Err(error) => panic!("building the agent for {target}: cargo could not be started: {error}"),
     }
+}
+
+/// Flags that keep this machine's folders out of the agent's panic messages: the same source is the same agent.
+fn plain_paths(root: &Path) -> String {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let cargo = home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
+    let plain = |path: &Path, name: &str| format!("{:?}", format!("--remap-path-prefix={}={name}", path.display()));
+    let cargo = cargo.map(|cargo| plain(&cargo, "/cargo"));
+    cargo.into_iter().chain([plain(root, "/prejoin")]).collect::<Vec<_>>().join(",")
 }
 
 /// Installs the target's standard library where it is missing; rustup does not do it unasked.

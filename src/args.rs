@@ -41,7 +41,7 @@ pub(crate) enum Colour {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Write a cluster.yaml to start from.
-    #[command(after_help = "Example:\n  prejoin init --example kubeadm-pi5-longhorn")]
+    #[command(after_help = "Example:\n  prejoin init --example pi5-kubeadm-longhorn")]
     Init(Init),
     /// Is the plan sound? Reads nothing but the cluster file.
     #[command(after_help = "Example:\n  prejoin check -f lab/cluster.yaml")]

@@ -138,6 +138,11 @@ impl Manifest {
             return Err(Error::Version { found: self.version });
         }
         let wrong = |what: String| Err(Error::Inconsistent(what));
+        let label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if self.node.is_empty() || self.node.len() > 63 || !self.node.bytes().all(label) {
+            // The name becomes part of file names.
+            return wrong("its node's name is not a DNS label".into());
+        }
         if self.size > SIZE_LIMIT {
             return wrong(format!("an image of {} bytes", self.size));
         }
@@ -336,6 +341,7 @@ mod tests {
             change(&mut manifest);
             Manifest::parse(manifest.to_json().as_bytes()).unwrap_err().to_string()
         };
+        assert!(refused(|m| m.node = "../x".into()).contains("DNS label"));
         assert!(refused(|m| m.version = 9).contains("version 9"));
         assert!(refused(|m| m.size += 512).contains("cover"));
         assert!(refused(|m| m.size -= 512).contains("reach past"));

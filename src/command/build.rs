@@ -245,3 +245,18 @@ fn content(manifest: &Manifest) -> u64 {
 
 /// Packages by set, as files of the cache.
 pub(crate) type Debs = BTreeMap<String, Vec<Deb>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agents_hold_no_path_of_the_machine_that_built_them() {
+        for (architecture, agent) in AGENTS {
+            for path in [env!("CARGO_MANIFEST_DIR"), ".cargo/registry"] {
+                let found = agent.windows(path.len()).any(|window| window == path.as_bytes());
+                assert!(!found, "the agent for {architecture} holds {path}");
+            }
+        }
+    }
+}

@@ -20,7 +20,7 @@ use crate::failure::{Failure, OrFail};
 use crate::progress::Progress;
 use crate::qemu::{self, Qemu};
 use crate::report::Report;
-use crate::settings::Stopwatch;
+use crate::settings::{self, Stopwatch};
 
 /// Size of the demo's virtual disk; the file is sparse.
 const DISK: u64 = 24 << 30;
@@ -33,6 +33,10 @@ pub(crate) fn run(args: &Demo, report: &Report) -> Result<(), Failure> {
     let (_, text) = CLUSTERS.iter().find(|(name, _)| *name == "demo").expect("the demo cluster is an example");
     fs::create_dir_all(&args.out).map_err(output::at("making folder", &args.out)).or_fail(Class::Environment)?;
     let file = args.out.join("cluster.yaml");
+    if file.exists() && settings::read(&file, "the cluster file")?.lines().next() != text.lines().next() {
+        let message = format!("{} is not the demo's", file.display());
+        return Err(Failure::plain(Class::Input, message).hint("name another folder with --out".to_owned()));
+    }
     output::write(&file, text.as_bytes()).or_fail(Class::Environment)?;
     let mut project = Project::open(&file, report)?;
     project.without_artifacts = true;

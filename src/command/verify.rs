@@ -75,6 +75,10 @@ pub(crate) fn open(out: &Path, node: &str) -> Result<(Arc<Manifest>, Arc<ChunkSt
         .map_err(|failure| failure.hint((!path.exists()).then(|| format!("build it first: `prejoin build {node}`"))))?;
     let manifest =
         Manifest::parse(text.as_bytes()).map_err(|error| Failure::new(Class::Integrity, &error).hint(again(node)))?;
+    if manifest.node != node {
+        let message = format!("{} is the manifest of node {}", path.display(), manifest.node);
+        return Err(Failure::plain(Class::Integrity, message));
+    }
     Ok(build::open(out, manifest))
 }
 
@@ -88,6 +92,10 @@ fn built(out: &Path) -> Result<Vec<String>, Failure> {
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".manifest.json").map(str::to_owned))
         .filter(|name| !name.starts_with('.'))
         .collect();
+    if nodes.is_empty() {
+        return Err(Failure::plain(Class::Input, format!("{} holds no manifest", out.display()))
+            .hint("run `prejoin build` first, or name the folder with --out".to_owned()));
+    }
     nodes.sort();
     Ok(nodes)
 }

@@ -87,7 +87,7 @@ impl ChunkStore {
         compressor: &mut zstd::bulk::Compressor<'static>,
     ) -> Result<(), Error> {
         let path = self.path(digest);
-        if path.exists() {
+        if is_whole(&path, bytes.len()) {
             return Ok(());
         }
         let frame = compressor.compress(bytes).map_err(at("compressing", &path))?;
@@ -152,6 +152,17 @@ impl ChunkStore {
     }
 }
 
+/// Whether a chunk's file is there and begins as the frame of so many bytes. After a power cut in the middle of a build
+/// a file can have its name and no content; it is written again.
+fn is_whole(path: &Path, length: usize) -> bool {
+    // The longest zstd frame header (RFC 8878, section 3.1.1.1).
+    let mut header = [0; 18];
+    let read = File::open(path).and_then(|mut file| file.read(&mut header));
+    read.is_ok_and(|count| {
+        matches!(zstd::zstd_safe::get_frame_content_size(&header[..count]), Ok(Some(size)) if size == length as u64)
+    })
+}
+
 /// A compressor for one thread.
 pub fn compressor() -> io::Result<zstd::bulk::Compressor<'static>> {
     zstd::bulk::Compressor::new(LEVEL)
@@ -183,5 +194,8 @@ mod tests {
         assert!(store.read(&other, 7000).unwrap_err().to_string().contains("digest"));
         fs::write(store.path(&other), b"not zstd").unwrap();
         assert!(store.read(&other, 7000).unwrap_err().to_string().contains("damaged"));
+        fs::write(store.path(&digest), b"").unwrap();
+        store.put(&digest, &bytes, &mut compressor().unwrap()).unwrap();
+        assert_eq!(store.read(&digest, bytes.len() as u64).unwrap(), bytes);
     }
 }

@@ -57,8 +57,11 @@ pub enum Error {
 pub struct Memo {
     /// Buffers that outlive a node. They are told apart by their address, so the memo keeps them.
     shared: Vec<Arc<[u8]>>,
-    known: Mutex<HashMap<Vec<Part>, Vec<Range>>>,
+    known: Mutex<HashMap<Key, Vec<Range>>>,
 }
+
+/// A window's length and what it is made of.
+type Key = (u64, Vec<Part>);
 
 /// One piece of a window: offset in the window, length, source and offset in the source.
 type Part = (u64, u64, Identity, u64);
@@ -80,7 +83,7 @@ impl Memo {
     }
 
     /// What a window is made of, if nothing of it belongs to one image alone.
-    fn key(&self, image: &Image, offset: u64, length: u64) -> Option<Vec<Part>> {
+    fn key(&self, image: &Image, offset: u64, length: u64) -> Option<Key> {
         let part = |piece: Piece| match piece.source {
             Source::Blob { digest, start } => Some((piece.offset, piece.length, Identity::Blob(digest), start)),
             Source::Bytes { bytes, start } => {
@@ -88,10 +91,11 @@ impl Memo {
                 kept.then(|| (piece.offset, piece.length, Identity::Buffer(bytes.as_ptr().addr()), start))
             }
         };
-        image.pieces_in(offset, length).into_iter().map(part).collect()
+        let parts: Option<Vec<Part>> = image.pieces_in(offset, length).into_iter().map(part).collect();
+        Some((length, parts?))
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<Vec<Part>, Vec<Range>>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<Key, Vec<Range>>> {
         self.known.lock().expect("nothing panics under this lock")
     }
 }
@@ -136,11 +140,6 @@ pub fn render(
         rendered.leaves.extend(window.leaves);
     }
     Ok(rendered)
-}
-
-/// The ranges of an image that is not to be written at all.
-pub fn skip(length: u64) -> Range {
-    Range::Skip { length }
 }
 
 /// Adds a range, joining zero to zero and skip to skip.

@@ -58,8 +58,7 @@ pub fn verify(manifest: &Arc<Manifest>, store: &Arc<ChunkStore>, events: Sink) -
     check.ranges()?;
     check.root(&mut verified)?;
     check.files("identity", &mut verified)?;
-    let boot = if manifest.partition("esp").is_some() { "esp" } else { "boot" };
-    check.files(boot, &mut verified)?;
+    check.files("boot", &mut verified)?;
     Ok(verified)
 }
 
@@ -127,7 +126,7 @@ impl Check<'_> {
         if listed == expected { Ok(()) } else { Err(self.wrong("the partition table", "differs from the manifest")) }
     }
 
-    /// Partition digests are those of the ranges, and nothing is defined outside the partitions but the tables.
+    /// Partition digests are those of the ranges.
     fn ranges(&self) -> Result<(), Error> {
         let placed: Vec<(u64, Range)> = self.manifest.placed().collect();
         for partition in &self.manifest.partitions {
@@ -146,6 +145,9 @@ impl Check<'_> {
         let data = self.partition("root-a")?;
         let hashes = self.partition("root-a-verity")?;
         let what = "the dm-verity tree";
+        if hashes.used > verity::hash_size(data.used) {
+            return Err(self.wrong(what, format!("{} bytes for {} of data", hashes.used, data.used)));
+        }
         let mut tree = vec![0; usize::try_from(hashes.used).map_err(|error| self.wrong(what, error))?];
         self.reader(hashes).read_at(0, &mut tree).map_err(|error| self.wrong(what, error))?;
         let tree = verity::Tree::open(&tree, &self.manifest.root_hash.0).map_err(|error| self.wrong(what, error))?;

@@ -79,15 +79,18 @@ pub(super) fn prepare(disk: &Disk, state: &handoff::Partition, repair: bool, log
         .doing(|| format!("mounting {device} at /var"))
 }
 
-/// Formats the data partition if nothing at all is on it; otherwise it is left untouched.
+/// Formats the data partition if its first MiB is blank and no copy of its own superblock is further in; otherwise it is
+/// left untouched.
 pub(super) fn prepare_data(disk: &Disk, data: &handoff::Partition, log: &Log) -> Result<(), Error> {
     let guid = prejoin_formats::guid::Guid::from_bytes(data.guid.0);
     let Some(partition) = disk.found.table.partitions.iter().find(|partition| partition.guid == guid) else {
         return Ok(());
     };
     let device = disk.device(partition)?;
-    let (head, _) = look(&device)?;
-    let made = match (superblock::any(&head), data.format) {
+    let (head, copy) = look(&device)?;
+    let lost = matches!(superblock::ext4(&head, &copy, data.uuid), Content::Damaged);
+    let content = if lost { Content::Damaged } else { superblock::any(&head) };
+    let made = match (content, data.format) {
         (Content::Blank, Format::Ext4) => make_ext4(&device, data),
         (Content::Blank, Format::Xfs) => {
             let uuid = format!("uuid={}", data.uuid);
