@@ -9,8 +9,8 @@
 //! * The firmware's GPIO expander does not answer (`RPI_FWREQ_GET_GPIO_CONFIG`), so the SD card has no regulators.
 //!   QEMU puts the card behind the older of the two controllers, on a real board that of the wireless chip; the newer
 //!   one is switched off, since a card would be looked for in vain.
-//! * The mini UART, the console of a real board, hangs the kernel once a program opens it (a stall in `__setup_irq`). The first
-//!   UART, a real board's Bluetooth, shows the kernel log instead.
+//! * The mini UART, the console of a real board, hangs the kernel once a program opens it (a stall in `__setup_irq`).
+//!   The first UART, a real board's Bluetooth, shows the kernel log instead.
 //! * Ethernet, PCIe and USB: the node has no network, and nobody can log in.
 //!
 //! So the kernel, the modules, the agent, the disk, dm-verity and systemd are what is judged here.
