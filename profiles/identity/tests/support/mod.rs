@@ -55,12 +55,21 @@ impl CloudInit {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cloud-init");
         let unpacked = Command::new(script).arg(&folder).output();
         let found = CloudInit { packages: folder.join("usr/lib/python3/dist-packages") };
-        let unpacked = unpacked.is_ok_and(|output| output.status.success());
-        if unpacked && found.run(&["--version"], &folder).status.success() {
-            return Some(found);
-        }
-        assert!(std::env::var_os("CI").is_none(), "cloud-init or its Python modules are missing: run tests/setup");
-        eprintln!("SKIPPED: cloud-init or its Python modules are missing: run tests/setup");
+        let said = match unpacked {
+            Ok(output) if output.status.success() => {
+                let version = found.run(&["--version"], &folder);
+                if version.status.success() {
+                    return Some(found);
+                }
+                version.stderr
+            }
+            Ok(output) => output.stderr,
+            Err(error) => error.to_string().into_bytes(),
+        };
+        let said = String::from_utf8_lossy(&said);
+        let reason = format!("cloud-init or its Python modules are missing: run tests/setup\n{said}");
+        assert!(std::env::var_os("CI").is_none(), "{reason}");
+        eprintln!("SKIPPED: {reason}");
         None
     }
 
