@@ -116,7 +116,7 @@ impl Entry<'_> {
 }
 
 impl<'a> Path<'a> {
-    fn parse(name: &'a [u8]) -> Option<Self> {
+    pub(crate) fn parse(name: &'a [u8]) -> Option<Self> {
         let name = safe_path(name).ok().filter(|name| !name.contains(&b'\n'))?;
         let (top, below) = name.split_at(name.iter().position(|&byte| byte == b'/')?);
         let reserved = [&b"/lib/overlay"[..], b"/lib/prejoin"];
@@ -133,6 +133,11 @@ impl<'a> Path<'a> {
     /// The path in the archive.
     pub(crate) fn name(&self) -> &'a OsStr {
         OsStr::from_bytes(self.0)
+    }
+
+    /// Whether `other` lies below it.
+    pub(crate) fn is_above(&self, other: &Path<'_>) -> bool {
+        other.0.strip_prefix(self.0).is_some_and(|rest| rest.starts_with(b"/"))
     }
 
     /// The steps from `/var` to the parent directory, and the name in it.

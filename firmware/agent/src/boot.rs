@@ -8,6 +8,7 @@
 //! decide about files below `/etc`, `/var` and the other writable trees, and about nothing else.
 
 mod disk;
+mod files;
 mod handover;
 mod identity;
 mod log;

@@ -110,7 +110,7 @@ impl Directory {
         file.write_all(bytes)?;
         grant(&file, access)?;
         file.sync_all()?;
-        Ok(rustix::fs::renameat(&self.0, &*beside, &self.0, name)?)
+        self.complete(&beside, name)
     }
 
     /// Puts a symbolic link in place in one step.
@@ -120,13 +120,38 @@ impl Directory {
         rustix::fs::symlinkat(target, &self.0, &*beside)?;
         let (uid, gid) = owner(access);
         rustix::fs::chownat(&self.0, &*beside, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
-        Ok(rustix::fs::renameat(&self.0, &*beside, &self.0, name)?)
+        self.complete(&beside, name)
+    }
+
+    /// Gives what is complete its name; what cannot have it, because a directory has, does not stay behind.
+    fn complete(&self, beside: &OsStr, name: &OsStr) -> io::Result<()> {
+        if let Err(error) = rustix::fs::renameat(&self.0, beside, &self.0, name) {
+            self.remove(beside)?;
+            return Err(error.into());
+        }
+        Ok(())
     }
 
     /// Removes anything but a directory; that nothing is there is fine.
     pub fn remove(&self, name: &OsStr) -> io::Result<()> {
         match rustix::fs::unlinkat(&self.0, single(name)?, AtFlags::empty()) {
             Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Removes anything but a directory, and what a [`write`](Self::write) or [`link`](Self::link) that was interrupted
+    /// left beside it; that nothing is there is fine.
+    pub fn clear(&self, name: &OsStr) -> io::Result<()> {
+        self.remove(&beside(name)?)?;
+        self.remove(name)
+    }
+
+    /// Removes a directory that is empty and says whether it is gone; one that is not empty stays.
+    pub fn remove_empty(&self, name: &OsStr) -> io::Result<bool> {
+        match rustix::fs::unlinkat(&self.0, single(name)?, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(true),
+            Err(rustix::io::Errno::NOTEMPTY | rustix::io::Errno::EXIST) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
@@ -217,6 +242,13 @@ mod tests {
         down.remove(name("link")).unwrap();
         assert_eq!(down.kind(name("link")).unwrap(), None);
         assert_eq!(fs::read_dir(path.join("down")).unwrap().count(), 2);
+        fs::write(path.join("down/.prejoin-new.file"), "half").unwrap();
+        down.clear(name("file")).unwrap();
+        assert_eq!(fs::read_dir(path.join("down")).unwrap().count(), 1);
+        assert!(!top.remove_empty(name("down")).unwrap());
+        down.clear(name(&"x".repeat(255))).unwrap();
+        assert!(top.remove_empty(name("down")).unwrap() && top.remove_empty(name("down")).unwrap());
+        assert_eq!(top.kind(name("down")).unwrap(), None);
         fs::remove_dir_all(path).unwrap();
     }
 

@@ -1,26 +1,23 @@
 //! The identity partition: the node's documents, and the files they bring.
 #![expect(clippy::disallowed_methods, reason = "reads the identity partition")]
 
-use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use prejoin_formats::gpt::Partition;
 use prejoin_profiles::digest::Digest;
 use prejoin_profiles::handoff;
 use prejoin_profiles::handoff::Handoff;
-use prejoin_sys::directory::{Access, Directory, Kind};
+use prejoin_sys::directory::{Access, Directory};
 use prejoin_sys::mount::{self, Flags};
 
 use super::disk::Disk;
+use super::files::{DIGEST, Files};
 use super::log::Log;
 use super::{ROOT, make_directory};
-use crate::archive::{
-    Archive, BOUND, Content, Entry, MEMORY, OVERLAY, PARENT, Path as ArchivePath, UPPER, WORK, list, unlist,
-};
+use crate::archive::{Archive, BOUND, MEMORY, OVERLAY, UPPER, WORK};
 use crate::error::{Doing as _, Error};
 
 const MOUNT: &str = "/run/prejoin/identity";
@@ -29,9 +26,6 @@ const SEED: [&str; 4] = ["lib", "cloud", "seed", "nocloud"];
 const SEED_FILES: [&str; 3] = ["user-data", "meta-data", "network-config"];
 /// Documents and seed files are held in memory: 4 MiB each.
 const LARGEST: u64 = 4 << 20;
-/// What was unpacked, and from which archive.
-const DIGEST: &str = "identity.digest";
-const FILES: &str = "identity.files";
 
 /// The mounted identity partition.
 #[derive(Debug)]
@@ -84,29 +78,13 @@ impl Identity {
             return Err(Error::Digest { device: self.device.clone() });
         }
         let archive = Archive::parse(&bytes)?;
-        let new = archive.files();
-        let doing = || format!("writing /var/lib/{MEMORY}");
-        let old = memory.read(OsStr::new(FILES), handoff::Archive::LARGEST).doing(doing)?.unwrap_or_default();
-        let old = unlist(&old);
-        // Before the first file is written, the list already has all that may have to be removed one day.
-        let both: BTreeSet<_> = old.union(&new).collect();
-        memory.write(OsStr::new(FILES), &list(both), PRIVATE).doing(doing)?;
-        for entry in &archive.entries {
-            put(var, entry).doing(|| format!("unpacking {} of the node's files", entry.path.name().display()))?;
+        let etc = format!("{ROOT}/etc");
+        let files = Files { var, memory, etc: Path::new(&etc), private: PRIVATE };
+        let done = files.unpack(&archive, digest)?;
+        for (path, error) in &done.kept {
+            log.say(&format!("removing {path} of the previous identity: {error}"));
         }
-        let gone: Vec<_> = old.difference(&new).collect();
-        for path in &gone {
-            // A path that has become something else belongs to whoever made it so.
-            if let Err(error) = remove(var, path) {
-                log.say(&format!("removing {} of the previous identity: {error}", path.name().display()));
-            }
-        }
-        memory.write(OsStr::new(FILES), &list(&new), PRIVATE).doing(doing)?;
-        var.sync_file_system().doing(|| "bringing the node's files to the disk".to_owned())?;
-        // Last: only now is the archive unpacked.
-        memory.write(OsStr::new(DIGEST), format!("{digest}\n").as_bytes(), PRIVATE).doing(doing)?;
-        memory.sync().doing(doing)?;
-        log.say(&format!("unpacked {} files of the identity, removed {}", new.len(), gone.len()));
+        log.say(&format!("unpacked {} files of the identity, removed {}", done.unpacked, done.removed));
         Ok(())
     }
 
@@ -178,67 +156,4 @@ fn ensure(parent: &Directory, name: &OsStr, mode: u32) -> io::Result<Directory> 
         None => parent.make(name, Access { mode, uid: 0, gid: 0 }),
         Some(_) => parent.child(name),
     }
-}
-
-/// Unpacks one entry. Parents that are missing are made as they are in the image's `/etc`, or root's and 0755; a
-/// symbolic link or file in the place of a parent is an error, never followed or replaced.
-fn put(var: &Directory, entry: &Entry<'_>) -> io::Result<()> {
-    let (steps, name) = entry.path.steps();
-    let layer = steps.iter().take_while(|step| **step != OsStr::new(UPPER)).count() + 1;
-    let mut place = Place { directory: None, image: None };
-    for (index, step) in steps.into_iter().enumerate() {
-        place = place.down(var, step, PARENT, false)?;
-        if entry.path.below_etc() && index + 1 == layer {
-            place.image = Some(Directory::open(Path::new(&format!("{ROOT}/etc")))?);
-        }
-    }
-    let directory = place.directory.as_ref().unwrap_or(var);
-    match entry.content {
-        Content::Directory => place.down(var, name, entry.access, entry.is_explicit()).map(drop),
-        Content::File(bytes) => directory.write(name, bytes, entry.access),
-        Content::Link(target) => directory.link(name, OsStr::from_bytes(target), entry.access),
-    }
-}
-
-/// A directory below `/var` (`None` is `/var` itself), and the directory of the image it covers, if it does.
-struct Place {
-    directory: Option<Directory>,
-    image: Option<Directory>,
-}
-
-impl Place {
-    /// One step down. A directory that is missing is made with the owner and mode of the one it covers, else with
-    /// `access`; one that exists keeps its own, unless this entry is explicit about it.
-    fn down(self, var: &Directory, step: &OsStr, access: Access, explicit: bool) -> io::Result<Self> {
-        let parent = self.directory.as_ref().unwrap_or(var);
-        let covered = match &self.image {
-            Some(image) => image.access(step)?,
-            None => None,
-        };
-        let found = parent.kind(step)?;
-        // In the upper layer of the overlay a special file is a whiteout: the directory was removed on this node, and
-        // is wanted again.
-        if found == Some(Kind::Special) && covered.is_some() {
-            parent.remove(step)?;
-        }
-        let directory = match (found, covered) {
-            (Some(Kind::Directory), _) if !explicit => parent.child(step)?,
-            (_, Some(covered)) if !explicit => parent.make(step, covered)?,
-            _ => parent.make(step, access)?,
-        };
-        let image = match (self.image, covered) {
-            (Some(image), Some(_)) => Some(image.child(step)?),
-            _ => None,
-        };
-        Ok(Place { directory: Some(directory), image })
-    }
-}
-
-fn remove(var: &Directory, path: &ArchivePath<'_>) -> io::Result<()> {
-    let (steps, name) = path.steps();
-    let mut directory = None;
-    for step in steps {
-        directory = Some(directory.as_ref().unwrap_or(var).child(step)?);
-    }
-    directory.as_ref().unwrap_or(var).remove(name)
 }
