@@ -1,5 +1,7 @@
 //! What a partition holds, as far as deciding whether it may be formatted needs it.
 
+use std::fmt;
+
 use prejoin_profiles::handoff::Uuid;
 
 /// Bytes at the start of a partition that are looked at.
@@ -23,6 +25,18 @@ pub(crate) enum Content {
     Blank,
     /// Something else; in words.
     Other(String),
+}
+
+impl fmt::Display for Content {
+    /// What a partition holds: `an XFS file system`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Content::Expected => "the file system that was asked for",
+            Content::Damaged => "an ext4 file system whose first superblock is lost",
+            Content::Blank => "nothing",
+            Content::Other(what) => what,
+        })
+    }
 }
 
 /// Looks at the first [`HEAD`] bytes of a partition, and [`COPY_SIZE`] bytes from [`COPY`] (empty if it is smaller).
@@ -106,6 +120,7 @@ mod tests {
         assert_eq!(any(&[0; 4096]), Content::Blank);
         assert!(matches!(any(&head(5)), Content::Other(_)));
         assert_eq!(any(b"x"), Content::Other("unknown data".to_owned()));
+        assert_eq!(any(b"XFSB").to_string(), "an XFS file system");
     }
 
     #[test]

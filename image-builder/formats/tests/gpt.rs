@@ -141,10 +141,15 @@ fn finds_the_old_backup_on_a_grown_disk() {
     disk.resize(80 * MIB as usize, 0);
     let lba = 64 * MIB / 512 - 1;
     let found = read_bytes(&disk, 512).unwrap();
+    let words = found.findings[0].to_string();
+    assert_eq!(words, "the backup copy is in sector 131071, which is not the disk's last");
     assert_eq!((&found.table, found.findings), (&table, vec![Finding::NotAtEnd { lba }]));
     disk[2000] = 1; // in the entries, so that the header still leads to the backup
     let found = read_bytes(&disk, 512).unwrap();
     assert_eq!((&found.table, found.place), (&table, Place::Backup { lba }));
+    let words = found.findings.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let bad = words.contains(&"the primary copy cannot be used: entries checksum is wrong".to_owned());
+    assert!(bad, "{words:?}");
 
     let mut grown = found.table;
     grown.grow(disk.len() as u64).unwrap();

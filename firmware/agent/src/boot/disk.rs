@@ -54,7 +54,7 @@ impl Disk {
             if let Some(disk) = disks.pop() {
                 log.say(&format!("root partition {root} is on {}", disk.path()));
                 for finding in &disk.found.findings {
-                    log.say(&format!("{}: partition table: {finding:?}", disk.path()));
+                    log.say(&format!("{}: the partition table: {finding}", disk.path()));
                 }
                 return Ok(disk);
             }

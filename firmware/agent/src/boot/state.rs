@@ -31,7 +31,8 @@ pub(super) fn make_partitions(mut disk: Disk, handoff: &Handoff, log: &Log) -> R
         return Ok(disk);
     }
     if !disk.found.is_editable() {
-        return Err(Error::Uneditable { disk: disk.path(), finding: format!("{:?}", disk.found.findings) });
+        let findings: Vec<String> = disk.found.findings.iter().map(ToString::to_string).collect();
+        return Err(Error::Uneditable { disk: disk.path(), finding: findings.join("; ") });
     }
     disk.write_table(&plan.table)?;
     for number in plan.added {
@@ -98,7 +99,7 @@ pub(super) fn prepare_data(disk: &Disk, data: &handoff::Partition, log: &Log) ->
         }
         (Content::Blank, Format::None) => Ok(()),
         (content, _) => {
-            log.say(&format!("{device}: keeping the data partition as it is ({content:?})"));
+            log.say(&format!("{device}: keeping the data partition as it is: it holds {content}"));
             Ok(())
         }
     };

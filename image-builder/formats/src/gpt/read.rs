@@ -1,5 +1,6 @@
 //! Reading a table off a disk, trusting nothing on it.
 
+use std::fmt;
 use std::io;
 
 use super::{CRC, ENTRIES, ENTRY_SIZE, Guid, HEADER_SIZE, Partition, Table};
@@ -20,7 +21,7 @@ pub struct Found {
     pub findings: Vec<Finding>,
 }
 
-/// One of the two copies of a table.
+/// One of the two copies of a table; in words, `primary copy` or `backup copy in sector 204799`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// At sector 1.
@@ -32,22 +33,27 @@ pub enum Place {
     },
 }
 
-/// Something unusual about a table that could be read all the same.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Something unusual about a table that could be read all the same; in words, what is unusual.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Finding {
     /// Sector 0 holds no protective MBR: firmware and kernel may not look for a GPT at all.
+    #[error("there is no protective MBR in sector 0")]
     NoProtectiveMbr,
     /// A copy that cannot be used.
+    #[error("the {0} cannot be used: {1}")]
     BadCopy(Place, Fault),
     /// Both copies are valid and say different things; the primary was taken.
+    #[error("the two copies differ, and the primary one is taken")]
     CopiesDiffer,
     /// The backup copy is not in the disk's last sector: the disk has grown since.
+    #[error("the backup copy is in sector {lba}, which is not the disk's last")]
     NotAtEnd {
         /// Sector of the backup header.
         lba: u64,
     },
     /// Not 128 entries of 128 bytes at sector 2 (or before the backup header): writing this table back would move them.
+    #[error("it has {count} entries of {size} bytes from sector {lba} on, which is unusual")]
     UnusualEntries {
         /// First sector of the entry array.
         lba: u64,
@@ -57,11 +63,23 @@ pub enum Finding {
         size: u32,
     },
     /// An entry that ends before it starts or reaches past the disk; it is not in [`Found::table`].
+    #[error("entry {0} is not a range of the disk")]
     BadEntry(u32),
     /// A name that is not valid UTF-16; wrong units were replaced by U+FFFD.
+    #[error("the name of partition {0} is not UTF-16")]
     BadName(u32),
     /// The table breaks a rule of [`Table::check`].
+    #[error("it breaks a rule: {0}")]
     Breaks(super::Error),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Primary => f.write_str("primary copy"),
+            Place::Backup { lba } => write!(f, "backup copy in sector {lba}"),
+        }
+    }
 }
 
 /// Why a copy cannot be used.
