@@ -7,12 +7,19 @@
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use ext4_view::{Ext4, Ext4Error, Ext4Read};
+use object::LittleEndian;
+use object::pe::{ImageDosHeader, ImageNtHeaders64};
+use object::read::pe::ImageNtHeaders;
+use object::read::{ReadCache, ReadRef};
 
 /// Directories below directories, at most; a Debian system has 17.
 const DEEPEST: usize = 64;
 
 /// Most paths of one file system.
 const MOST: usize = 4 << 20;
+
+/// Longest command line that is read; the kernel takes 2048 bytes at most (`COMMAND_LINE_SIZE`).
+const LONGEST: u64 = 4096;
 
 /// Why a file system cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +57,20 @@ pub enum Error {
         /// Bytes announced.
         size: u64,
     },
+    /// A file does not say what it should.
+    #[error("{name}: {why}")]
+    Content {
+        /// The file.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
 }
+
+/// A file that can be read anywhere.
+pub trait File: Read + Seek {}
+
+impl<F: Read + Seek> File for F {}
 
 /// Lists every directory of an ext4 file system of at most `size` bytes and looks at every entry; returns how many
 /// there are.
@@ -90,8 +110,13 @@ fn ext4_size(superblock: &[u8; 1024]) -> u128 {
     u128::from(blocks) << word(0x18).saturating_add(10).min(32)
 }
 
-/// Reads every file of a FAT file system of `size` bytes to its end; returns how many there are.
-pub fn fat(mut volume: impl Read + Write + Seek, size: u64) -> Result<usize, Error> {
+/// Reads every file of a FAT file system of `size` bytes to its end; returns how many there are. `look` then
+/// gets it with its path, and says what is wrong with it.
+pub fn fat(
+    mut volume: impl Read + Write + Seek,
+    size: u64,
+    mut look: impl FnMut(&str, &mut dyn File) -> Result<(), String>,
+) -> Result<usize, Error> {
     let mut boot_sector = [0; 512];
     volume.read_exact(&mut boot_sector)?;
     volume.rewind()?;
@@ -99,32 +124,63 @@ pub fn fat(mut volume: impl Read + Write + Seek, size: u64) -> Result<usize, Err
     if claimed > u128::from(size) {
         return Err(Error::Size { what: "a FAT file system", claimed, size });
     }
-    // Each byte once, the table of clusters once more, and as much again.
-    let volume = Bounded { volume, left: size.saturating_mul(2).saturating_add(1 << 20) };
+    // Each byte twice, the table of clusters twice more, and as much again.
+    let volume = Bounded { volume, left: size.saturating_mul(3).saturating_add(1 << 20) };
     let file_system = fatfs::FileSystem::new(volume, fatfs::FsOptions::new())?;
     let (mut files, mut paths) = (0, 0);
-    let mut folders = vec![(file_system.root_dir(), 0)];
-    while let Some((folder, depth)) = folders.pop() {
+    let mut folders = vec![(file_system.root_dir(), String::new(), 0)];
+    while let Some((folder, above, depth)) = folders.pop() {
         for entry in folder.iter() {
             let entry = entry?;
             paths += 1;
             if depth > DEEPEST || paths > MOST {
                 return Err(Error::Endless);
             }
+            let name = format!("{above}{}", entry.file_name());
             if entry.is_dir() {
                 if entry.file_name() != "." && entry.file_name() != ".." {
-                    folders.push((entry.to_dir(), depth + 1));
+                    folders.push((entry.to_dir(), format!("{name}/"), depth + 1));
                 }
                 continue;
             }
-            let read = io::copy(&mut entry.to_file(), &mut io::sink())?;
+            let mut file = entry.to_file();
+            let read = io::copy(&mut file, &mut io::sink())?;
             if read != entry.len() {
-                return Err(Error::Short { name: entry.file_name(), read, size: entry.len() });
+                return Err(Error::Short { name, read, size: entry.len() });
             }
+            file.rewind()?;
+            look(&name, &mut file).map_err(|why| Error::Content { name, why })?;
             files += 1;
         }
     }
     Ok(files)
+}
+
+/// The kernel command line in a unified kernel image (UAPI.5, section `.cmdline`): exactly one.
+pub fn command_line(image: &mut dyn File) -> Result<String, String> {
+    let data = &ReadCache::new(image);
+    let broken = |error: object::read::Error| format!("not a unified kernel image: {error}");
+    let mut offset = ImageDosHeader::parse(data).map_err(broken)?.nt_headers_offset().into();
+    let (headers, _) = ImageNtHeaders64::parse(data, &mut offset).map_err(broken)?;
+    let sections = headers.sections(data, offset).map_err(broken)?;
+    let mut lines = sections.iter().filter(|section| section.raw_name() == b".cmdline");
+    let (Some(line), None) = (lines.next(), lines.next()) else {
+        return Err("not exactly one section .cmdline".into());
+    };
+    let size = line.virtual_size.get(LittleEndian).min(line.size_of_raw_data.get(LittleEndian)).into();
+    let start = line.pointer_to_raw_data.get(LittleEndian).into();
+    if size > LONGEST {
+        return Err(format!("a command line of {size} bytes"));
+    }
+    let bytes = data.read_bytes_at(start, size).map_err(|()| "the section .cmdline reaches past the end".to_owned())?;
+    String::from_utf8(bytes.to_vec()).map_err(|_| "a command line that is no text".into())
+}
+
+/// A file of at most `most` bytes.
+pub fn bytes(file: &mut dyn File, most: u64) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    file.take(most + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 <= most { Ok(bytes) } else { Err(format!("longer than {most} bytes")) }
 }
 
 /// What its sectors, or those before the first cluster, come to: fatfs multiplies these numbers in 32 bits
@@ -187,7 +243,7 @@ mod tests {
         tree
     }
 
-    fn bytes(image: &Image) -> Vec<u8> {
+    fn all(image: &Image) -> Vec<u8> {
         let mut bytes = vec![0; image.size() as usize];
         image.read_at(&NoContents, 0, &mut bytes).unwrap();
         bytes
@@ -196,7 +252,7 @@ mod tests {
     #[test]
     fn ext4_is_walked_and_its_size_is_not_believed() {
         let size = 4 << 20;
-        let mut image = bytes(&ext4_format::plan(&tree(), &ext4_format::Options::new(size, [1; 16])).unwrap().image);
+        let mut image = all(&ext4_format::plan(&tree(), &ext4_format::Options::new(size, [1; 16])).unwrap().image);
         // The five of the tree, and lost+found.
         assert_eq!(ext4(Box::new(image.clone()), size).unwrap(), 6);
         assert!(matches!(ext4(Box::new(image.clone()), size - 1), Err(Error::Size { .. })));
@@ -215,7 +271,7 @@ mod tests {
             time: 0,
             hidden_sectors: 0,
         };
-        bytes(&fat_format::write(&tree(), &options).unwrap())
+        all(&fat_format::write(&tree(), &options).unwrap())
     }
 
     /// Offset of the first record with this short name.
@@ -223,14 +279,19 @@ mod tests {
         volume.chunks(32).position(|record| record.starts_with(name)).unwrap() * 32
     }
 
+    /// Reads it without looking into its files.
+    fn walk(volume: Vec<u8>, size: u64) -> Result<usize, Error> {
+        fat(Cursor::new(volume), size, |_, _| Ok(()))
+    }
+
     #[test]
     fn fat_is_read_to_the_end() {
         let volume = volume();
-        assert_eq!(fat(Cursor::new(volume.clone()), volume.len() as u64).unwrap(), 3);
+        assert_eq!(walk(volume.clone(), volume.len() as u64).unwrap(), 3);
         let mut large = volume.clone();
         large[22..24].fill(0xff);
         for (volume, size) in [(volume, (1 << 20) - 1), (large, 1 << 20)] {
-            assert!(matches!(fat(Cursor::new(volume), size), Err(Error::Size { .. })));
+            assert!(matches!(walk(volume, size), Err(Error::Size { .. })));
         }
     }
 
@@ -240,7 +301,7 @@ mod tests {
         let (parent, child) = (record(&volume, b"A          "), record(&volume, b"B          "));
         let cluster = volume[parent + 26..parent + 28].to_vec();
         volume[child + 26..child + 28].copy_from_slice(&cluster);
-        assert!(matches!(fat(Cursor::new(volume), 1 << 20), Err(Error::Endless)));
+        assert!(matches!(walk(volume, 1 << 20), Err(Error::Endless)));
     }
 
     #[test]
@@ -261,7 +322,66 @@ mod tests {
         let old = u16::from_le_bytes([volume[entry], volume[entry + 1]]);
         let new = if cluster.is_multiple_of(2) { old & 0xf000 | cluster } else { old & 0x000f | cluster << 4 };
         volume[entry..entry + 2].copy_from_slice(&new.to_le_bytes());
-        let error = fat(Cursor::new(volume), 1 << 20).unwrap_err();
+        let error = walk(volume, 1 << 20).unwrap_err();
         assert!(error.to_string().contains("circles"), "{error}");
+    }
+
+    #[test]
+    fn fat_files_are_looked_into() {
+        let mut seen = Vec::new();
+        let look = |path: &str, file: &mut dyn File| {
+            seen.push((path.to_ascii_lowercase(), String::from_utf8(super::bytes(file, 5)?).unwrap()));
+            Ok(())
+        };
+        fat(Cursor::new(volume()), 1 << 20, look).unwrap();
+        seen.sort();
+        let expected = [("a/b/c.txt", "one"), ("a/long name.yaml", "two"), ("d.txt", "three")];
+        assert_eq!(seen, expected.map(|(path, text)| (path.to_owned(), text.to_owned())));
+        let look = |_: &str, file: &mut dyn File| super::bytes(file, 4).map(drop);
+        let error = fat(Cursor::new(volume()), 1 << 20, look).unwrap_err();
+        assert_eq!(error.to_string().to_ascii_lowercase(), "d.txt: longer than 4 bytes");
+    }
+
+    /// A PE file of these sections, as small as can be.
+    fn image(sections: &[(&[u8; 8], &[u8])]) -> Vec<u8> {
+        let mut bytes = vec![0; 0x58 + 240];
+        bytes[..2].copy_from_slice(b"MZ");
+        bytes[0x3c] = 0x40;
+        bytes[0x40..0x44].copy_from_slice(b"PE\0\0");
+        bytes[0x46] = sections.len() as u8;
+        bytes[0x54] = 240;
+        bytes[0x58..0x5a].copy_from_slice(&0x20bu16.to_le_bytes());
+        bytes[0x58 + 108] = 16;
+        let mut at = bytes.len() + sections.len() * 40;
+        for (name, content) in sections {
+            bytes.extend(*name);
+            for word in [content.len(), 0, content.len(), at] {
+                bytes.extend((word as u32).to_le_bytes());
+            }
+            bytes.extend([0; 16]);
+            at += content.len();
+        }
+        sections.iter().for_each(|(_, content)| bytes.extend(*content));
+        bytes
+    }
+
+    #[test]
+    fn one_command_line_is_found_in_an_image() {
+        let found = |bytes: Vec<u8>| command_line(&mut Cursor::new(bytes));
+        let line: (&[u8; 8], &[u8]) = (b".cmdline", b"root=x roothash=y");
+        let good = image(&[(b".osrel\0\0", b"ID=x"), line]);
+        assert_eq!(found(good.clone()).unwrap(), "root=x roothash=y");
+        assert!(found(image(&[line, line])).unwrap_err().contains("exactly one"));
+        assert!(found(image(&[(b".linux\0\0", b"x")])).unwrap_err().contains("exactly one"));
+        assert!(found(image(&[(b".cmdline", &[b'x'; 5000])])).unwrap_err().contains("5000 bytes"));
+        assert!(found(image(&[(b".cmdline", b"\xff")])).unwrap_err().contains("no text"));
+        for length in 0..good.len() {
+            assert!(found(good[..length].to_vec()).is_err(), "{length}");
+        }
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 0x80;
+            let _ = found(bad);
+        }
     }
 }

@@ -9,6 +9,7 @@
 mod archive;
 mod elsewhere;
 mod export;
+mod forged;
 mod hostile;
 mod interrupted;
 mod kernel;

@@ -71,7 +71,7 @@ fn backports() -> Package {
 }
 
 /// The archives, and a session whose operating system takes from all of them.
-fn session() -> Option<Session> {
+pub fn session() -> Option<Session> {
     if ["reprepro", "mdir", "mtype", "mcopy"].into_iter().any(absent) {
         return None;
     }

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ext4_view::Ext4Read;
 use prejoin_formats::gpt;
 use prejoin_formats::verity;
+use prejoin_profiles::digest::Digest;
+use prejoin_profiles::handoff::{Archive, Handoff};
 use prejoin_profiles::manifest::{self, Manifest, Partition, Range};
 use rayon::prelude::*;
 
@@ -48,22 +50,28 @@ pub enum Error {
     },
 }
 
-/// Reads a whole image back: every chunk's digest, the partition table, the dm-verity tree over the root partition
-/// block by block, the root file system's tree with ext4-view, and every file of the FAT partitions with fatfs.
+/// Longest `node.json` that is read, bytes; it has about 1000.
+const LONGEST: u64 = 1 << 20;
+
+/// Reads a whole image back: every chunk's digest, the partition table, that nothing else lies outside the partitions,
+/// the dm-verity tree over the root partition block by block, the root file system's tree with ext4-view, and every
+/// file of the FAT partitions with fatfs. The kernel's command line must vouch for this very root, and the identity
+/// be this node's.
 pub fn verify(manifest: &Arc<Manifest>, store: &Arc<ChunkStore>, events: Sink) -> Result<Verified, Error> {
     let mut verified = Verified::default();
     check_chunks(manifest, store, events, &mut verified)?;
     let check = Check { manifest, store };
     check.table()?;
     check.ranges()?;
+    check.outside()?;
     check.root(&mut verified)?;
-    check.files("identity", &mut verified)?;
-    check.files("boot", &mut verified)?;
+    check.identity(&mut verified)?;
+    check.boot(&mut verified)?;
     Ok(verified)
 }
 
 fn check_chunks(manifest: &Manifest, store: &ChunkStore, events: Sink, verified: &mut Verified) -> Result<(), Error> {
-    let data: Vec<(u64, prejoin_profiles::digest::Digest)> = manifest
+    let data: Vec<(u64, Digest)> = manifest
         .ranges
         .iter()
         .filter_map(|range| match range {
@@ -109,7 +117,7 @@ impl Check<'_> {
         let found = gpt::read(&mut read, self.manifest.size, self.manifest.sector_size)
             .map_err(|error| self.wrong("the partition table", error))?;
         if let Some(finding) = found.findings.first() {
-            return Err(self.wrong("the partition table", format!("{finding:?}")));
+            return Err(self.wrong("the partition table", finding));
         }
         let listed: Vec<_> = found
             .table
@@ -123,7 +131,76 @@ impl Check<'_> {
             .iter()
             .map(|p| (p.number, p.name.clone(), p.type_guid.clone(), p.guid.clone(), p.start, p.size))
             .collect();
-        if listed == expected { Ok(()) } else { Err(self.wrong("the partition table", "differs from the manifest")) }
+        if listed != expected {
+            return Err(self.wrong("the partition table", "differs from the manifest"));
+        }
+        self.only(&found.table)
+    }
+
+    /// What lies before and behind all partitions are the two copies of the table and zeroes: no code that an old
+    /// firmware would start, nothing of the machine that built it.
+    fn only(&self, table: &gpt::Table) -> Result<(), Error> {
+        let what = "the partition table";
+        let primary = table.primary().map_err(|error| self.wrong(what, error))?;
+        let (offset, backup) = table.backup().map_err(|error| self.wrong(what, error))?;
+        for (region, at, copy) in [(self.head(), 0, primary), (self.tail(), offset, backup)] {
+            let mut expected = vec![0; (region.end - region.start) as usize];
+            let inside =
+                at.checked_sub(region.start).and_then(|at| expected.get_mut(at as usize..)?.get_mut(..copy.len()));
+            inside.ok_or_else(|| self.wrong(what, "the image is too small for it"))?.copy_from_slice(&copy);
+            let mut found = vec![0; expected.len()];
+            let mut image = ImageReader::new(self.manifest, self.store);
+            image.read_at(region.start, &mut found).map_err(|error| self.wrong(what, error))?;
+            if let Some(at) = found.iter().zip(&expected).position(|(found, expected)| found != expected) {
+                let at = region.start + at as u64;
+                return Err(self.wrong(what, format!("byte {at} of the disk is neither of the table nor zero")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the first copy of the table lies.
+    fn head(&self) -> Span {
+        0..gpt::ALIGNMENT.min(self.manifest.size)
+    }
+
+    /// Where the second copy of the table lies.
+    fn tail(&self) -> Span {
+        self.manifest.size.saturating_sub(gpt::ALIGNMENT)..self.manifest.size
+    }
+
+    /// The image defines the two copies of the table and what partitions use, all of it, and nothing else.
+    fn outside(&self) -> Result<(), Error> {
+        let used =
+            self.manifest.partitions.iter().map(|p| (format!("partition {}", p.name), p.start..p.start + p.used));
+        let tables = [self.head(), self.tail()].map(|span| ("the partition table".to_owned(), span));
+        let spans: Vec<(String, Span)> = used.chain(tables).filter(|(_, span)| !span.is_empty()).collect();
+        for (start, range) in self.manifest.placed() {
+            let end = start + range.length();
+            let is_skip = matches!(range, Range::Skip { .. });
+            let touched = spans.iter().find(|(_, span)| span.start < end && start < span.end);
+            match touched {
+                Some((name, _)) if is_skip => {
+                    return Err(self.wrong(name, format!("bytes {start} to {end} of the disk are not defined")));
+                }
+                Some((_, span)) if span.start <= start && end <= span.end => {}
+                None if is_skip => {}
+                _ => {
+                    let why = format!("bytes {start} to {end} of the disk are defined, beginning {}", self.at(start));
+                    return Err(self.wrong("the image", why));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What lies at a byte, for people.
+    fn at(&self, byte: u64) -> String {
+        let holds = |p: &&Partition| (p.start..p.start + p.size).contains(&byte);
+        let partition = self.manifest.partitions.iter().find(holds);
+        partition.map_or("outside all partitions".into(), |partition| {
+            format!("in partition {}, outside what is used of it", partition.name)
+        })
     }
 
     /// Partition digests are those of the ranges.
@@ -178,12 +255,87 @@ impl Check<'_> {
             .map_err(|error| self.wrong("the root file system", error))
     }
 
-    /// Every file of a FAT partition can be read to its end.
-    fn files(&self, name: &str, verified: &mut Verified) -> Result<(), Error> {
+    /// Every file of the boot partition can be read to its end, and every kernel is told to start from this image's
+    /// root partition and from nothing but this content.
+    fn boot(&self, verified: &mut Verified) -> Result<(), Error> {
+        let root = self.partition("root-a")?.guid.clone();
+        let mut lines = 0;
+        self.files("boot", verified, |path, file| {
+            let line = match path.to_ascii_lowercase() {
+                // Raspberry Pi firmware reads this one only.
+                path if path == "cmdline.txt" => String::from_utf8_lossy(&readback::bytes(file, LONGEST)?).into_owned(),
+                // systemd-boot offers all of these.
+                path if path.starts_with("efi/linux/") && path.ends_with(".efi") => readback::command_line(file)?,
+                _ => return Ok(()),
+            };
+            lines += 1;
+            argument(&line, "roothash=", &self.manifest.root_hash.to_string())?;
+            argument(&line, "root=", &format!("PARTUUID={root}"))
+        })?;
+        if lines == 0 {
+            return Err(self.wrong("partition boot", "there is no kernel command line"));
+        }
+        Ok(())
+    }
+
+    /// Every file of the identity partition can be read to its end, and what the agent reads there is of this node.
+    fn identity(&self, verified: &mut Verified) -> Result<(), Error> {
+        let (mut handoff, mut archive) = (None, None);
+        self.files("identity", verified, |path, file| {
+            match path.to_ascii_lowercase().as_str() {
+                "node.json" => {
+                    let text = readback::bytes(file, LONGEST)?;
+                    handoff = Some(Handoff::parse(&text).map_err(|error| error.to_string())?);
+                }
+                "node.cpio" => {
+                    let bytes = readback::bytes(file, Archive::LARGEST)?;
+                    archive = Some(Archive { digest: Digest::of(&bytes), size: bytes.len() as u64 });
+                }
+                _ => {}
+            }
+            Ok(())
+        })?;
+        let what = "partition identity";
+        let (Some(handoff), Some(archive)) = (handoff, archive) else {
+            return Err(self.wrong(what, "node.json or node.cpio is missing"));
+        };
+        if handoff.node != self.manifest.node {
+            return Err(self.wrong(what, format!("node.json is that of node {}", handoff.node)));
+        }
+        if handoff.archive != archive {
+            let why = format!(
+                "node.cpio has {} bytes and digest {}; node.json expects {} and {}",
+                archive.size, archive.digest, handoff.archive.size, handoff.archive.digest
+            );
+            return Err(self.wrong(what, why));
+        }
+        Ok(())
+    }
+
+    /// Every file of a FAT partition can be read to its end, and is looked into.
+    fn files(
+        &self,
+        name: &str,
+        verified: &mut Verified,
+        look: impl FnMut(&str, &mut dyn readback::File) -> Result<(), String>,
+    ) -> Result<(), Error> {
         let partition = self.partition(name)?;
-        verified.files += readback::fat(self.reader(partition), partition.size)
+        verified.files += readback::fat(self.reader(partition), partition.size, look)
             .map_err(|error| self.wrong(format!("partition {name}"), error))?;
         Ok(())
+    }
+}
+
+/// Bytes of the disk.
+type Span = std::ops::Range<u64>;
+
+/// A command line has this argument once, with this value.
+fn argument(line: &str, key: &str, expected: &str) -> Result<(), String> {
+    let values: Vec<&str> = line.split_whitespace().filter_map(|word| word.strip_prefix(key)).collect();
+    match values[..] {
+        [value] if value == expected => Ok(()),
+        [value] => Err(format!("the kernel is told {key}{value}; the manifest has {expected}")),
+        _ => Err(format!("the kernel is told {key} {} times, not once", values.len())),
     }
 }
 
