@@ -115,23 +115,43 @@ pub fn make(spec: &Spec) -> Result<System, Error> {
     for (path, entry) in spec.overlay.iter().skip(1) {
         tree.insert(path, entry.clone().dated(spec.epoch));
     }
-    let source = Source { spec, tree: &tree };
-    let (version, kernel) = source.kernel()?;
-    let initramfs = initramfs::make(spec, &tree, &version)?;
+    let (version, kernel) = Source { spec, tree: &tree }.kernel()?;
+    // Compressing the initramfs takes as long as all the rest.
+    let plain = tree.clone();
+    let (boot, root) =
+        rayon::join(|| boot(spec, &plain, version.clone(), &kernel), || root(spec, assembled, tree, &version));
+    let (mut boot, (assembled, applied)) = (boot?, root?);
+    let Assembled { tree: root, owners, .. } = assembled;
+    boot.os_release = read(&root, "usr/lib/os-release", spec)?;
+    Ok(System { root, owners, applied, boot })
+}
+
+/// What boots, taken from the packages as they are.
+fn boot(spec: &Spec, tree: &Tree, version: String, kernel: &str) -> Result<Boot, Error> {
+    let source = Source { spec, tree };
+    let initramfs = initramfs::make(spec, tree, &version)?;
     let initrd = [source.microcode()?.unwrap_or_default(), initramfs.bytes.clone()].concat();
-    let mut boot = Boot {
-        kernel: source.file(&kernel)?,
+    Ok(Boot {
+        kernel: source.file(kernel)?,
         initrd: Content::Bytes(initrd.into()),
         initramfs,
         device_trees: source.device_trees(&version),
         files: source.boot_files()?,
         os_release: Vec::new(),
         version,
-    };
-    keep_kernel_config(&mut tree, &boot.version);
+    })
+}
+
+/// The root: without what only boots, and with all fix-ups.
+fn root(
+    spec: &Spec,
+    mut assembled: Assembled,
+    mut tree: Tree,
+    version: &str,
+) -> Result<(Assembled, Vec<Applied>), Error> {
+    keep_kernel_config(&mut tree, version);
     drop_microcode(&mut tree, spec.board);
-    for path in [format!("usr/lib/modules/{}/vmlinuz", boot.version)].iter().chain(&device_tree_folders(&boot.version))
-    {
+    for path in [format!("usr/lib/modules/{version}/vmlinuz")].iter().chain(&device_tree_folders(version)) {
         tree.remove(path);
     }
 
@@ -149,9 +169,7 @@ pub fn make(spec: &Spec) -> Result<System, Error> {
     if !missing.is_empty() {
         return Err(Error::Libraries(missing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")));
     }
-    let Assembled { tree: root, owners, .. } = assembled;
-    boot.os_release = read(&root, "usr/lib/os-release", spec)?;
-    Ok(System { root, owners, applied, boot })
+    Ok((assembled, applied))
 }
 
 /// The assembled tree, before fix-ups, as a source of what boots.

@@ -108,6 +108,7 @@ pub(crate) fn all(
         for node in &plan.nodes {
             made.push(one(node, plan, project, &built, &lock_digest, lock.epoch, wanted.sector_size, &store)?);
         }
+        built.remember(sources.cache(), &plan.set);
         bills.push(build::bill(&plan.set, &built, out, lock.epoch));
     }
     let manifests: Vec<Manifest> = made.iter().map(|made| made.manifest.clone()).collect();
@@ -188,9 +189,9 @@ fn files(project: &Project, plan: &SystemPlan, node: &Node) -> Result<Tree, Fail
 /// A failure of a package file says which package it is: files of the cache are called after their digests.
 fn named(error: build::Error, lock: &Lock) -> Failure {
     let digest = match &error {
-        build::Error::Unpack(unpack::Error::Deb { path, .. } | unpack::Error::Digest { path, .. }) => {
-            path.file_name().and_then(|name| name.to_str()?.parse::<Digest>().ok())
-        }
+        build::Error::Unpack(
+            unpack::Error::Deb { path, .. } | unpack::Error::Digest { path, .. } | unpack::Error::Module { path, .. },
+        ) => path.file_name().and_then(|name| name.to_str()?.parse::<Digest>().ok()),
         _ => None,
     };
     let package = lock.packages.iter().find(|(_, package)| Some(package.sha256) == digest);

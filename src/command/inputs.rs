@@ -9,6 +9,7 @@ use prejoin_image_builder::io::cache::Cache;
 use prejoin_image_builder::io::error::FetchError;
 use prejoin_image_builder::io::fetch::{self, Fetcher};
 use prejoin_image_builder::io::mirror::{self, Mirrors};
+use prejoin_image_builder::io::pack;
 use prejoin_image_builder::io::unpack::Deb;
 use prejoin_profiles::cluster::Cluster;
 use prejoin_profiles::distribution::Wanted;
@@ -81,12 +82,15 @@ impl Sources {
             }
             wanted.sort_by(|a, b| a.name.cmp(&b.name));
             wanted.dedup();
-            let paths = fetcher.fetch_all(&wanted)?;
-            let files: BTreeMap<_, _> = wanted.iter().map(|download| download.sha256).zip(paths).collect();
+            // What was unpacked before is not read again, and need not be there any more.
+            wanted.retain(|download| !pack::is_whole(&pack::path(self.cache(), &download.sha256)));
+            fetcher.fetch_all(&wanted)?;
             for plan in plans {
                 let listed = fetch::downloads(lock, &plan.set)?;
-                let deb =
-                    |download: &fetch::Download| Deb { path: files[&download.sha256].clone(), sha256: download.sha256 };
+                let deb = |download: &fetch::Download| Deb {
+                    path: self.cache.path(&download.sha256),
+                    sha256: download.sha256,
+                };
                 debs.insert(plan.set.clone(), listed.iter().map(deb).collect());
             }
             Ok(debs)

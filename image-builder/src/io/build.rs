@@ -2,7 +2,6 @@
 #![expect(clippy::disallowed_methods, reason = "opens files of the cache")]
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,8 +18,9 @@ use prejoin_profiles::scripts::Table;
 
 use super::artifacts::Programs;
 use super::chunks::{self, ChunkStore};
+use super::memo::Memo;
 use super::output;
-use super::render::{self, Cut, Memo};
+use super::render::{self, Cut};
 use super::unpack::{self, Deb};
 use crate::class::Class;
 use crate::deb::Limits;
@@ -37,6 +37,14 @@ const ROOT_WINDOW: u64 = manifest::CHUNK_LIMIT;
 
 /// Chunks of the other partitions are smaller, since part of each belongs to one node alone.
 const WINDOW: u64 = 256 << 10;
+
+impl Built {
+    /// Remembers how its images were made, which makes the next build of the system `set` a quick one.
+    pub fn remember(&self, cache: &Path, set: &str) {
+        // Without it the next build is right, too, only slower: a cache that cannot be written spoils nothing.
+        let _ = self.memo.save(cache, set);
+    }
+}
 
 /// One operating system for one board, to be built once for all its nodes.
 pub struct Request<'a> {
@@ -127,7 +135,9 @@ impl Error {
     /// Whose fault it is.
     pub fn class(&self) -> Class {
         match self {
-            Error::Unpack(unpack::Error::Digest { .. } | unpack::Error::Deb { .. }) => Class::Integrity,
+            Error::Unpack(unpack::Error::Digest { .. } | unpack::Error::Deb { .. } | unpack::Error::Module { .. }) => {
+                Class::Integrity
+            }
             Error::Unpack(_) | Error::Store(_) | Error::Output(_) => Class::Environment,
             Error::Render(render::Error::Store(_)) => Class::Environment,
             Error::Render(_) => Class::Integrity,
@@ -158,8 +168,7 @@ impl Error {
 pub fn system(request: &Request, cache: &Path, store: &ChunkStore, events: Sink) -> Result<Built, Error> {
     let mut unpacked = unpack::unpack(request.debs, cache, &Limits::default(), events)?;
     for (digest, path) in &request.programs.files {
-        let added = File::open(path).and_then(|file| unpacked.store.add_file(digest.0, file));
-        added.map_err(output::at("opening", path))?;
+        unpacked.store.add_file(digest.0, path).map_err(output::at("opening", path))?;
     }
     scripts::check(&unpacked.packages, request.scripts, request.accepted)?;
     let packages: Vec<&Package> = unpacked.packages.iter().collect();
@@ -178,18 +187,20 @@ pub fn system(request: &Request, cache: &Path, store: &ChunkStore, events: Sink)
         .map_err(|source| Error::Ext4 { set: request.set.to_owned(), source })?;
     let salt = Digest::of(format!("prejoin\0{}\0verity salt", request.set).as_bytes()).0;
     let cut = Cut { window: ROOT_WINDOW, verity_salt: Some(salt) };
-    let data = render::render(&filesystem.image, &unpacked.store, store, cut, &Memo::default())?;
+    let mut memo = Memo::open(cache, request.set);
+    let data = render::render(&filesystem.image, &unpacked.store, store, cut, &memo)?;
     let verity = Verity::from_leaves(data.leaves, &salt, fleet_guid(request.set, "root hashes"));
     let mut hashes = Image::zero(verity.bytes.len() as u64);
     hashes.put_bytes(0, verity.bytes);
     let cut = Cut { window: ROOT_WINDOW, verity_salt: None };
-    let verity_ranges = render::render(&hashes, &unpacked.store, store, cut, &Memo::default())?.ranges;
+    let verity_ranges = render::render(&hashes, &unpacked.store, store, cut, &memo)?.ranges;
+    memo.share([&system.boot.kernel, &system.boot.initrd]);
     Ok(Built {
         root: node::Root { data: filesystem.image, hashes, root_hash: Digest(verity.root_hash) },
         summary: filesystem.summary,
         root_ranges: data.ranges,
         verity_ranges,
-        memo: Memo::new([&system.boot.kernel, &system.boot.initrd]),
+        memo,
         system,
         contents: unpacked,
     })

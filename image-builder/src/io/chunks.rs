@@ -79,6 +79,11 @@ impl ChunkStore {
         self.root.join(&name[..2]).join(format!("{name}.zst"))
     }
 
+    /// Whether a chunk of so many bytes is there.
+    pub fn has(&self, digest: &Digest, length: u64) -> bool {
+        is_whole(&self.path(digest), length)
+    }
+
     /// Stores `bytes` under `digest` unless it is there.
     pub fn put(
         &self,
@@ -87,7 +92,7 @@ impl ChunkStore {
         compressor: &mut zstd::bulk::Compressor<'static>,
     ) -> Result<(), Error> {
         let path = self.path(digest);
-        if is_whole(&path, bytes.len()) {
+        if is_whole(&path, bytes.len() as u64) {
             return Ok(());
         }
         let frame = compressor.compress(bytes).map_err(at("compressing", &path))?;
@@ -154,13 +159,13 @@ impl ChunkStore {
 
 /// Whether a chunk's file is there and begins as the frame of so many bytes. After a power cut in the middle of a build
 /// a file can have its name and no content; it is written again.
-fn is_whole(path: &Path, length: usize) -> bool {
+fn is_whole(path: &Path, length: u64) -> bool {
     // The longest zstd frame header (RFC 8878, section 3.1.1.1).
     let mut header = [0; 18];
     let read = File::open(path).and_then(|mut file| file.read(&mut header));
-    read.is_ok_and(|count| {
-        matches!(zstd::zstd_safe::get_frame_content_size(&header[..count]), Ok(Some(size)) if size == length as u64)
-    })
+    read.is_ok_and(
+        |count| matches!(zstd::zstd_safe::get_frame_content_size(&header[..count]), Ok(Some(size)) if size == length),
+    )
 }
 
 /// A compressor for one thread.

@@ -8,6 +8,7 @@ pub mod chunks;
 pub mod error;
 pub mod export;
 pub mod fetch;
+pub mod memo;
 pub mod mirror;
 pub mod output;
 pub mod pack;

@@ -9,7 +9,7 @@ use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use prejoin_formats::kmod::Module;
 use prejoin_formats::tree::{ContentDigest, Contents};
@@ -40,20 +40,33 @@ pub fn path(cache: &Path, deb: &Digest) -> PathBuf {
 /// An open pack.
 #[derive(Debug)]
 pub struct Pack {
+    path: PathBuf,
     file: File,
     locations: Vec<Location>,
+    /// Written just now, from bytes that were hashed on their way.
+    new: bool,
 }
 
-/// Opens the pack at `path`: its package, and the handle its contents are read through. A file that is not a whole
-/// pack is an error of kind [`io::ErrorKind::InvalidData`]; contents are not hashed again, see [`Pack::verify`].
-pub fn open(path: &Path) -> io::Result<(Package, Pack)> {
-    let file = File::open(path)?;
-    let size = file.metadata()?.len();
+/// Whether there is a pack at `path` that was written to its end.
+pub fn is_whole(path: &Path) -> bool {
+    File::open(path).and_then(|file| trailer(&file)).is_ok()
+}
+
+fn trailer(file: &File) -> io::Result<Trailer> {
     let damaged = |damaged: Damaged| io::Error::new(io::ErrorKind::InvalidData, damaged);
+    let size = file.metadata()?.len();
     let start = size.checked_sub(TRAILER as u64).ok_or_else(|| damaged(Damaged("it is too short")))?;
     let mut trailer = [0; TRAILER];
     file.read_exact_at(&mut trailer, start)?;
-    let trailer = Trailer::parse(&trailer, size).map_err(damaged)?;
+    Trailer::parse(&trailer, size).map_err(damaged)
+}
+
+/// Opens the pack at `path`: its package, and the handle its contents are read through. A file that is not a whole
+/// pack is an error of kind [`io::ErrorKind::InvalidData`]; contents are checked when a [`Store`] reads them.
+pub fn open(path: &Path) -> io::Result<(Package, Pack)> {
+    let file = File::open(path)?;
+    let damaged = |damaged: Damaged| io::Error::new(io::ErrorKind::InvalidData, damaged);
+    let trailer = trailer(&file)?;
     let mut magic = [0; pack::MAGIC.len()];
     file.read_exact_at(&mut magic, 0)?;
     let mut index = vec![0; trailer.length as usize];
@@ -62,35 +75,26 @@ pub fn open(path: &Path) -> io::Result<(Package, Pack)> {
         return Err(damaged(Damaged("its checksum is wrong")));
     }
     let (package, locations) = pack::decode(&index, trailer.offset).map_err(damaged)?;
-    Ok((package, Pack { file, locations }))
+    Ok((package, Pack { path: path.to_owned(), file, locations, new: false }))
 }
 
-impl Pack {
-    /// Hashes every content and compares; the first that differs is an error.
-    pub fn verify(&self) -> io::Result<()> {
-        let mut buffer = vec![0; PIECE];
-        for location in &self.locations {
-            let mut digest = Sha256::new();
-            let (mut offset, end) = (location.offset, location.offset + location.size);
-            while offset < end {
-                let count = usize::try_from(end - offset).unwrap_or(PIECE).min(PIECE);
-                self.file.read_exact_at(&mut buffer[..count], offset)?;
-                digest.update(&buffer[..count]);
-                offset += count as u64;
-            }
-            if ContentDigest::from(digest.finalize()) != location.digest {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, Damaged("a content does not match its digest")));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Contents by digest, out of any number of packs. Every pack keeps one file descriptor open.
+/// Contents by digest, out of any number of files. Each file keeps one descriptor open.
+///
+/// A cache can lie on a disk that loses bits, or be cut off from power before all was written: what an earlier run
+/// left is compared with its digest when it is first read.
 #[derive(Debug, Default)]
 pub struct Store {
-    files: Vec<File>,
-    contents: HashMap<ContentDigest, (u32, u64, u64)>,
+    files: Vec<(PathBuf, File)>,
+    contents: HashMap<ContentDigest, Place>,
+}
+
+/// Where a content lies.
+#[derive(Debug)]
+struct Place {
+    file: u32,
+    offset: u64,
+    size: u64,
+    checked: AtomicBool,
 }
 
 impl Store {
@@ -100,34 +104,63 @@ impl Store {
     }
 
     /// Adds one content that is a file of its own.
-    pub fn add_file(&mut self, digest: ContentDigest, file: File) -> io::Result<()> {
+    pub fn add_file(&mut self, digest: ContentDigest, path: &Path) -> io::Result<()> {
+        let file = File::open(path)?;
         let size = file.metadata()?.len();
-        let number = u32::try_from(self.files.len()).expect("file descriptors are fewer");
-        self.files.push(file);
-        self.contents.entry(digest).or_insert((number, 0, size));
+        let file = self.file(path.to_owned(), file);
+        self.contents.entry(digest).or_insert(Place { file, offset: 0, size, checked: AtomicBool::new(false) });
         Ok(())
     }
 
     /// Adds a pack's contents; those that are there already stay where they are.
     pub fn add(&mut self, pack: Pack) {
-        let file = u32::try_from(self.files.len()).expect("file descriptors are fewer");
-        self.files.push(pack.file);
+        let file = self.file(pack.path, pack.file);
         self.contents.reserve(pack.locations.len());
         for Location { digest, offset, size } in pack.locations {
-            self.contents.entry(digest).or_insert((file, offset, size));
+            let checked = AtomicBool::new(pack.new);
+            self.contents.entry(digest).or_insert(Place { file, offset, size, checked });
         }
+    }
+
+    fn file(&mut self, path: PathBuf, file: File) -> u32 {
+        self.files.push((path, file));
+        u32::try_from(self.files.len() - 1).expect("file descriptors are fewer")
+    }
+
+    /// Compares a content with its digest.
+    fn check(&self, digest: &ContentDigest, place: &Place) -> io::Result<()> {
+        let (path, file) = &self.files[place.file as usize];
+        let mut found = Sha256::new();
+        let mut buffer = vec![0; PIECE.min(usize::try_from(place.size).unwrap_or(PIECE))];
+        let (mut offset, end) = (place.offset, place.offset + place.size);
+        while offset < end {
+            let count = usize::try_from(end - offset).unwrap_or(PIECE).min(PIECE);
+            file.read_exact_at(&mut buffer[..count], offset)?;
+            found.update(&buffer[..count]);
+            offset += count as u64;
+        }
+        if ContentDigest::from(found.finalize()) != *digest {
+            let path = path.display();
+            let message = format!("{path} is damaged at byte {}; delete it, and it will be made again", place.offset);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        place.checked.store(true, Ordering::Relaxed);
+        Ok(())
     }
 }
 
 impl Contents for Store {
     fn read_at(&self, digest: &ContentDigest, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let &(file, start, size) = self.contents.get(digest).ok_or_else(|| {
+        let place = self.contents.get(digest).ok_or_else(|| {
             io::Error::new(io::ErrorKind::NotFound, format!("no pack holds content {}", Digest(*digest)))
         })?;
-        if offset.checked_add(buffer.len() as u64).is_none_or(|end| end > size) {
+        if offset.checked_add(buffer.len() as u64).is_none_or(|end| end > place.size) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        self.files[file as usize].read_exact_at(buffer, start + offset)
+        if !place.checked.load(Ordering::Relaxed) {
+            self.check(digest, place)?;
+        }
+        self.files[place.file as usize].1.read_exact_at(buffer, place.offset + offset)
     }
 }
 
@@ -145,6 +178,15 @@ pub(super) struct Writer {
 pub(super) struct Modules {
     read: Mutex<Vec<(usize, Result<Module, module::Error>)>>,
     waiting: AtomicUsize,
+}
+
+impl Modules {
+    /// What was read, in the order of the package.
+    pub(super) fn finish(self) -> Result<Vec<Module>, module::Error> {
+        let mut read = self.read.into_inner().expect("no reader of modules panics");
+        read.sort_by_key(|&(number, _)| number);
+        read.into_iter().map(|(_, module)| module).collect()
+    }
 }
 
 /// Takes contents into a [`Writer`] and hands modules to the threads of `scope`.
@@ -188,11 +230,7 @@ impl Writer {
     }
 
     /// Adds what was learnt from the contents to `package`, writes the index and gives the file its name.
-    pub(super) fn finish(mut self, mut package: Package, modules: Modules, path: &Path) -> io::Result<(Package, Pack)> {
-        let mut read = modules.read.into_inner().expect("no reader of modules panics");
-        read.sort_by_key(|&(number, _)| number);
-        let read: Result<Vec<Module>, module::Error> = read.into_iter().map(|(_, module)| module).collect();
-        package.modules = read.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    pub(super) fn finish(mut self, mut package: Package, path: &Path) -> io::Result<(Package, Pack)> {
         package.libraries = self.linked.into_iter().collect();
         let index = pack::encode(&package);
         self.output.write_all(&index)?;
@@ -200,7 +238,7 @@ impl Writer {
         let file = self.output.into_inner().map_err(io::IntoInnerError::into_error)?;
         fs::rename(&self.part.0, path)?;
         let (_, locations) = pack::decode(&index, self.offset).map_err(io::Error::other)?;
-        Ok((package, Pack { file, locations }))
+        Ok((package, Pack { path: path.to_owned(), file, locations, new: true }))
     }
 
     fn small(&mut self, path: &[u8], size: u64, content: &mut dyn Read) -> io::Result<ContentDigest> {

@@ -1,16 +1,14 @@
 //! Rendering: a planned image is read once, in parallel, and becomes chunks.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard};
-
-use prejoin_formats::image::{Image, Piece, Source};
-use prejoin_formats::tree::{Content, ContentDigest, Contents};
+use prejoin_formats::image::Image;
+use prejoin_formats::tree::Contents;
 use prejoin_formats::verity;
 use prejoin_profiles::digest::Digest;
 use prejoin_profiles::manifest::Range;
 use rayon::prelude::*;
 
 use super::chunks::{self, ChunkStore};
+use super::memo::Memo;
 
 /// Zero runs shorter than this stay inside a data chunk: a range costs a line in the manifest and a seek.
 const GAP: u64 = 64 << 10;
@@ -25,7 +23,7 @@ pub struct Cut {
 }
 
 /// What came of it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Rendered {
     /// The image from first byte to last.
     pub ranges: Vec<Range>,
@@ -51,55 +49,6 @@ pub enum Error {
     Store(#[from] chunks::Error),
 }
 
-/// Windows that were rendered before: the nodes of a system have the same kernel and initramfs at the same places of
-/// their boot partitions, and neither is read twice.
-#[derive(Debug, Default)]
-pub struct Memo {
-    /// Buffers that outlive a node. They are told apart by their address, so the memo keeps them.
-    shared: Vec<Arc<[u8]>>,
-    known: Mutex<HashMap<Key, Vec<Range>>>,
-}
-
-/// A window's length and what it is made of.
-type Key = (u64, Vec<Part>);
-
-/// One piece of a window: offset in the window, length, source and offset in the source.
-type Part = (u64, u64, Identity, u64);
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-enum Identity {
-    Buffer(usize),
-    Blob(ContentDigest),
-}
-
-impl Memo {
-    /// A memo for images that share these contents, beside all blobs.
-    pub fn new<'c>(contents: impl IntoIterator<Item = &'c Content>) -> Self {
-        let buffer = |content: &Content| match content {
-            Content::Bytes(bytes) => Some(bytes.clone()),
-            Content::Blob { .. } | Content::Image(_) => None,
-        };
-        Memo { shared: contents.into_iter().filter_map(buffer).collect(), known: Mutex::default() }
-    }
-
-    /// What a window is made of, if nothing of it belongs to one image alone.
-    fn key(&self, image: &Image, offset: u64, length: u64) -> Option<Key> {
-        let part = |piece: Piece| match piece.source {
-            Source::Blob { digest, start } => Some((piece.offset, piece.length, Identity::Blob(digest), start)),
-            Source::Bytes { bytes, start } => {
-                let kept = self.shared.iter().any(|shared| Arc::ptr_eq(shared, &bytes));
-                kept.then(|| (piece.offset, piece.length, Identity::Buffer(bytes.as_ptr().addr()), start))
-            }
-        };
-        let parts: Option<Vec<Part>> = image.pieces_in(offset, length).into_iter().map(part).collect();
-        Some((length, parts?))
-    }
-
-    fn known(&self) -> MutexGuard<'_, HashMap<Key, Vec<Range>>> {
-        self.known.lock().expect("nothing panics under this lock")
-    }
-}
-
 /// Reads `image` and stores its chunks; with a salt, hashes its blocks in the same pass. What `memo` knows is not read.
 pub fn render(
     image: &Image,
@@ -116,18 +65,19 @@ pub fn render(
             |(compressor, buffer), index| {
                 let offset = index * cut.window;
                 let length = cut.window.min(image.size() - offset);
-                // Hashes of blocks are not remembered.
-                let key = memo.key(image, offset, length).filter(|_| cut.verity_salt.is_none());
-                if let Some(ranges) = key.as_ref().and_then(|key| memo.known().get(key).cloned()) {
-                    return Ok::<_, Error>(Rendered { ranges, leaves: Vec::new() });
+                if image.is_hole(offset, length) {
+                    return Ok::<_, Error>(hole(length, cut.verity_salt.as_ref()));
                 }
+                let key = memo.key(image, offset, length, &cut);
+                if let Some(made) = memo.find(&key, store) {
+                    return Ok(made);
+                }
+                buffer.resize(length as usize, 0);
+                image.read_at(contents, offset, buffer).map_err(|source| Error::Content { offset, source })?;
                 let compressor =
                     compressor.as_mut().map_err(|error| Error::Content { offset, source: copy_of(error) })?;
-                let made =
-                    window(image, contents, store, compressor, buffer, offset, length, cut.verity_salt.as_ref())?;
-                if let Some(key) = key {
-                    memo.known().insert(key, made.ranges.clone());
-                }
+                let made = window(buffer, store, compressor, cut.verity_salt.as_ref())?;
+                memo.insert(key, made.clone());
                 Ok(made)
             },
         )
@@ -151,27 +101,21 @@ pub fn append(ranges: &mut Vec<Range>, range: Range) {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "one window's whole context, called from one place")]
+/// A window without pieces.
+fn hole(length: u64, salt: Option<&[u8; 32]>) -> Rendered {
+    let blocks = (length / verity::BLOCK as u64) as usize;
+    let leaves = salt.map(|salt| vec![verity::zero_leaf(salt); blocks]).unwrap_or_default();
+    Rendered { ranges: vec![Range::Zero { length }], leaves }
+}
+
+/// Hashes, cuts and stores the bytes of one window.
 fn window(
-    image: &Image,
-    contents: &dyn Contents,
+    buffer: &[u8],
     store: &ChunkStore,
     compressor: &mut zstd::bulk::Compressor<'static>,
-    buffer: &mut Vec<u8>,
-    offset: u64,
-    length: u64,
     salt: Option<&[u8; 32]>,
 ) -> Result<Rendered, Error> {
     let mut rendered = Rendered::default();
-    if image.is_hole(offset, length) {
-        rendered.ranges.push(Range::Zero { length });
-        if let Some(salt) = salt {
-            rendered.leaves = vec![verity::zero_leaf(salt); (length / verity::BLOCK as u64) as usize];
-        }
-        return Ok(rendered);
-    }
-    buffer.resize(length as usize, 0);
-    image.read_at(contents, offset, buffer).map_err(|source| Error::Content { offset, source })?;
     if let Some(salt) = salt {
         let (blocks, _) = buffer.as_chunks::<{ verity::BLOCK }>();
         let zero = verity::zero_leaf(salt);
@@ -232,7 +176,7 @@ fn copy_of(error: &std::io::Error) -> std::io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use prejoin_formats::tree::NoContents;
+    use prejoin_formats::tree::{Content, ContentDigest, NoContents};
 
     #[test]
     fn what_images_share_is_read_once() {
@@ -247,7 +191,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = ChunkStore::create(folder.path()).unwrap();
         let shared = Content::Bytes(vec![3; 8192].into());
-        let memo = Memo::new([&shared]);
+        let mut memo = Memo::default();
+        memo.share([&shared]);
         let reads = Once(0.into());
         let disk = |own: u8| {
             let mut image = Image::zero(16384);

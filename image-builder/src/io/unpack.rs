@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "packages are files of the cache")]
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use super::pack::{self, Feed, Modules, Pack, Store, Writer};
 use crate::deb::{self, Limits};
 use crate::events::{Event, Sink};
+use crate::module;
 use crate::package::Package;
 
 /// A package file and what it must hash to.
@@ -64,6 +65,14 @@ pub enum Error {
         /// Why.
         source: deb::Error,
     },
+    /// The package holds a kernel module that cannot be read.
+    #[error("unpacking {}", path.display())]
+    Module {
+        /// The package file.
+        path: PathBuf,
+        /// Why.
+        source: module::Error,
+    },
     /// The cache cannot be written.
     #[error("writing {}", path.display())]
     Write {
@@ -78,7 +87,8 @@ impl Error {
     /// What the user can do.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Error::Open { .. } => None,
+            Error::Open { .. } => Some("run it again without --offline: what the cache lacks will be fetched".into()),
+            Error::Module { .. } => None,
             Error::Digest { path, .. } => Some(format!("delete {}, it will be fetched again", path.display())),
             Error::Deb { source, .. } => source.hint(),
             Error::Write { .. } => Some("is the disk full? the cache's place can be chosen with --cache".into()),
@@ -92,8 +102,7 @@ type Opened = (Package, Pack);
 /// Unpacks every package that has no pack below `cache` yet, the largest first, on all threads of the current rayon
 /// pool, and opens the packs. Damaged packs are made again.
 pub fn unpack(debs: &[Deb], cache: &Path, limits: &Limits, events: Sink<'_>) -> Result<Unpacked, Error> {
-    let mut opened: Vec<Option<Opened>> =
-        debs.par_iter().map(|deb| pack::open(&pack::path(cache, &deb.sha256)).ok()).collect();
+    let mut opened: Vec<Option<Opened>> = debs.par_iter().map(|deb| reopen(&pack::path(cache, &deb.sha256))).collect();
     let mut missing: Vec<(u64, usize)> = Vec::new();
     for (index, _) in opened.iter().enumerate().filter(|(_, pack)| pack.is_none()) {
         let path = &debs[index].path;
@@ -101,6 +110,9 @@ pub fn unpack(debs: &[Deb], cache: &Path, limits: &Limits, events: Sink<'_>) -> 
         missing.push((size, index));
     }
     missing.sort_by_key(|&(size, index)| (std::cmp::Reverse(size), index));
+    // Where there are fewer packages than threads, the others help to decompress them.
+    let threads = rayon::current_num_threads() / missing.len().max(1);
+    let limits = &Limits { threads: u32::try_from(threads).unwrap_or(1), ..limits.clone() };
     let (total, done) = (missing.iter().map(|&(size, _)| size).sum(), AtomicU64::new(0));
     // A bridge hands packages out one by one in this order; splitting the list in halves would not.
     let made: Result<Vec<(usize, Opened)>, Error> = missing
@@ -124,6 +136,21 @@ pub fn unpack(debs: &[Deb], cache: &Path, limits: &Limits, events: Sink<'_>) -> 
     Ok(unpacked)
 }
 
+/// The pack of an earlier run. One that is damaged is removed: should its package be gone, too, the next run will know
+/// to fetch it.
+fn reopen(path: &Path) -> Option<Opened> {
+    match pack::open(path) {
+        Ok(opened) => Some(opened),
+        Err(error) => {
+            if error.kind() != io::ErrorKind::NotFound {
+                // Best effort: it will be replaced in any case.
+                let _ = fs::remove_file(path);
+            }
+            None
+        }
+    }
+}
+
 /// Unpacks one package into its pack.
 fn make(deb: &Deb, cache: &Path, limits: &Limits) -> Result<Opened, Error> {
     let open = |source| Error::Open { path: deb.path.clone(), source };
@@ -141,8 +168,9 @@ fn make(deb: &Deb, cache: &Path, limits: &Limits) -> Result<Opened, Error> {
     if found != deb.sha256 {
         return Err(Error::Digest { path: deb.path.clone(), expected: deb.sha256, found });
     }
-    let package = read.map_err(|source| Error::Deb { path: deb.path.clone(), source })?;
-    writer.finish(package, modules, &path).map_err(write)
+    let mut package = read.map_err(|source| Error::Deb { path: deb.path.clone(), source })?;
+    package.modules = modules.finish().map_err(|source| Error::Module { path: deb.path.clone(), source })?;
+    writer.finish(package, &path).map_err(write)
 }
 
 /// Hashes what passes through.
