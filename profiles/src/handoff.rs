@@ -15,6 +15,9 @@ use crate::digest::Digest;
 /// The version of both documents that this program writes and understands.
 pub const VERSION: u32 = 1;
 
+/// Largest `node.json`, and largest file of the NoCloud seed, in bytes: the agent holds them in memory.
+pub const LARGEST_DOCUMENT: u64 = 4 << 20;
+
 /// `/etc/prejoin/boot.json` in the initramfs. Keys it does not know are ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Boot {

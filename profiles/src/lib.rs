@@ -19,6 +19,7 @@ pub mod layout;
 pub mod lock;
 pub mod manifest;
 pub mod os;
+pub mod path;
 pub mod scripts;
 pub mod set;
 pub mod units;

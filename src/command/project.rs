@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use prejoin_identity::Seed;
 use prejoin_image_builder::class::Class;
 use prejoin_image_builder::keyring::Keyring;
 use prejoin_image_builder::resolve::Wanted;
@@ -14,7 +15,7 @@ use prejoin_profiles::check;
 use prejoin_profiles::cluster::{Cluster, Node};
 use prejoin_profiles::digest::Digest;
 use prejoin_profiles::distribution;
-use prejoin_profiles::finding::{Finding, Severity};
+use prejoin_profiles::finding::{Code, Finding, Severity};
 use prejoin_profiles::keys;
 use prejoin_profiles::os::Os;
 
@@ -78,8 +79,12 @@ impl Project {
             report.findings(&shown, &text, &findings);
             unsound(&findings)
         })?;
-        let findings = check::check(&cluster, &catalog);
-        if findings.iter().any(|finding| finding.severity == Severity::Error) {
+        let mut findings = check::check(&cluster, &catalog);
+        let is_error = |finding: &Finding| finding.severity == Severity::Error;
+        if !findings.iter().any(is_error) {
+            findings.extend(seeds(&cluster));
+        }
+        if findings.iter().any(is_error) {
             report.findings(&shown, &text, &findings);
             return Err(unsound(&findings));
         }
@@ -145,6 +150,23 @@ impl Project {
     }
 }
 
+/// Nobody reads more at once.
+const SHOWN: usize = 50;
+
+/// What the nodes' seeds cannot be made for: cloud-init is merged, and measured, node by node.
+fn seeds(cluster: &Cluster) -> Vec<Finding> {
+    let errors = cluster.nodes.iter().filter_map(|node| Seed::of(cluster, node).err()).take(SHOWN);
+    let mut findings: Vec<Finding> = errors
+        .map(|error| {
+            let at = error.position().unwrap_or_default();
+            Finding { hint: error.hint(), ..Finding::error(Code::CloudInit, at, &"", error.to_string()) }
+        })
+        .collect();
+    // What is wrong with the cluster's part is wrong for every node.
+    findings.dedup();
+    findings
+}
+
 /// The user's own profiles: `profiles/{boards,os,layouts,sets}/*.yaml` beside the cluster file.
 fn extend(catalog: &mut Catalog, folder: &Path) -> Result<(), Failure> {
     for kind in [Kind::Board, Kind::Os, Kind::Layout, Kind::Set] {
@@ -185,4 +207,24 @@ fn unsound(findings: &[Finding]) -> Failure {
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     let s = if errors == 1 { "" } else { "s" };
     Failure::findings(format!("the cluster file has {errors} error{s}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cloud_init_cannot_be_made_of_is_found_with_its_place() {
+        let text = "name: lab\nos: debian-13\nkubernetes: { distribution: none }\n\
+                    network: { subnet: 10.0.0.0/24, gateway: 10.0.0.1 }\ncloud_init:\n  bootcmd: { a: b }\n\
+                    defaults: { board: uefi-amd64, disk: { serial: A } }\nnodes:\n  \
+                    - { name: one, address: 10.0.0.2, cloud_init: { bootcmd: [x] } }\n  \
+                    - { name: two, address: 10.0.0.3, cloud_init: { bootcmd: [x] } }\n";
+        let cluster = Cluster::parse(text).expect("well-formed");
+        assert!(check::check(&cluster, &Catalog::embedded()).iter().all(|f| f.severity == Severity::Warning));
+        let findings = seeds(&cluster);
+        let places: Vec<u32> = findings.iter().map(|finding| finding.position.line).collect();
+        assert_eq!(places, [9, 10], "{findings:?}");
+        assert!(findings.iter().all(|finding| finding.hint.is_some() && finding.severity == Severity::Error));
+    }
 }

@@ -2,13 +2,15 @@
 //!
 //! The root file system is read-only; everything a node may call its own lies on the state partition, which is `/var`.
 //! `etc/` goes to the upper layer of the overlay that becomes `/etc`, `home/`, `root/`, `srv/` and `opt/` to the
-//! directories that are bound there, `var/` to its place. Anything else is refused.
+//! directories that are bound there, `var/` to its place. Anything else is refused, as it is in the cluster file
+//! ([`prejoin_profiles::path`]).
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
 use prejoin_formats::cpio::{self, safe_path};
+use prejoin_profiles::path;
 use prejoin_sys::directory::Access;
 
 /// Directories that are bound to the ones of the same name in `/`, with their modes.
@@ -28,8 +30,6 @@ const TYPE_MASK: u32 = 0o170_000;
 const DIRECTORY: u32 = 0o040_000;
 const FILE: u32 = 0o100_000;
 const SYMLINK: u32 = 0o120_000;
-/// Directories below directories, at most.
-const DEEPEST: usize = 64;
 
 /// An archive whose every entry may be unpacked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,8 +66,8 @@ pub(crate) struct Path<'a>(&'a [u8]);
 pub(crate) enum Error {
     #[error(transparent)]
     Cpio(#[from] cpio::Error),
-    #[error("the archive holds {0:?}, which is outside etc, var, home, root, srv and opt, or belongs to the agent")]
-    Outside(String),
+    #[error("the archive holds {0:?}: {1}")]
+    Path(String, path::Error),
     #[error("the archive holds {0:?}, which is neither a directory nor a file nor a symbolic link, or has two names")]
     Kind(String),
 }
@@ -90,7 +90,9 @@ impl<'a> Archive<'a> {
             if content == Content::Directory && is_top(name) {
                 continue;
             }
-            let path = Path::parse(name).ok_or_else(|| Error::Outside(text(item.name)))?;
+            let check = if content == Content::Directory { path::check } else { path::check_file };
+            check(name).map_err(|error| Error::Path(text(item.name), error))?;
+            let path = Path(name);
             let access = Access { mode: item.mode & 0o7777, uid: item.uid, gid: item.gid };
             entries.push(Entry { path, access, content });
         }
@@ -105,7 +107,7 @@ impl<'a> Archive<'a> {
 }
 
 fn is_top(name: &[u8]) -> bool {
-    matches!(name, b"" | b"etc" | b"var") || BOUND.iter().any(|(top, _)| top.as_bytes() == name)
+    name.is_empty() || path::TREES.iter().any(|tree| tree.as_bytes() == name)
 }
 
 impl Entry<'_> {
@@ -117,17 +119,8 @@ impl Entry<'_> {
 
 impl<'a> Path<'a> {
     pub(crate) fn parse(name: &'a [u8]) -> Option<Self> {
-        let name = safe_path(name).ok().filter(|name| !name.contains(&b'\n'))?;
-        let (top, below) = name.split_at(name.iter().position(|&byte| byte == b'/')?);
-        let reserved = [&b"/lib/overlay"[..], b"/lib/prejoin"];
-        let inside =
-            |tree: &[u8]| below.strip_prefix(tree).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')));
-        let allowed = match top {
-            b"var" => !reserved.into_iter().any(inside),
-            top => is_top(top),
-        };
-        let depth = below.iter().filter(|&&byte| byte == b'/').count();
-        (allowed && depth <= DEEPEST).then_some(Path(name))
+        let name = safe_path(name).ok()?;
+        path::check(name).ok().map(|()| Path(name))
     }
 
     /// The path in the archive.
@@ -249,6 +242,17 @@ mod tests {
     }
 
     #[test]
+    fn the_rule_knows_the_agents_directories() {
+        let mut trees: Vec<&str> = ["etc", "var"].into_iter().chain(BOUND.map(|(name, _)| name)).collect();
+        trees.sort_unstable();
+        assert_eq!(trees, path::TREES);
+        assert_eq!(
+            path::RESERVED.map(str::to_owned),
+            [format!("var/{}", OVERLAY.join("/")), format!("var/lib/{MEMORY}")]
+        );
+    }
+
+    #[test]
     fn archives_are_checked_as_a_whole() {
         let bytes = cpio(&[
             ("etc", tree::Entry::directory(0o700)),
@@ -262,9 +266,14 @@ mod tests {
         assert_eq!(archive.entries[2].content, Content::Link(b"/somewhere/else"));
         assert_eq!(list(&archive.files()), b"etc/kubernetes/x\netc/link\n");
         let outside = cpio(&[("etc/fine", tree::Entry::file(*b"", 0o640)), ("usr/x", tree::Entry::file(*b"", 0o640))]);
-        assert_eq!(Archive::parse(&outside), Err(Error::Outside("usr".to_owned())));
+        let refused = path::Error::Outside("usr".to_owned());
+        assert_eq!(Archive::parse(&outside), Err(Error::Path("usr".to_owned(), refused)));
         let file = cpio(&[("etc", tree::Entry::file(*b"", 0o640))]);
-        assert_eq!(Archive::parse(&file), Err(Error::Outside("etc".to_owned())));
+        let refused = path::Error::Outside("etc".to_owned());
+        assert_eq!(Archive::parse(&file), Err(Error::Path("etc".to_owned(), refused)));
+        let file = cpio(&[("var", tree::Entry::directory(0o755)), ("var/lib", tree::Entry::file(*b"", 0o640))]);
+        let refused = path::Error::Directory("var/lib".to_owned());
+        assert_eq!(Archive::parse(&file), Err(Error::Path("var/lib".to_owned(), refused)));
         let fifo = tree::Entry { kind: tree::Kind::Fifo, ..tree::Entry::directory(0o640) };
         assert_eq!(Archive::parse(&cpio(&[("etc/x", fifo)])), Err(Error::Kind("etc/x".to_owned())));
         assert!(matches!(Archive::parse(&bytes[..200]), Err(Error::Cpio(_))));

@@ -1,3 +1,4 @@
+use prejoin_profiles::handoff::LARGEST_DOCUMENT;
 use prejoin_profiles::yaml::Position;
 
 /// Whose part of the cluster file something stands in.
@@ -90,6 +91,18 @@ pub enum Error {
         /// Where it stands in the cluster file.
         position: Position,
     },
+    /// A file of the seed is larger than the node takes.
+    #[error("`{file}` of node `{node}` has {size} bytes, {LARGEST_DOCUMENT} are allowed")]
+    Large {
+        /// `user-data`, `meta-data` or `network-config`.
+        file: &'static str,
+        /// The node's name.
+        node: String,
+        /// Its length in bytes.
+        size: u64,
+        /// Where the cloud-config begins in the cluster file, or the node if there is none.
+        position: Position,
+    },
     /// The cluster has nothing that a document needs; `check` finds it first.
     #[error("the cluster has no {0}")]
     Missing(&'static str),
@@ -107,6 +120,9 @@ impl Error {
             }
             Error::Source { .. } => "the path is looked up in the cluster file's folder".into(),
             Error::Path { .. } => "choose another path".into(),
+            Error::Large { .. } => {
+                "put large contents into files of their own and name them as `source` under `files`".into()
+            }
             Error::Missing(_) => "run `prejoin check`".into(),
         };
         Some(hint)
@@ -120,7 +136,8 @@ impl Error {
             | Error::User { position, .. }
             | Error::Owner { position, .. }
             | Error::Source { position, .. }
-            | Error::Path { position, .. } => Some(*position),
+            | Error::Path { position, .. }
+            | Error::Large { position, .. } => Some(*position),
             Error::Missing(_) => None,
         }
     }

@@ -1,5 +1,6 @@
 use prejoin_profiles::cluster::{Cluster, Node};
 use prejoin_profiles::digest::Digest;
+use prejoin_profiles::handoff::LARGEST_DOCUMENT;
 use serde::Serialize;
 
 use crate::{Error, cloud_config, document, network_config};
@@ -34,7 +35,16 @@ impl Seed {
         let digest = Digest::of([user_data.as_bytes(), network_config.as_bytes()].concat().as_slice()).to_string();
         let instance_id = format!("prejoin-{name}-{}", &digest[..16]);
         let meta_data = document::yaml(&MetaData { instance_id: &instance_id, local_hostname: name });
-        Ok(Seed { user_data, meta_data, network_config })
+        let seed = Seed { user_data, meta_data, network_config };
+        for (file, text) in seed.files() {
+            let size = text.len() as u64;
+            if size > LARGEST_DOCUMENT {
+                let own = node.cloud_init.as_ref().or(cluster.cloud_init.as_ref());
+                let position = own.map_or(node.name.position, |document| document.position);
+                return Err(Error::Large { file, node: name.to_owned(), size, position });
+            }
+        }
+        Ok(seed)
     }
 
     /// Name and text of each file.

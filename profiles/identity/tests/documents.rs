@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use prejoin_identity::{Error, Seed, kubeadm};
 use prejoin_profiles::cluster::{Cluster, Distribution, Node, Role};
+use prejoin_profiles::handoff::LARGEST_DOCUMENT;
 use support::{clusters, files, traps};
 
 fn documents(cluster: &Cluster, node: &Node) -> String {
@@ -58,6 +59,18 @@ fn the_instance_changes_when_and_only_when_the_seed_does() {
     let after = traps(|text| text.replace("echo node", "echo 2"));
     assert_eq!(seed(&before, "null"), seed(&after, "null"), "another node's change is none of its business");
     assert!(seed(&before, "null").meta_data.starts_with("instance-id: prejoin-null-"));
+}
+
+#[test]
+fn seeds_the_node_would_not_read_are_refused() {
+    let own = |size: usize| traps(|text| text.replace("echo node", &"x".repeat(size)));
+    let seed = |size: usize| Seed::of(&own(size), own(size).node("012").unwrap());
+    let others = seed(4_000_000).unwrap().user_data.len() - 4_000_000;
+    let room = LARGEST_DOCUMENT as usize - others;
+    assert_eq!(seed(room).unwrap().user_data.len() as u64, LARGEST_DOCUMENT);
+    let error = seed(room + 1).unwrap_err();
+    assert_eq!(error.to_string(), "`user-data` of node `012` has 4194305 bytes, 4194304 are allowed");
+    assert!(error.position().unwrap().line > 1 && error.hint().unwrap().contains("`source`"));
 }
 
 #[test]

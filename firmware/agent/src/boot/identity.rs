@@ -8,8 +8,8 @@ use std::path::Path;
 
 use prejoin_formats::gpt::Partition;
 use prejoin_profiles::digest::Digest;
-use prejoin_profiles::handoff;
-use prejoin_profiles::handoff::Handoff;
+use prejoin_profiles::handoff::{self, Handoff, LARGEST_DOCUMENT};
+use prejoin_profiles::path;
 use prejoin_sys::directory::{Access, Directory};
 use prejoin_sys::mount::{self, Flags};
 
@@ -21,11 +21,7 @@ use crate::archive::{Archive, BOUND, MEMORY, OVERLAY, UPPER, WORK};
 use crate::error::{Doing as _, Error};
 
 const MOUNT: &str = "/run/prejoin/identity";
-/// cloud-init's NoCloud seed, below `/var`.
-const SEED: [&str; 4] = ["lib", "cloud", "seed", "nocloud"];
 const SEED_FILES: [&str; 3] = ["user-data", "meta-data", "network-config"];
-/// Documents and seed files are held in memory: 4 MiB each.
-const LARGEST: u64 = 4 << 20;
 
 /// The mounted identity partition.
 #[derive(Debug)]
@@ -48,7 +44,7 @@ impl Identity {
             source,
         })?;
         let document = "node.json";
-        let json = read(&device, document, LARGEST)?.ok_or_else(|| Error::Identity {
+        let json = read(&device, document, LARGEST_DOCUMENT)?.ok_or_else(|| Error::Identity {
             device: device.clone(),
             what: "reading node.json",
             source: io::ErrorKind::NotFound.into(),
@@ -65,7 +61,9 @@ impl Identity {
         let lib = make_trees(&var).doing(|| "making the writable trees in /var".to_owned())?;
         let memory = ensure(&lib, OsStr::new(MEMORY), 0o700).doing(|| format!("making /var/lib/{MEMORY}"))?;
         let wanted = self.handoff.archive.digest.to_string();
-        let known = memory.read(OsStr::new(DIGEST), LARGEST).doing(|| format!("reading /var/lib/{MEMORY}/{DIGEST}"))?;
+        let known = memory
+            .read(OsStr::new(DIGEST), LARGEST_DOCUMENT)
+            .doing(|| format!("reading /var/lib/{MEMORY}/{DIGEST}"))?;
         if known.as_deref().map(<[u8]>::trim_ascii) != Some(wanted.as_bytes()) {
             self.unpack_archive(&var, &memory, &wanted, log)?;
         }
@@ -93,15 +91,15 @@ impl Identity {
     fn seed(&self, var: &Directory, log: &Log) -> Result<(), Error> {
         let doing = || "writing cloud-init's seed in /var".to_owned();
         let mut seed = None;
-        for step in SEED {
+        for step in path::SEED.split('/').skip(1) {
             let parent = seed.as_ref().unwrap_or(var);
             seed = Some(ensure(parent, OsStr::new(step), 0o755).doing(doing)?);
         }
         let seed = seed.expect("the path has steps");
         for name in SEED_FILES {
             let name = OsStr::new(name);
-            let wanted = read(&self.device, name.to_str().expect("a constant"), LARGEST)?;
-            let known = seed.read(name, LARGEST).doing(doing)?;
+            let wanted = read(&self.device, name.to_str().expect("a constant"), LARGEST_DOCUMENT)?;
+            let known = seed.read(name, LARGEST_DOCUMENT).doing(doing)?;
             if wanted == known {
                 continue;
             }

@@ -4,6 +4,7 @@ use super::Findings;
 use crate::cluster::raw::{self, Text};
 use crate::cluster::{Content, File, SshKey, User};
 use crate::finding::{Code, Finding, private_key};
+use crate::path;
 use crate::yaml::Located;
 
 /// Accounts that Debian's base-passwd and the image's packages own.
@@ -218,30 +219,18 @@ pub(super) fn file(raw: raw::File, f: &mut Findings) -> Option<File> {
     Some(File { path, content, mode: mode(raw.mode, f)?, owner: owner(raw.owner, f) })
 }
 
-/// The parts of the tree that are writable: a read-only root, an overlay on `/etc`, and what is bound from `/var`.
+/// Where the agent will unpack it.
 fn file_path(text: Text, f: &mut Findings) -> Text {
-    const WRITABLE: [&str; 6] = ["/etc/", "/var/", "/opt/", "/home/", "/root/", "/srv/"];
-    let finding = |message: &str| Finding::error(Code::FilePath, text.position, &text, message);
-    if !clean_path(&text) {
-        f.push(finding("not an absolute, clean path of a file").hint("write `/etc/name`, without `..`, `.` and `//`"));
-    } else if !WRITABLE.iter().any(|folder| text.starts_with(folder)) {
-        let place = text.split('/').nth(1).unwrap_or("");
-        let hint = match place {
-            "usr" | "bin" | "sbin" | "lib" => "programs go to `/opt/bin`, settings to `/etc`",
-            "run" | "tmp" | "dev" | "proc" | "sys" => "it is empty after every start: use `/etc` or `/var`",
-            _ => "use `/etc`, `/var`, `/opt`, `/home`, `/root` or `/srv`",
-        };
-        f.push(finding(&format!("`/{place}` cannot be written on the node")).hint(hint));
+    let checked = text.strip_prefix('/').ok_or(path::Error::Unclean).and_then(|path| path::check_file(path.as_bytes()));
+    if let Err(error) = checked {
+        let finding = Finding::error(Code::FilePath, text.position, &text, error.to_string());
+        f.push(Finding { hint: error.hint(), ..finding });
     }
     text
 }
 
 fn clean_path(text: &str) -> bool {
-    text.strip_prefix('/').is_some_and(|rest| {
-        rest.len() < 4096
-            && !rest.contains('\0')
-            && rest.split('/').all(|part| !part.is_empty() && part != "." && part != ".." && part.len() <= 255)
-    })
+    text.strip_prefix('/').is_some_and(|path| path::is_clean(path.as_bytes()) && !path.contains('\n'))
 }
 
 fn mode(text: Option<Text>, f: &mut Findings) -> Option<u32> {
