@@ -213,6 +213,15 @@ fn what_cannot_be_right_is_not_pinned() {
     let error = bench.lock(None, &wanted, None).unwrap_err();
     assert_eq!(error.class(), Class::Network, "{error}");
 
+    // There is a checksum, and it does not get through: nobody may decide by that that nothing is compared.
+    set(&answers, PATH, Answer::File(good.clone()));
+    set(&answers, CHECKSUM, Answer::Cut(Digest::of(&good).to_string().into_bytes(), 20));
+    let error = bench.lock(None, &wanted, None).unwrap_err();
+    assert_eq!(error.to_string(), "kubelet v1.36.3+x1 for arm64 was not pinned: its checksum file cannot be read");
+    assert_eq!(error.class(), Class::Network);
+    assert!(error.hint().unwrap().contains("try again"));
+    assert_eq!(bench.warnings(), [""; 0]);
+
     set(&answers, PATH, Answer::File(b"<html>please log in</html>".to_vec()));
     answers.lock().unwrap().remove(CHECKSUM);
     let error = bench.lock(None, &wanted, None).unwrap_err();
@@ -223,7 +232,8 @@ fn what_cannot_be_right_is_not_pinned() {
     // Without a checksum, or with one for something else: pinned, and said.
     set(&answers, PATH, Answer::File(good.clone()));
     assert!(bench.lock(None, &wanted, None).is_ok());
-    assert!(bench.warnings()[0].contains("no checksum file"));
+    let warning = &bench.warnings()[0];
+    assert!(warning.contains("pinned on first use") && warning.contains("there is no checksum file"), "{warning}");
     set(&answers, CHECKSUM, Answer::File(format!("{}  kubectl\n", Digest::of(&good)).into_bytes()));
     assert!(bench.lock(None, &wanted, None).is_ok());
     assert!(bench.warnings()[0].contains("does not list it"));

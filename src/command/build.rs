@@ -1,7 +1,7 @@
 //! `prejoin build`
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use prejoin_formats::tree::{Entry, Tree};
@@ -11,6 +11,7 @@ use prejoin_image_builder::io::build::{self, Built};
 use prejoin_image_builder::io::chunks::ChunkStore;
 use prejoin_image_builder::io::unpack::{self, Deb};
 use prejoin_image_builder::node;
+use prejoin_image_builder::sbom::Origin;
 use prejoin_profiles::architecture::Architecture;
 use prejoin_profiles::cluster::Node;
 use prejoin_profiles::digest::Digest;
@@ -109,11 +110,30 @@ pub(crate) fn all(
             made.push(one(node, plan, project, &built, &lock_digest, lock.epoch, wanted.sector_size, &store)?);
         }
         built.remember(sources.cache(), &plan.set);
-        bills.push(build::bill(&plan.set, &built, out, lock.epoch));
+        bills.push(bill(plan, project, lock, &built, out)?);
     }
     let manifests: Vec<Manifest> = made.iter().map(|made| made.manifest.clone()).collect();
     build::commit(&manifests, &bills, out, &store).map_err(failure)?;
     Ok(made)
+}
+
+/// A system's bill of materials: where it lies and what it says.
+fn bill(
+    plan: &SystemPlan,
+    project: &Project,
+    lock: &Lock,
+    built: &Built,
+    out: &Path,
+) -> Result<(PathBuf, String), Failure> {
+    let base = project.catalog.os(&plan.base).map_err(|error| Failure::new(Class::Input, &error).hint(error.hint()))?;
+    let origin = Origin {
+        os: &plan.os.name,
+        base: &plan.base,
+        base_archives: base.repositories.values().map(|repository| repository.archive.as_str()).collect(),
+        lock,
+        programs: &plan.distribution.artifacts,
+    };
+    Ok(build::bill(&plan.set, built, &origin, out, lock.epoch))
 }
 
 fn system(

@@ -17,6 +17,7 @@ mod kernel;
 #[expect(dead_code, reason = "shared with other tests")]
 mod made;
 mod mirrors;
+mod programs;
 mod raspios;
 mod same;
 mod scripts;

@@ -1,7 +1,7 @@
 //! Kubernetes binaries and other files that are not packages: pinned once, then taken by their digest.
 //!
 //! Nobody signs a list of all of them, so the first one to be seen decides: [`lock`] fetches each file, compares it
-//! with upstream's checksum file where there is one, looks whether it holds the programs it should, and records size
+//! with upstream's checksum file, says so where there is none, looks whether it holds the programs it should, and records size
 //! and SHA-256. From then on [`fetch`] takes nothing else, and [`lock`] itself only refuses when a released file has
 //! changed.
 
@@ -66,6 +66,15 @@ pub enum Error {
     /// It could not be fetched.
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    /// It is there; what to compare it with may be, and could not be fetched.
+    #[error("{name} was not pinned: its checksum file cannot be read")]
+    Checksum {
+        /// What it is, with version and architecture.
+        name: String,
+        /// Why.
+        #[source]
+        source: FetchError,
+    },
 }
 
 impl Error {
@@ -75,7 +84,7 @@ impl Error {
             Error::Missing { named: true, .. } | Error::NotLocked { .. } => Class::Input,
             Error::Missing { named: false, .. } => Class::Network,
             Error::Program(_) => Class::Integrity,
-            Error::Fetch(error) => error.class(),
+            Error::Fetch(error) | Error::Checksum { source: error, .. } => error.class(),
         }
     }
 
@@ -95,6 +104,11 @@ impl Error {
             Error::Fetch(FetchError::Altered { .. }) => Some(
                 "a released file never changes: find out who changed it. If it is right, remove its entry from \
                  prejoin.lock and run `prejoin lock` again"
+                    .into(),
+            ),
+            Error::Checksum { .. } => Some(
+                "try again later; or put the file and its checksum, once you have compared them, into a folder that \
+                 `artifacts: {from: …}` of the cluster file names"
                     .into(),
             ),
             Error::Fetch(error) => error.hint(),
@@ -252,27 +266,29 @@ fn pin(fetcher: &Fetcher<'_>, mirrors: &Mirrors, wanted: &Wanted) -> Result<lock
     Err(Error::Missing { name, version, architecture, looked, named: is_named(mirrors) })
 }
 
-/// Compares with the checksum file beside; without one, says so and goes on.
-fn compare(fetcher: &Fetcher<'_>, wanted: &Wanted, place: &Place, name: &str, found: Digest) -> Result<(), FetchError> {
+/// Compares with the checksum file beside. Where there is none, the file is pinned on first use, and that is said.
+/// One that there may be and that cannot be reached now is an error: whoever cuts that connection must not decide that
+/// nothing is compared.
+fn compare(fetcher: &Fetcher<'_>, wanted: &Wanted, place: &Place, name: &str, found: Digest) -> Result<(), Error> {
     let warn = |what: &str| {
-        let message = format!("{name} was pinned as it is ({}): {what}", found.short());
+        let message = format!("{name} was pinned on first use (SHA-256 {found}), compared with nothing: {what}");
         fetcher.event(Event::Warning { message });
     };
     let title = format!("the checksum of {name}");
     let file = fetcher.fetch_signed(&title, &place.checksum_archive, &place.checksum, MAX_CHECKSUMS, Ok);
     let text = match file {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-        Err(FetchError::Missing { .. } | FetchError::Network { .. }) => {
-            warn("there is no checksum file beside it");
+        Err(FetchError::Missing { .. }) => {
+            warn(&format!("there is no checksum file {}", place.checksum));
             return Ok(());
         }
-        Err(error) => return Err(error),
+        Err(error) => return Err(Error::Checksum { name: name.to_owned(), source: error }),
     };
     match listed(&text, wanted.upstream_name()).or_else(|| listed(&text, &wanted.file)) {
         Some(expected) if expected == found => Ok(()),
-        Some(expected) => Err(FetchError::Altered { name: name.to_owned(), expected, found: found.to_string() }),
+        Some(expected) => Err(FetchError::Altered { name: name.to_owned(), expected, found: found.to_string() }.into()),
         None => {
-            warn("the checksum file beside it does not list it");
+            warn(&format!("the checksum file {} does not list it", place.checksum));
             Ok(())
         }
     }

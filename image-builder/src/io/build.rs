@@ -293,10 +293,10 @@ fn defined(
 }
 
 /// Where a system's bill of materials lies, and its text.
-pub fn bill(set: &str, built: &Built, out: &Path, epoch: i64) -> (PathBuf, String) {
+pub fn bill(set: &str, built: &Built, origin: &sbom::Origin, out: &Path, epoch: i64) -> (PathBuf, String) {
     let packages: Vec<&Package> = built.contents.packages.iter().collect();
     let path = out.join(format!("{}.spdx.json", set.replace('/', "-")));
-    (path, sbom::spdx(set, &packages, &built.root.root_hash, epoch))
+    (path, sbom::spdx(set, &packages, origin, &built.root.root_hash, epoch))
 }
 
 /// Writes the manifests and bills of materials, after everything that they name is on the disk.
