@@ -48,6 +48,12 @@ pub const STATE: &str = "state";
 /// Name of the partition that is made once and never touched again; optional.
 pub const DATA: &str = "data";
 
+/// Bytes that the agent leaves free between the image's last partition and the first one it makes: the table's backup
+/// copy was there, when the image was copied to a larger disk as it is.
+pub const GAP: u64 = 1 << 20;
+/// The smallest [`STATE`] partition that the agent makes, in bytes: logs, container images and pods are in it.
+pub const SMALLEST_STATE: u64 = 1 << 30;
+
 /// A partition to be made on first boot. One with the same GPT name that already exists is never altered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,10 +1,13 @@
 //! Layouts: the partitions of a node's disks, in order.
 
+mod rules;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::handoff;
 use crate::units::Size;
 
 /// How disks are divided, one file under `layouts/`.
@@ -23,7 +26,8 @@ pub struct Layout {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Partition {
-    /// Name in the partition table.
+    /// Name in the partition table. On the system disk it is one of `boot`, `root-a`, `root-a-verity`, `root-b`,
+    /// `root-b-verity`, `identity`, `state` and `data`.
     pub name: String,
     /// What it is for; decides type and content.
     pub purpose: Purpose,
@@ -36,7 +40,7 @@ pub struct Partition {
     /// File system made when the partition is: `ext4` or `xfs`; without one it stays raw.
     #[serde(default)]
     pub filesystem: Option<Filesystem>,
-    /// Where the node mounts it.
+    /// Where the node mounts it: `state` at `/var`; `data` below `/var`, or at or below `/srv` or `/opt`.
     #[serde(default)]
     pub mount: Option<String>,
     /// Which of the node's disks it is on.
@@ -94,39 +98,13 @@ impl Layout {
         self.on(Disk::Data).next().is_some()
     }
 
-    /// Smallest disk that it fits: all partitions, 1 MiB before the first (protective MBR, table, alignment) and
-    /// 1 MiB after the last (the table's copy).
+    /// Smallest disk that it fits: all partitions, what lies before the first (protective MBR, table, alignment) and
+    /// after the last (the table's copy), and on the system disk what the node leaves between the image's partitions
+    /// and its own.
     pub fn min_size(&self, disk: Disk) -> Size {
+        let gap = if disk == Disk::System { handoff::GAP } else { 0 };
         let partitions = self.on(disk).filter_map(|p| p.size.or(p.min_size)).map(Size::bytes);
-        Size(partitions.fold(2 * Size::MIB.bytes(), u64::saturating_add))
-    }
-
-    /// What is wrong with it, as a lower-case fragment.
-    pub(crate) fn problem(&self) -> Option<String> {
-        let mut names = std::collections::BTreeSet::new();
-        for (index, partition) in self.partitions.iter().enumerate() {
-            let name = &partition.name;
-            if name.is_empty() || name.encode_utf16().count() > 36 {
-                return Some(format!("the partition name `{name}` is empty or longer than 36 UTF-16 units"));
-            }
-            if !names.insert(name) {
-                return Some(format!("two partitions are called `{name}`"));
-            }
-            let whole = |size: Size| size.bytes() > 0 && size.bytes().is_multiple_of(Size::MIB.bytes());
-            if !partition.size.or(partition.min_size).is_some_and(whole) {
-                return Some(format!("partition `{name}` needs a `size`, or a `min_size`, in whole MiB"));
-            }
-            let later = &self.partitions[index + 1..];
-            if partition.size.is_none() && later.iter().any(|p| p.disk == partition.disk) {
-                return Some(format!("partition `{name}` takes the rest of its disk, but others follow"));
-            }
-        }
-        for purpose in [Purpose::Boot, Purpose::Root, Purpose::Verity, Purpose::Identity, Purpose::State] {
-            if !self.on(Disk::System).any(|partition| partition.purpose == purpose) {
-                return Some(format!("there is no {purpose:?} partition on the system disk").to_lowercase());
-            }
-        }
-        None
+        Size(partitions.fold(2 * Size::MIB.bytes() + gap, u64::saturating_add))
     }
 }
 
@@ -173,6 +151,6 @@ impl Draft {
         }
         let description = self.description.ok_or("the key `description` is missing")?;
         let layout = Layout { name: self.name, description, partitions };
-        layout.problem().map_or(Ok(layout), Err)
+        rules::problem(&layout).map_or(Ok(layout), Err)
     }
 }

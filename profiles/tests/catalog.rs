@@ -80,6 +80,94 @@ fn smallest_disks_are_what_they_are_sold_as() {
 }
 
 #[test]
+fn layouts_are_what_image_and_agent_look_for() {
+    let single = include_str!("../layouts/single.yaml").replace("name: single", "name: mine");
+    let said = |text: &str| complaint(Kind::Layout, "mine", text).split_once(": ").unwrap().1.to_owned();
+    let changed = |from: &str, to: &str| {
+        assert!(single.contains(from), "{from}");
+        said(&single.replace(from, to))
+    };
+    let without = |name: &str| {
+        let lines = single.lines().filter(|line| !line.contains(&format!("{{ name: {name},")));
+        said(&lines.collect::<Vec<_>>().join("\n"))
+    };
+    for name in ["boot", "root-a", "root-a-verity", "identity", "state"] {
+        assert_eq!(without(name), format!("there is no partition `{name}` on the system disk"));
+    }
+    assert_eq!(without("root-b"), "there is a partition `root-b-verity`, but no `root-b`");
+    assert_eq!(without("root-b-verity"), "there is a partition `root-b`, but no `root-b-verity`");
+    assert_eq!(
+        changed("name: root-a, purpose: root", "name: root-a, purpose: verity"),
+        "a partition called `root-a` has the purpose `root`, not `verity`"
+    );
+    assert!(changed("name: root-a,", "name: root,").starts_with("the system disk has no use for a partition `root`"));
+    assert_eq!(
+        changed("size: 16 MiB }", "size: 16 MiB, disk: data }"),
+        "partition `identity` is for `identity`, and not on the system disk"
+    );
+    assert_eq!(
+        changed("name: boot, purpose: boot", "name: identity, purpose: identity").replace("`", ""),
+        "two partitions are called identity"
+    );
+    let swapped = single.replace("root-a", "root-x").replace("root-b", "root-a").replace("root-x", "root-b");
+    assert_eq!(said(&swapped), "partition `root-b` stands before `root-a-verity`, and must come after it");
+    assert_eq!(changed("min_size: 7 GiB", "min_size: 1023 MiB"), "partition `state` needs at least 1024 MiB");
+    for (from, to) in [("filesystem: ext4", "filesystem: xfs"), (", mount: /var", ""), ("mount: /var", "mount: /srv")] {
+        assert_eq!(changed(from, to), "partition `state` is ext4, and mounted at `/var`");
+    }
+    assert_eq!(
+        changed("size: 16 MiB }", "size: 16 MiB, mount: /srv }"),
+        "partition `identity` has neither `filesystem` nor `mount` of your choice"
+    );
+}
+
+#[test]
+fn data_is_mounted_where_a_node_can() {
+    let mounted = |at: &str, filesystem: &str| {
+        format!(
+            "name: mine\ninherits: single\nsizes: {{ state: 8 GiB }}\npartitions:\n  \
+             - {{ name: data, purpose: data, min_size: 1 GiB, mount: \"{at}\"{filesystem} }}\n"
+        )
+    };
+    let ext4 = ", filesystem: ext4";
+    for at in ["/var/lib/longhorn", "/srv", "/srv/nfs", "/opt", "/var/lib/prejoin-data", "/var/a_b/c.d-e"] {
+        extended(Kind::Layout, "mine", &mounted(at, ext4)).unwrap().layout("mine").unwrap();
+    }
+    for at in [
+        "/",
+        "",
+        "srv",
+        "/srv/",
+        "/srv/../etc",
+        "/etc",
+        "/etc/kubernetes",
+        "/usr",
+        "/usr/local",
+        "/boot",
+        "/home",
+        "/root/x",
+        "/mnt/x",
+        "/run/x",
+        "/var/lib",
+        "/var/lib/overlay/etc.upper",
+        "/var/lib/cloud",
+        "/srv/a b",
+        "/srv/ü",
+    ] {
+        let said = complaint(Kind::Layout, "mine", &mounted(at, ext4));
+        assert!(said.contains(&format!("partition `data` cannot be mounted at `{at}`: ")), "{said}");
+    }
+    let said = complaint(Kind::Layout, "mine", &mounted("/var", ext4));
+    assert!(said.contains("`/var` cannot be written"), "{said}");
+    let said = complaint(Kind::Layout, "mine", &mounted("/srv", ""));
+    assert!(said.ends_with("partition `data` has a `mount` and no `filesystem`"), "{said}");
+    let two = mounted("/srv", ext4).replace("min_size: 1 GiB", "size: 1 GiB, disk: data")
+        + "  - { name: more, purpose: data, min_size: 1 GiB, mount: /srv, filesystem: xfs, disk: data }\n";
+    let said = complaint(Kind::Layout, "mine", &two);
+    assert!(said.ends_with("two partitions are mounted at `/srv`"), "{said}");
+}
+
+#[test]
 fn bad_files_are_named_with_line_and_column() {
     assert_eq!(
         complaint(Kind::Board, "mine", "name: mine\ninherits: rpi5\nkernal: {}\n"),

@@ -2,10 +2,8 @@
 
 use prejoin_formats::gpt::{self, ALIGNMENT, Partition, Table};
 use prejoin_formats::guid::Guid;
-use prejoin_profiles::handoff;
+use prejoin_profiles::handoff::{self, SMALLEST_STATE};
 
-/// The smallest state partition a node can live with: logs, container images and pods are in it.
-pub(crate) const SMALLEST_STATE: u64 = 1 << 30;
 /// The smallest data partition worth making.
 const SMALLEST_DATA: u64 = 1 << 20;
 
@@ -79,7 +77,7 @@ pub(crate) fn called<'a>(table: &'a Table, name: &str) -> Result<Option<&'a Part
 
 /// Plans the partitions of `wanted` that `table` does not have yet, on a disk of `disk_size` bytes.
 ///
-/// They go behind the last partition, in order, [`ALIGNMENT`] apart from it: so the place depends on the image's
+/// They go behind the last partition, in order, [`handoff::GAP`] apart from it: so the place depends on the image's
 /// partitions alone, not on where the table's backup copy was (directly behind them in an image that was copied to a
 /// larger disk), and a node whose disk is written again finds its state where it left it.
 ///
@@ -88,7 +86,7 @@ pub(crate) fn plan(table: &Table, disk_size: u64, wanted: &[handoff::Partition])
     let mut plan = Plan { table: table.clone(), added: Vec::new(), skipped: Vec::new() };
     plan.table.grow(disk_size)?;
     let mut free = plan.table.free_tail().unwrap_or(0..0);
-    free.start += ALIGNMENT;
+    free.start += handoff::GAP;
     for want in wanted {
         let guid = Guid::from_bytes(want.guid.0);
         if let Some(existing) = called(&plan.table, &want.name)? {
@@ -144,7 +142,9 @@ fn refuse(plan: &mut Plan, want: &handoff::Partition, error: Error) -> Result<()
 #[cfg(test)]
 mod tests {
     use prejoin_formats::gpt::types;
+    use prejoin_profiles::catalog::{Catalog, Kind};
     use prejoin_profiles::handoff::{Format, Uuid};
+    use prejoin_profiles::layout::{Disk, Layout, Purpose};
 
     use super::*;
 
@@ -228,6 +228,42 @@ mod tests {
         // A larger disk gives it room.
         let larger = plan(&first.table, 40 * GIB, &[want("state", None), want("data", None)]).unwrap();
         assert_eq!((larger.added, larger.table.partitions[6].size), (vec![8], first.table.partitions[6].size));
+    }
+
+    /// What the image builder makes of a layout's system disk, and what it leaves to the node.
+    fn image_of(layout: &Layout) -> (Table, Vec<handoff::Partition>) {
+        let (mut partitions, mut wanted, mut end) = (Vec::new(), Vec::new(), ALIGNMENT);
+        for (partition, number) in layout.on(Disk::System).zip(1..) {
+            let size = partition.size.map(|size| size.bytes());
+            if matches!(partition.purpose, Purpose::State | Purpose::Data) {
+                wanted.push(want(&partition.name, size));
+                continue;
+            }
+            let (size, start) = (size.unwrap(), end);
+            end += size;
+            let (type_guid, guid, name) = (types::LINUX, guid(number + 10), partition.name.clone());
+            partitions.push(Partition { number: number.into(), type_guid, guid, start, size, attributes: 0, name });
+        }
+        let disk_size = end + ALIGNMENT;
+        (Table { disk_guid: guid(0), sector_size: 512, disk_size, partitions }, wanted)
+    }
+
+    #[test]
+    fn layouts_know_how_large_a_disk_must_be() {
+        let catalog = Catalog::embedded();
+        for name in catalog.names(Kind::Layout) {
+            let layout = catalog.layout(&name).unwrap();
+            let (table, wanted) = image_of(&layout);
+            let last = layout.on(Disk::System).last().unwrap();
+            let made = |disk: u64| plan(&table, disk, &wanted).unwrap().table.partitions.pop().unwrap();
+            let smallest = layout.min_size(Disk::System).bytes();
+            assert_eq!(
+                (&made(smallest).name, made(smallest).size),
+                (&last.name, last.min_size.unwrap().bytes()),
+                "{name}"
+            );
+            assert!(made(smallest - MIB).size < last.min_size.unwrap().bytes(), "{name}");
+        }
     }
 
     #[test]
