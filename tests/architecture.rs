@@ -13,6 +13,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("prejoin-sys", &[]),
     ("prejoin-identity", &["prejoin-profiles"]),
     ("prejoin-boot", &["prejoin-profiles"]),
+    ("prejoin-disk", &["prejoin-formats", "prejoin-profiles", "prejoin-sys"]),
     ("prejoin-image-builder", &["prejoin-boot", "prejoin-formats", "prejoin-profiles"]),
     ("prejoin-netboot", &["prejoin-boot", "prejoin-profiles"]),
     ("prejoin-agent", &["prejoin-formats", "prejoin-profiles", "prejoin-sys"]),
@@ -20,6 +21,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "prejoin",
         &[
             "prejoin-boot",
+            "prejoin-disk",
             "prejoin-formats",
             "prejoin-identity",
             "prejoin-image-builder",

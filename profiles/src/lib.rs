@@ -11,6 +11,7 @@ pub mod catalog;
 pub mod check;
 pub mod cluster;
 pub mod digest;
+pub mod disk;
 pub mod distribution;
 pub mod finding;
 pub mod handoff;

@@ -1,0 +1,4 @@
+//! Everything of this crate that touches devices and files.
+
+pub mod inventory;
+pub mod target;
