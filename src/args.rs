@@ -80,7 +80,7 @@ pub(crate) struct Inputs {
     /// Folder for downloads and unpacked packages, shared by all clusters [default: $XDG_CACHE_HOME/prejoin].
     #[arg(long, value_name = "FOLDER", env = "PREJOIN_CACHE")]
     pub(crate) cache: Option<PathBuf>,
-    /// Address of a package archive, before all other settings; may be given several times.
+    /// Address of an archive of packages or programs, before all other settings; may be given several times.
     #[arg(long, value_name = "ARCHIVE=URL")]
     pub(crate) mirror: Vec<String>,
     /// Use nothing but the cache.

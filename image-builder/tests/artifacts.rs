@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -15,6 +16,8 @@ use prejoin_image_builder::events::Event;
 use prejoin_image_builder::io::artifacts::{self, Error};
 use prejoin_image_builder::io::cache::Cache;
 use prejoin_image_builder::io::fetch::{Fetcher, Settings};
+use prejoin_image_builder::io::mirror;
+use prejoin_image_builder::sources::Source;
 use prejoin_profiles::architecture::Architecture;
 use prejoin_profiles::digest::Digest;
 use prejoin_profiles::distribution::Wanted;
@@ -87,12 +90,13 @@ const CHECKSUM: &str = "/release/v1.36.3%2Bx1/kubelet.sha256";
 /// A cache of its own and what was told.
 struct Bench {
     folder: tempfile::TempDir,
+    mirrors: mirror::Settings,
     warnings: Mutex<Vec<String>>,
 }
 
 impl Bench {
     fn new() -> Self {
-        Bench { folder: tempfile::tempdir().unwrap(), warnings: Mutex::default() }
+        Bench { folder: tempfile::tempdir().unwrap(), mirrors: mirror::Settings::default(), warnings: Mutex::default() }
     }
 
     fn lock(
@@ -121,10 +125,10 @@ impl Bench {
         &self,
         from: Option<&str>,
         wanted: &BTreeMap<String, Wanted>,
-        work: impl FnOnce(&Fetcher<'_>, &prejoin_image_builder::io::mirror::Mirrors) -> T,
+        work: impl FnOnce(&Fetcher<'_>, &mirror::Mirrors) -> T,
     ) -> T {
         let cache = Cache::new(self.folder.path().join("cache"));
-        let mirrors = artifacts::mirrors(from, self.folder.path(), wanted, None).unwrap();
+        let mirrors = artifacts::mirrors(from, self.folder.path(), wanted, &self.mirrors).unwrap();
         let events = |event: Event| {
             if let Event::Warning { message } = event {
                 self.warnings.lock().unwrap().push(message);
@@ -165,7 +169,7 @@ fn what_was_pinned_is_what_is_built() {
     let locked = bench.lock(None, &wanted, None).unwrap();
     assert_eq!(bench.warnings(), [""; 0]);
     assert_eq!(locked[KEY].sha256, Digest::of(&good));
-    assert_eq!(locked[KEY].size, Some(good.len() as u64));
+    assert_eq!(locked[KEY].size, good.len() as u64);
     assert!(locked[KEY].url.ends_with("/release/v1.36.3%2Bx1/kubelet") && !locked[KEY].url.contains("://"));
     let lock = lock_of(locked);
 
@@ -271,4 +275,38 @@ fn a_folder_is_enough() {
         bench.forget();
         assert_eq!(bench.build(Some(&mirror), &wanted, &lock).unwrap(), 1);
     }
+}
+
+#[test]
+fn mirrors_are_named_for_all_artifacts_or_for_one_host() {
+    let (good, wanted) = (kubelet("mirrored"), wanted("https://upstream.invalid"));
+    let named = |archive: &str, folder: &Path| {
+        BTreeMap::from([(archive.to_owned(), vec![format!("file://{}", folder.display())])])
+    };
+    let digest = |bench: &Bench, from| bench.lock(from, &wanted, None).map(|locked| locked[KEY].sha256);
+    let mut bench = Bench::new();
+    // By the host's name, with the host's paths; by the name of all, with the paths of folders of artifacts.
+    let (host, all) = (bench.folder.path().join("host"), bench.folder.path().join("all"));
+    for (folder, path) in [(&host, "release/v1.36.3+x1/kubelet"), (&all, "kubelet-v1.36.3+x1-arm64")] {
+        fs::create_dir_all(folder.join(path).parent().unwrap()).unwrap();
+        fs::write(folder.join(path), &good).unwrap();
+    }
+    let other = kubelet("other");
+    fs::create_dir(bench.folder.path().join("own")).unwrap();
+    fs::write(bench.folder.path().join("own/kubelet-v1.36.3+x1-arm64"), &other).unwrap();
+
+    for (archive, folder) in [("upstream.invalid", &host), ("artifacts", &all)] {
+        bench.mirrors = mirror::Settings { flags: named(archive, folder), ..Default::default() };
+        assert_eq!(digest(&bench, None).unwrap(), Digest::of(&good), "{archive}");
+        bench.mirrors = mirror::Settings { cluster: named(archive, folder), ..Default::default() };
+        assert_eq!(digest(&bench, None).unwrap(), Digest::of(&good), "{archive}");
+    }
+    // The cluster file's `artifacts:` decides over its `mirrors:`, the command line over both.
+    assert_eq!(digest(&bench, Some("own")).unwrap(), Digest::of(&other));
+    bench.mirrors = mirror::Settings { flags: named("artifacts", &all), ..Default::default() };
+    assert_eq!(digest(&bench, Some("own")).unwrap(), Digest::of(&good));
+    // What apt uses is for packages.
+    let source = Source { address: format!("file://{}/artifacts", host.display()), suites: Vec::new() };
+    bench.mirrors = mirror::Settings { host: vec![source], ..Default::default() };
+    assert_eq!(digest(&bench, Some("own")).unwrap(), Digest::of(&other));
 }

@@ -1,10 +1,11 @@
 //! The profiles that can be named in a cluster file: those in the program, and the user's own beside it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
 
 use crate::board::{self, Board};
+use crate::distribution::{self, Definition};
 use crate::layout::{self, Layout};
 use crate::os::{self, Os};
 use crate::set::{self, Set};
@@ -172,6 +173,15 @@ impl Catalog {
             name = parent;
         }
         Ok(name)
+    }
+
+    /// Names that a mirror can be named for: the archives of all operating systems, and those of the Kubernetes
+    /// distributions.
+    pub fn archives(&self) -> BTreeSet<String> {
+        let systems = self.names(Kind::Os).into_iter().filter_map(|name| self.os(&name).ok());
+        let packages = systems.flat_map(|os| os.archives());
+        let distributions = distribution::BUILT_IN.iter().filter_map(|(which, _)| Definition::built_in(*which));
+        packages.chain(distributions.flat_map(|definition| definition.archives())).collect()
     }
 
     /// Reads a profile and its ancestors, and lays them over each other.

@@ -10,7 +10,7 @@
 mod checksum;
 mod wanted;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,10 @@ pub const BUILT_IN: [(Distribution, &str); 2] = [
     (Distribution::Kubeadm, include_str!("../distributions/kubeadm.yaml")),
     (Distribution::K3s, include_str!("../distributions/k3s.yaml")),
 ];
+
+/// Name of the archive that has all artifacts, beside upstream's hosts, which are archives of their own:
+/// `PREJOIN_MIRROR_ARTIFACTS`, `PREJOIN_MIRROR_DL_K8S_IO`.
+pub const ARCHIVE: &str = "artifacts";
 
 /// Name under which a source's `version` means Kubernetes itself; of k3s the version with its `+k3s1`.
 const KUBERNETES: &str = "kubernetes";
@@ -155,18 +159,6 @@ pub fn system_without_artifacts(cluster: &Cluster, node: &Node, architecture: Ar
     Ok(system)
 }
 
-/// Every file that the nodes of a cluster need, by [`Wanted::key`].
-pub fn artifacts(
-    cluster: &Cluster,
-    architecture: impl Fn(&Node) -> Architecture,
-) -> Result<BTreeMap<String, Wanted>, Error> {
-    let mut all = BTreeMap::new();
-    for node in &cluster.nodes {
-        all.extend(system(cluster, node, architecture(node))?.artifacts);
-    }
-    Ok(all)
-}
-
 fn version<'a>(cluster: &'a Cluster, node: &'a Node) -> Result<&'a Version, Error> {
     let version = node.version.as_ref().or(cluster.kubernetes.version.as_ref());
     version.map(|version| &version.value).ok_or(Error::NoVersion)
@@ -220,6 +212,16 @@ impl Definition {
             }
         }
         Ok(system)
+    }
+
+    /// Upstream's hosts, and [`ARCHIVE`] instead of them all: where its files may come from.
+    pub fn archives(&self) -> BTreeSet<String> {
+        let parts = [Some(&self.base), self.runtime.as_ref()].into_iter().flatten();
+        let sources = parts.flat_map(|part| part.artifacts.values());
+        let host = |url: &str| url.split_once("://")?.1.split('/').next().map(str::to_owned);
+        let hosts = sources.flat_map(|source| [host(&source.url), host(&source.checksum)]);
+        // The address of a checksum file may begin with `{url}`.
+        hosts.flatten().chain([ARCHIVE.to_owned()]).collect()
     }
 
     /// Versions of all components by name.
@@ -367,15 +369,23 @@ mod tests {
     }
 
     #[test]
-    fn every_node_counts() {
+    fn every_node_has_its_own_version() {
         let mut cluster = cluster("{distribution: kubeadm, version: v1.36.3}");
         let mut old = cluster.nodes[0].clone();
         old.version = Some(Located::nowhere("v1.35.8".parse().unwrap()));
-        cluster.nodes.push(old);
-        let all = artifacts(&cluster, |_| Architecture::Arm64).unwrap();
-        assert!(all.contains_key("kubelet_v1.35.8_arm64") && all.contains_key("kubelet_v1.36.3_arm64"));
-        assert!(all.contains_key("containerd_v2.2.7_arm64") && all.contains_key("containerd_v2.3.4_arm64"));
+        let keys = system(&cluster, &old, Architecture::Arm64).unwrap().artifacts;
+        assert!(keys.contains_key("kubelet_v1.35.8_arm64") && keys.contains_key("containerd_v2.2.7_arm64"));
         cluster.kubernetes.distribution.value = Distribution::None;
-        assert!(artifacts(&cluster, |_| Architecture::Arm64).unwrap().is_empty());
+        assert_eq!(system(&cluster, &old, Architecture::Arm64).unwrap(), System::default());
+    }
+
+    #[test]
+    fn hosts_are_archives() {
+        let archives = |distribution| Definition::built_in(distribution).unwrap().archives().into_iter().collect();
+        let [kubeadm, k3s]: [Vec<String>; 2] = [archives(Distribution::Kubeadm), archives(Distribution::K3s)];
+        assert_eq!(
+            (kubeadm, k3s.join(" ")),
+            (vec!["artifacts".into(), "dl.k8s.io".into(), "github.com".into()], "artifacts github.com".into())
+        );
     }
 }

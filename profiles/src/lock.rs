@@ -78,9 +78,8 @@ pub struct Artifact {
     pub architecture: Architecture,
     /// Address without the host part that a user may replace.
     pub url: String,
-    /// Size in bytes where known.
-    #[serde(default)]
-    pub size: Option<u64>,
+    /// Size in bytes.
+    pub size: u64,
     /// SHA-256 of the file.
     pub sha256: Digest,
 }
@@ -131,12 +130,6 @@ impl Lock {
         )
     }
 
-    /// The packages of a set, by `name_version_architecture`.
-    pub fn set(&self, name: &str) -> Option<impl Iterator<Item = (&str, &Package)>> {
-        let packages = &self.sets.get(name)?.packages;
-        Some(packages.iter().filter_map(|id| self.packages.get_key_value(id)).map(|(id, p)| (id.as_str(), p)))
-    }
-
     /// Digest of the whole document.
     pub fn digest(&self) -> Digest {
         Digest::of(self.to_yaml().as_bytes())
@@ -165,7 +158,16 @@ mod tests {
                 Set { request: Digest::of(b"q"), packages: vec![id.clone()] },
             )]),
             packages: BTreeMap::from([(id, package)]),
-            artifacts: BTreeMap::new(),
+            artifacts: BTreeMap::from([(
+                "kubelet_v1.36.3_amd64".to_owned(),
+                Artifact {
+                    version: "v1.36.3".into(),
+                    architecture: Architecture::Amd64,
+                    url: "example.org/kubelet".into(),
+                    size: 50_000_000,
+                    sha256: Digest::of(b"kubelet"),
+                },
+            )]),
         }
     }
 
@@ -173,8 +175,6 @@ mod tests {
     fn text_round_trips() {
         let lock = example();
         assert_eq!(Lock::parse(&lock.to_yaml()).unwrap(), lock, "{}", lock.to_yaml());
-        assert_eq!(lock.set("debian-13/uefi-amd64").unwrap().count(), 1);
-        assert!(lock.set("other").is_none());
     }
 
     #[test]
@@ -183,6 +183,9 @@ mod tests {
         let refused = |from: &str, to: &str| Lock::parse(&text.replace(from, to)).unwrap_err().to_string();
         assert_eq!(refused("version: 1\n", "version: 2\n"), "the lock has version 2, this program reads version 1");
         assert!(refused("size: 1500", "size: many").starts_with("line "));
+        // Nothing could be fetched without it: a download is done when it has so many bytes.
+        assert!(refused("size: 50000000", "size: null").starts_with("line "));
+        assert!(refused("    size: 50000000\n", "").contains("size"));
         let mut lock = example();
         lock.packages.clear();
         assert!(Lock::parse(&lock.to_yaml()).unwrap_err().to_string().contains("does not list"));

@@ -3,7 +3,7 @@
 //! Maintainer scripts never run, so everything that they would have done, and everything that a read-only root needs
 //! beyond that, is either a rule of the image builder or data here: a [`Recipe`] per package and one for the node.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -189,6 +189,11 @@ impl Os {
     /// One of the operating systems that are part of the program, with what it inherits.
     pub fn built_in(name: &str) -> Result<Os, Error> {
         Os::load(name, |name| BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned()))
+    }
+
+    /// Names of the archives that its packages come from.
+    pub fn archives(&self) -> BTreeSet<String> {
+        self.repositories.values().map(|repository| repository.archive.clone()).collect()
     }
 
     /// The operating system `name` with everything that it inherits, from texts that `find` looks up by name.

@@ -38,7 +38,7 @@ static AGENTS: [(Architecture, &[u8]); 2] = [
 pub(crate) fn run(args: &Build, report: &Report) -> Result<(), Failure> {
     let project = Project::open(&args.cluster.file, report)?;
     let lock = lock::read(&project)?;
-    let sources = Sources::new(&args.inputs, &project.cluster)?;
+    let sources = Sources::new(&args.inputs, &project)?;
     let wanted = Wanted { nodes: &args.nodes, sector_size: args.sector_size };
     let made = all(&project, &lock, &sources, &args.out, &wanted, report)?;
     report.result(|| summary(&made, &args.out), || made.iter().map(as_json).collect());

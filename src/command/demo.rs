@@ -43,7 +43,7 @@ pub(crate) fn run(args: &Demo, report: &Report) -> Result<(), Failure> {
     report.say(
         "note: Kubernetes' own programs are left out of the demo; `prejoin build` puts them in and fails without them",
     );
-    let sources = Sources::new(&args.inputs, &project.cluster)?;
+    let sources = Sources::new(&args.inputs, &project)?;
 
     report.step("lock: every input by version and digest");
     let path = project.lock_path();

@@ -11,7 +11,6 @@ use prejoin_image_builder::io::fetch::{self, Fetcher};
 use prejoin_image_builder::io::mirror::{self, Mirrors};
 use prejoin_image_builder::io::pack;
 use prejoin_image_builder::io::unpack::Deb;
-use prejoin_profiles::cluster::Cluster;
 use prejoin_profiles::distribution::Wanted;
 use prejoin_profiles::lock::{self, Lock};
 
@@ -30,20 +29,26 @@ pub(crate) struct Sources {
 
 impl Sources {
     /// From flags, environment, cluster file and the host's apt settings, in falling order.
-    pub(crate) fn new(inputs: &Inputs, cluster: &Cluster) -> Result<Self, Failure> {
+    pub(crate) fn new(inputs: &Inputs, project: &Project) -> Result<Self, Failure> {
         let root = inputs.cache.clone().or_else(Cache::default_root).ok_or_else(|| {
             Failure::plain(Class::Environment, "finding a cache folder: neither XDG_CACHE_HOME nor HOME is set")
                 .hint("name one with --cache".to_owned())
         })?;
         let mut flags: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let known = project.catalog.archives();
         for flag in &inputs.mirror {
             let (archive, address) = flag.split_once('=').ok_or_else(|| {
                 Failure::plain(Class::Input, format!("--mirror {flag}: not of the form ARCHIVE=URL"))
                     .hint("for example --mirror debian=file:///srv/mirror/debian".to_owned())
             })?;
+            if !known.contains(archive) {
+                let names: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+                return Err(Failure::plain(Class::Input, format!("--mirror {flag}: there is no archive `{archive}`"))
+                    .hint(format!("the archives are {}", names.join(", "))));
+            }
             flags.entry(archive.to_owned()).or_default().push(address.to_owned());
         }
-        let cluster = cluster.mirrors.iter().map(|(archive, addresses)| {
+        let cluster = project.cluster.mirrors.iter().map(|(archive, addresses)| {
             (archive.clone(), addresses.iter().map(|address| address.value.clone()).collect())
         });
         let mirrors = mirror::Settings { flags, cluster: cluster.collect(), ..Default::default() }.with_host();
@@ -138,7 +143,7 @@ impl Sources {
         let folder = project.file.parent().unwrap_or(Path::new(""));
         let settings = fetch::Settings { offline: self.offline, ..Default::default() };
         let events = |event| progress.show(event);
-        let done = artifacts::mirrors(from, folder, wanted, self.mirrors.proxy.clone())
+        let done = artifacts::mirrors(from, folder, wanted, &self.mirrors)
             .map_err(artifacts::Error::from)
             .and_then(|mirrors| work(&Fetcher::new(&self.cache, &mirrors, settings, &events), &mirrors));
         progress.clear();

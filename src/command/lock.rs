@@ -23,7 +23,7 @@ use crate::settings;
 
 pub(crate) fn run(args: &args::Lock, report: &Report) -> Result<(), Failure> {
     let project = Project::open(&args.cluster.file, report)?;
-    let sources = Sources::new(&args.inputs, &project.cluster)?;
+    let sources = Sources::new(&args.inputs, &project)?;
     let path = project.lock_path();
     let previous = if path.exists() { Some(read(&project)?) } else { None };
     let lock = make(&project, &sources, previous.as_ref(), args.accept_expired)?;

@@ -109,6 +109,7 @@ fn missing_things() {
     session.run("build");
     session.run("lock --mirror debian");
     session.run("lock --mirror debian=ftp://mirror.example");
+    session.run("lock --mirror debain=https://mirror.example/debian");
     session.run("verify");
     session.run("verify one");
     session.run("export one");

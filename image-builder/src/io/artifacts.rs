@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use prejoin_formats::tree::{Entry, Tree};
 use prejoin_profiles::architecture::Architecture;
 use prejoin_profiles::digest::Digest;
-use prejoin_profiles::distribution::{Wanted, listed};
+use prejoin_profiles::distribution::{ARCHIVE, Wanted, listed};
 use prejoin_profiles::lock::{self, Lock};
 
 use super::cache::Cache;
@@ -24,10 +24,6 @@ use super::mirror::{self, Mirrors};
 use crate::artifact::{self, MAX_PROGRAM};
 use crate::class::Class;
 use crate::events::Event;
-
-/// Name under which a folder or mirror for all artifacts is known, beside upstream's hosts, which are archives of
-/// their own: `PREJOIN_MIRROR_ARTIFACTS`, `PREJOIN_MIRROR_DL_K8S_IO`.
-pub const ARCHIVE: &str = "artifacts";
 
 /// Largest checksum file that is read, bytes.
 const MAX_CHECKSUMS: u64 = 1 << 20;
@@ -91,9 +87,11 @@ impl Error {
     /// What the user can do.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Error::Missing { named: true, .. } => {
-                Some("put the file there, or remove `artifacts:` from the cluster file to take it from upstream".into())
-            }
+            Error::Missing { named: true, .. } => Some(
+                "put the file there; upstream is asked where neither `artifacts:` nor a mirror of `artifacts` is \
+                     named"
+                    .into(),
+            ),
             Error::Missing { .. } => Some(
                 "run this where the network reaches upstream, or name a folder or mirror that has the file as \
                  `artifacts: {from: …}` in the cluster file"
@@ -116,19 +114,22 @@ impl Error {
     }
 }
 
-/// Where artifacts come from: `from` (a folder, seen from `folder`, or an address) if the cluster file names one, else
-/// upstream. `proxy` is that of the host's settings.
+/// Where artifacts come from: what `settings` name for all of them ([`ARCHIVE`]) or for an upstream's host, and `from`
+/// (a folder, seen from `folder`, or an address) if the cluster file has one; else upstream. apt's sources say nothing
+/// about artifacts.
 pub fn mirrors(
     from: Option<&str>,
     folder: &Path,
     wanted: &BTreeMap<String, Wanted>,
-    proxy: Option<String>,
+    settings: &mirror::Settings,
 ) -> Result<Mirrors, FetchError> {
-    let mut bases = BTreeMap::new();
+    let mut bases = settings.cluster.clone();
+    let mut archives = vec![ARCHIVE.to_owned()];
     for wanted in wanted.values() {
         for url in [&wanted.url, &wanted.checksum] {
             let (scheme, host, _) = parts(url);
-            bases.insert(host.to_owned(), vec![format!("{scheme}://{host}")]);
+            bases.entry(host.to_owned()).or_insert_with(|| vec![format!("{scheme}://{host}")]);
+            archives.push(host.to_owned());
         }
     }
     if let Some(from) = from {
@@ -141,8 +142,7 @@ pub fn mirrors(
         };
         bases.insert(ARCHIVE.to_owned(), vec![base]);
     }
-    let archives: Vec<String> = bases.keys().cloned().chain([ARCHIVE.to_owned()]).collect();
-    let settings = mirror::Settings { cluster: bases, proxy, ..mirror::Settings::default() };
+    let settings = mirror::Settings { cluster: bases, host: Vec::new(), ..settings.clone() };
     Mirrors::find(archives.iter().map(String::as_str), &settings)
 }
 
@@ -307,8 +307,7 @@ fn fetch_one(
         name,
         archive: places[0].archive.clone(),
         paths: places.iter().map(|place| place.path.clone()).collect(),
-        // Nothing that this program wrote lacks it; by hand, the digest still decides.
-        size: known.size.unwrap_or(MAX_PROGRAM),
+        size: known.size,
         sha256: known.sha256,
     };
     match fetcher.fetch(&download) {
@@ -332,23 +331,25 @@ struct Place {
 
 /// All of them in order; never none, and all in one archive.
 fn places(mirrors: &Mirrors, wanted: &Wanted) -> Vec<Place> {
+    // Nothing decodes a path of the file system.
+    let decoded = |archive: &str, path: &str| {
+        let local = mirrors.of(archive).unwrap_or_default().iter().all(|base| base.starts_with("file://"));
+        if local { path.replace("%2B", "+") } else { path.to_owned() }
+    };
     if !is_named(mirrors) {
         let ((_, archive, path), (_, host, checksum)) = (parts(&wanted.url), parts(&wanted.checksum));
         return vec![Place {
             archive: archive.to_owned(),
-            path: path.to_owned(),
+            path: decoded(archive, path),
             checksum_archive: host.to_owned(),
-            checksum: checksum.to_owned(),
+            checksum: decoded(host, checksum),
         }];
     }
-    let local = mirrors.of(ARCHIVE).unwrap_or_default().iter().all(|base| base.starts_with("file://"));
-    // Nothing decodes a path of the file system.
-    let decoded = |path: String| if local { path.replace("%2B", "+") } else { path };
     let place = |(path, checksum): (String, String)| Place {
         archive: ARCHIVE.to_owned(),
-        path: decoded(path),
+        path: decoded(ARCHIVE, &path),
         checksum_archive: ARCHIVE.to_owned(),
-        checksum: decoded(checksum),
+        checksum: decoded(ARCHIVE, &checksum),
     };
     wanted.places().into_iter().zip(wanted.checksum_places()).map(place).collect()
 }

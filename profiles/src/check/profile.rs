@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use super::place;
 use crate::catalog::{Catalog, Error};
 use crate::cluster::{Cluster, DiskSelector, Node};
+use crate::distribution::Definition;
 use crate::finding::{Code, Finding};
 use crate::layout::{Disk, Layout};
 use crate::units::Size;
-use crate::yaml::{Located, Position, nearest};
+use crate::yaml::{Located, Position};
 
 pub(super) fn check(cluster: &Cluster, catalog: &Catalog, f: &mut Vec<Finding>) {
     if let Err(error) = catalog.os(&cluster.os) {
@@ -56,15 +57,24 @@ fn board(node: &Node, cluster: &Cluster, catalog: &Catalog, f: &mut Vec<Finding>
     }
 }
 
-/// Mirrors of archives that the operating system does not use are most likely misspelt.
+/// A mirror of an archive that nobody knows would never be asked; one that others use may be there for them.
 fn mirrors(cluster: &Cluster, catalog: &Catalog, f: &mut Vec<Finding>) {
     let Ok(os) = catalog.os(&cluster.os) else { return };
-    let archives: BTreeSet<&str> = os.repositories.values().map(|repository| repository.archive.as_str()).collect();
-    let archives: Vec<&str> = archives.into_iter().collect();
-    for (name, urls) in cluster.mirrors.iter().filter(|(name, _)| !archives.contains(&name.as_str())) {
-        let message = format!("`{}` takes nothing from an archive `{}`", os.name, crate::yaml::shorten(name));
+    let mut used = os.archives();
+    used.extend(Definition::built_in(cluster.kubernetes.distribution.value).iter().flat_map(Definition::archives));
+    let known = catalog.archives();
+    let list: Vec<String> = used.iter().map(|name| format!("`{name}`")).collect();
+    let hint = format!("this cluster takes from {}", list.join(", "));
+    for (name, urls) in cluster.mirrors.iter().filter(|(name, _)| !used.contains(*name)) {
         let at = urls.first().map_or(Position::default(), |url| url.position);
-        f.push(Finding::warning(Code::Unknown, at, name, message).hint(nearest(name, &archives)));
+        let finding = if known.contains(name) {
+            let message = format!("nothing in this cluster comes from the archive `{name}`");
+            Finding::warning(Code::Unknown, at, name, message)
+        } else {
+            let message = format!("there is no archive `{}`", crate::yaml::shorten(name));
+            Finding::error(Code::Unknown, at, name, message)
+        };
+        f.push(finding.hint(hint.clone()));
     }
 }
 

@@ -50,7 +50,8 @@ pub(super) struct Cluster {
     #[serde(default)]
     #[schemars(with = "Option<BTreeMap<String, serde_json::Value>>")]
     pub(super) cloud_init: Option<Located<serde_json::Value>>,
-    /// Mirrors by archive name (`debian`, `debian-security`, `raspberrypi`): one address, or several tried in order.
+    /// Mirrors by archive name (`debian`, `debian-security`, `raspberrypi`; for Kubernetes' programs `dl.k8s.io`,
+    /// `github.com`, or `artifacts` for all of them): one address, or several tried in order.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, OneOrMany>")]
     pub(super) mirrors: BTreeMap<String, OneOrMany>,

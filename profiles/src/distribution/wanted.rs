@@ -81,7 +81,7 @@ impl Wanted {
             version: self.version.clone(),
             architecture: self.architecture,
             url: below_scheme(&self.url).to_owned(),
-            size: Some(size),
+            size,
             sha256,
         }
     }
