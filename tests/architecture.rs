@@ -16,7 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("prejoin-disk", &["prejoin-formats", "prejoin-profiles", "prejoin-sys"]),
     ("prejoin-image-builder", &["prejoin-boot", "prejoin-formats", "prejoin-profiles"]),
     ("prejoin-netboot", &["prejoin-boot", "prejoin-profiles"]),
-    ("prejoin-agent", &["prejoin-formats", "prejoin-profiles", "prejoin-sys"]),
+    ("prejoin-agent", &["prejoin-disk", "prejoin-formats", "prejoin-profiles", "prejoin-sys"]),
     (
         "prejoin",
         &[

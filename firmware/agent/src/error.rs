@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use prejoin_disk::layout::Error as Problem;
 use prejoin_formats::gpt::ReadError;
 use prejoin_formats::guid::Guid;
 use prejoin_formats::verity;
@@ -67,10 +68,10 @@ impl Error {
                 "The same image was written to several disks of this machine, and prejoin does not guess. Remove all \
                  but one of them, or wipe the copy that is not wanted."
             }
-            Error::Layout { source: layout::Error::Full { .. }, .. } => {
+            Error::Layout { source: layout::Error::Table(Problem::Full { .. }), .. } => {
                 "Use a larger disk, or ask for smaller partitions in cluster.yaml and write the image again."
             }
-            Error::Layout { source: layout::Error::Foreign { .. }, .. } => {
+            Error::Layout { source: layout::Error::Table(Problem::Foreign { .. }), .. } => {
                 "This disk was in use by another node. Nothing was changed on it. If its data is not needed any more, \
                  remove that partition, or write the image again with the disk wiped."
             }

@@ -106,8 +106,8 @@ mod tests {
 
     #[test]
     fn says_what_failed_why_and_what_to_do() {
-        let full = layout::Error::Full { name: "state".to_owned(), needed: 1024, free: 12 };
-        let error = Error::Layout { disk: "/dev/vda".to_owned(), source: full };
+        let full = prejoin_disk::layout::Error::Full { name: "state".to_owned(), needed: 1024, free: 12 };
+        let error = Error::Layout { disk: "/dev/vda".to_owned(), source: full.into() };
         let expected = format!(
             "
 ===============================================================================

@@ -8,6 +8,7 @@
 pub mod device;
 pub mod io;
 pub mod judge;
+pub mod layout;
 pub mod plan;
 pub mod probe;
 pub mod region;

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use prejoin_disk::layout;
 use prejoin_profiles::handoff::{self, Format, Handoff};
 use prejoin_sys::mount::{self, Flags};
 use prejoin_sys::process;
@@ -14,7 +15,6 @@ use super::ROOT;
 use super::disk::Disk;
 use super::log::Log;
 use crate::error::{Doing as _, Error};
-use crate::layout;
 use crate::superblock::{self, COPY, COPY_BLOCK, COPY_SIZE, Content, HEAD};
 
 /// Kernel file systems the tools need, bound into the root while they run.
@@ -22,8 +22,8 @@ const BOUND: [&str; 2] = ["/dev", "/proc"];
 
 /// Adds the partitions the table does not have yet.
 pub(super) fn make_partitions(mut disk: Disk, handoff: &Handoff, log: &Log) -> Result<Disk, Error> {
-    let plan = layout::plan(&disk.found.table, disk.size, &handoff.partitions)
-        .map_err(|source| Error::Layout { disk: disk.path(), source })?;
+    let plan = layout::complete(&disk.found.table, disk.size, &handoff.partitions)
+        .map_err(|source| Error::Layout { disk: disk.path(), source: source.into() })?;
     for reason in &plan.skipped {
         log.say(&format!("{}: going without: {reason}", disk.path()));
     }
@@ -111,9 +111,9 @@ pub(super) fn prepare_data(disk: &Disk, data: &handoff::Partition, log: &Log) ->
 }
 
 fn device(disk: &Disk, name: &str) -> Result<String, Error> {
-    let layout = |source| Error::Layout { disk: disk.path(), source };
-    let partition = layout::called(&disk.found.table, name).map_err(layout)?;
-    disk.device(partition.ok_or_else(|| layout(layout::Error::Missing(name.to_owned())))?)
+    let layout = |source: crate::layout::Error| Error::Layout { disk: disk.path(), source };
+    let partition = layout::called(&disk.found.table, name).map_err(|error| layout(error.into()))?;
+    disk.device(partition.ok_or_else(|| layout(crate::layout::Error::Missing(name.to_owned())))?)
 }
 
 /// The first [`HEAD`] bytes, and [`COPY_SIZE`] bytes from [`COPY`] if the partition is that long. An unreadable
