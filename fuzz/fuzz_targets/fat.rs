@@ -11,5 +11,11 @@ use prejoin_image_builder::readback;
 fuzz_target!(|bytes: &[u8]| {
     let image = unpack(bytes, 34 << 20);
     let size = image.len() as u64;
-    let _ = readback::fat(Cursor::new(image), size);
+    let _ = readback::fat(Cursor::new(image), size, |_, file| {
+        // Any file may be a kernel.
+        let _ = readback::command_line(file);
+        let _ = file.rewind();
+        let _ = readback::bytes(file, 1 << 20);
+        Ok(())
+    });
 });
