@@ -69,7 +69,7 @@ pub enum Error {
         name: String,
         /// Why.
         #[source]
-        source: FetchError,
+        source: Box<FetchError>,
     },
 }
 
@@ -80,7 +80,8 @@ impl Error {
             Error::Missing { named: true, .. } | Error::NotLocked { .. } => Class::Input,
             Error::Missing { named: false, .. } => Class::Network,
             Error::Program(_) => Class::Integrity,
-            Error::Fetch(error) | Error::Checksum { source: error, .. } => error.class(),
+            Error::Fetch(error) => error.class(),
+            Error::Checksum { source, .. } => source.class(),
         }
     }
 
@@ -282,7 +283,7 @@ fn compare(fetcher: &Fetcher<'_>, wanted: &Wanted, place: &Place, name: &str, fo
             warn(&format!("there is no checksum file {}", place.checksum));
             return Ok(());
         }
-        Err(error) => return Err(Error::Checksum { name: name.to_owned(), source: error }),
+        Err(error) => return Err(Error::Checksum { name: name.to_owned(), source: Box::new(error) }),
     };
     match listed(&text, wanted.upstream_name()).or_else(|| listed(&text, &wanted.file)) {
         Some(expected) if expected == found => Ok(()),
