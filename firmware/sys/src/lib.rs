@@ -11,4 +11,5 @@ pub mod directory;
 pub mod mapper;
 pub mod module;
 pub mod mount;
+pub mod nvme;
 pub mod process;
