@@ -1,0 +1,107 @@
+//! A journal in a file.
+#![expect(clippy::disallowed_methods, reason = "keeps a file")]
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+
+use crate::write::{Journal, Record};
+
+/// Longest journal that is read: some hundred bytes for each 256 MiB written; a longer file is something else.
+const LIMIT: u64 = 64 << 20;
+
+/// A file with one record a line (the form is described with [`Record`]'s module), flushed after each.
+#[derive(Debug)]
+pub struct FileJournal {
+    path: PathBuf,
+    file: Mutex<File>,
+}
+
+impl FileJournal {
+    /// Opens the journal at `path`, made if missing. A torn last record is cut off.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        // A new file's name is on the disk when its folder is.
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(folder)?.sync_all()?;
+        let journal = FileJournal { path: path.to_owned(), file: Mutex::new(file) };
+        journal.load()?;
+        Ok(journal)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn file(&self) -> MutexGuard<'_, File> {
+        self.file.lock().expect("nothing panics while it holds the lock")
+    }
+}
+
+impl Journal for FileJournal {
+    fn load(&self) -> io::Result<Vec<Record>> {
+        let mut file = self.file();
+        file.seek(SeekFrom::Start(0))?;
+        let mut text = Vec::new();
+        (&mut *file).take(LIMIT + 1).read_to_end(&mut text)?;
+        if text.len() as u64 > LIMIT {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "too long for a journal"));
+        }
+        let (records, whole) = Record::parse(&text);
+        if whole == 0 && text.contains(&b'\n') {
+            // Some other file, named by mistake.
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a journal"));
+        }
+        if whole < text.len() {
+            file.set_len(whole as u64)?;
+            file.sync_all()?;
+        }
+        Ok(records)
+    }
+
+    fn append(&self, record: &Record) -> io::Result<()> {
+        let mut file = self.file();
+        file.seek(SeekFrom::End(0))?;
+        file.write_all(record.to_line().as_bytes())?;
+        file.sync_data()
+    }
+
+    fn reset(&self) -> io::Result<()> {
+        let file = self.file();
+        file.set_len(0)?;
+        file.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prejoin_profiles::digest::Digest;
+
+    use super::*;
+
+    #[test]
+    fn outlives_its_process_and_a_torn_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w1.journal");
+        let intent = Record::Intent { plan: Digest::of(b"plan") };
+        let journal = FileJournal::open(&path).unwrap();
+        journal.append(&intent).unwrap();
+        journal.append(&Record::Done).unwrap();
+        drop(journal);
+        let text = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &text[..text.len() - 3]).unwrap();
+        let journal = FileJournal::open(&path).unwrap();
+        assert_eq!(journal.load().unwrap(), [intent.clone()]);
+        journal.append(&Record::Done).unwrap();
+        assert_eq!(journal.load().unwrap(), [intent, Record::Done]);
+        journal.reset().unwrap();
+        assert_eq!(FileJournal::open(&path).unwrap().load().unwrap(), []);
+        assert_eq!(journal.path(), path);
+
+        std::fs::write(&path, "my notes\n").unwrap();
+        assert_eq!(FileJournal::open(&path).unwrap_err().to_string(), "not a journal");
+        assert_eq!(std::fs::read(&path).unwrap(), b"my notes\n", "somebody's file stays");
+    }
+}

@@ -1,0 +1,394 @@
+//! One run: the phases in their order.
+
+use std::sync::Mutex;
+
+use prejoin_profiles::digest::Digest;
+use prejoin_profiles::disk::{Extent, merge};
+use prejoin_profiles::manifest::CHUNK_LIMIT;
+
+use super::error::Error;
+use super::journal::{self, Past, Record};
+use super::pieces::{Content, Piece, Pieces};
+use super::table::{Copies, Tables};
+use super::{Event, Job, Phase, REPAIRS, Written, kept, pool};
+use crate::io::Buffer;
+
+/// Bytes that are compared with zeroes at once.
+static ZEROES: [u8; 1 << 16] = [0; 1 << 16];
+
+pub(super) fn write(job: &Job) -> Result<Written, Error> {
+    // Everything that can be refused is refused here.
+    let pieces = Pieces::of(job.plan, job.manifest, &job.options.sizes)?;
+    let tables = Tables::of(job.plan)?;
+    let run = Run { job, pieces: &pieces, report: Mutex::default() };
+    // An interrupted run may have left something in a cache that was never flushed.
+    run.flush(Phase::Compare)?;
+    run.forget(Phase::Compare)?;
+    let (_, relied) = tables.relied(job.disk)?;
+    let before = kept::fingerprints(job.plan, job.disk, Phase::Compare)?;
+    let past = run.past(&tables)?;
+
+    let todo = if job.options.verify_first { run.compare()? } else { run.remaining(&past) };
+    if !(todo.is_empty() && tables.whole.count(job.disk) == 2) {
+        run.carry_out(&todo, &tables, &relied, &past, &before)?;
+    }
+    let proofs = kept::prove(job.plan, job.disk, &before, Phase::Commit)?;
+    run.record(Phase::Commit, &Record::Done)?;
+    let mut report = run.report.into_inner().expect("nothing panics while it holds the lock");
+    report.kept = proofs;
+    Ok(report)
+}
+
+/// What is to be written, by phase.
+struct Todo<'a> {
+    clear: Vec<&'a Piece>,
+    bulk: Vec<&'a Piece>,
+    heads: Vec<&'a Piece>,
+    boot: Vec<&'a Piece>,
+}
+
+impl Todo<'_> {
+    fn is_empty(&self) -> bool {
+        [&self.clear, &self.bulk, &self.heads, &self.boot].iter().all(|pieces| pieces.is_empty())
+    }
+}
+
+struct Run<'a> {
+    job: &'a Job<'a>,
+    pieces: &'a Pieces,
+    report: Mutex<Written>,
+}
+
+/// Memory of one thread.
+struct Scratch {
+    chunk: Buffer,
+    found: Buffer,
+}
+
+impl<'a> Run<'a> {
+    /// Begins or goes on with the journal.
+    fn past(&self, tables: &Tables) -> Result<Past, Error> {
+        let phase = Phase::Compare;
+        let Some(journal) = self.job.journal else { return Ok(Past::default()) };
+        let failed = |source| Error::Journal { phase, source };
+        let plan = journal::identity(self.job.plan);
+        if let Some(past) = Past::of(&journal.load().map_err(failed)?, &plan) {
+            // The image's bytes come after the table. Without it, this is not the disk that the journal is about.
+            let copies = |copies: &Copies| copies.count(self.job.disk) > 0;
+            if past.is_empty() || copies(&tables.partial) || copies(&tables.whole) {
+                return Ok(past);
+            }
+        }
+        journal.reset().map_err(failed)?;
+        journal.append(&Record::Intent { plan }).map_err(failed)?;
+        Ok(Past::default())
+    }
+
+    /// Everything that the journal does not know to be done.
+    fn remaining(&self, past: &Past) -> Todo<'a> {
+        let rest = |pieces: &'a [Piece]| {
+            let rest: Vec<&Piece> = pieces.iter().filter(|piece| !past.covers(&piece.extent)).collect();
+            self.report(|report| report.resumed += bytes(&pieces.iter().collect::<Vec<_>>()) - bytes(&rest));
+            rest
+        };
+        let Pieces { clear, bulk, heads, boot, .. } = self.pieces;
+        Todo { clear: clear.iter().collect(), bulk: rest(bulk), heads: rest(heads), boot: rest(boot) }
+    }
+
+    /// Everything that differs, or cannot be read.
+    fn compare(&self) -> Result<Todo<'a>, Error> {
+        let Pieces { clear, bulk, heads, boot, .. } = self.pieces;
+        let areas = [clear, bulk, heads, boot].map(|pieces| pieces.iter().collect::<Vec<_>>());
+        let total = areas.iter().map(|pieces| bytes(pieces)).sum();
+        let meter = Meter::new(self, Phase::Compare, total);
+        let [clear, bulk, heads, boot] = areas.map(|pieces| self.differing(&meter, pieces).map(|(bad, _)| bad));
+        let todo = Todo { clear: clear?, bulk: bulk?, heads: heads?, boot: boot? };
+        let image: u64 = self.pieces.image().map(|piece| piece.extent.length).sum();
+        let differs = bytes(&todo.bulk) + bytes(&todo.heads) + bytes(&todo.boot);
+        self.report(|report| report.equal = image - differs);
+        self.end(Phase::Compare)?;
+        Ok(todo)
+    }
+
+    fn carry_out(
+        &self,
+        todo: &Todo<'a>,
+        tables: &Tables,
+        relied: &[Extent],
+        past: &Past,
+        before: &[kept::Fingerprint],
+    ) -> Result<(), Error> {
+        // A stale copy of the table that is the only good one goes when the new table stands.
+        let (late, early): (Vec<&Piece>, Vec<&Piece>) =
+            todo.clear.iter().partition(|piece| relied.iter().any(|extent| extent.meets(&piece.extent)));
+        self.clear(&early)?;
+        self.table(Phase::Table, tables, &tables.partial)?;
+        self.clear(&late)?;
+
+        self.put(Phase::Write, &todo.bulk)?;
+        self.end(Phase::Write)?;
+        // What was compared and left alone has been read already, and what was verified before an interruption, too.
+        let all = |pieces: &'a [Piece]| pieces.iter().collect::<Vec<_>>();
+        let proven = self.job.options.verify_first;
+        if self.job.options.read_back {
+            let bulk = if proven || past.verified { todo.bulk.clone() } else { all(&self.pieces.bulk) };
+            self.settle(Phase::Verify, bulk)?;
+            self.end(Phase::Verify)?;
+        }
+
+        for (todo, whole) in [(&todo.heads, &self.pieces.heads), (&todo.boot, &self.pieces.boot)] {
+            self.put(Phase::Heads, todo)?;
+            if self.job.options.read_back {
+                self.settle(Phase::Heads, if proven { todo.clone() } else { all(whole) })?;
+            }
+        }
+        self.end(Phase::Heads)?;
+
+        self.forget(Phase::Commit)?;
+        kept::prove(self.job.plan, self.job.disk, before, Phase::Commit)?;
+        self.table(Phase::Commit, tables, &tables.whole)
+    }
+
+    fn clear(&self, pieces: &[&'a Piece]) -> Result<(), Error> {
+        if pieces.is_empty() {
+            return Ok(());
+        }
+        self.put(Phase::Clear, pieces)?;
+        if self.job.options.read_back {
+            self.settle(Phase::Clear, pieces.to_vec())?;
+        }
+        self.end(Phase::Clear)
+    }
+
+    fn table(&self, phase: Phase, tables: &Tables, copies: &Copies) -> Result<(), Error> {
+        (self.job.events)(Event::Begin { phase, total: 0 });
+        let written = tables.put(copies, self.job.disk, phase)?;
+        self.report(|report| report.tables += written);
+        self.end(phase)
+    }
+
+    /// Writes pieces and flushes.
+    fn put(&self, phase: Phase, pieces: &[&'a Piece]) -> Result<(), Error> {
+        if pieces.is_empty() {
+            return Ok(());
+        }
+        let meter = Meter::new(self, phase, bytes(pieces));
+        self.each(pieces, |piece, scratch| {
+            self.put_piece(phase, piece, scratch)?;
+            meter.written(piece.extent)
+        })?;
+        meter.flush()
+    }
+
+    fn put_piece(&self, phase: Phase, piece: &Piece, scratch: &mut Scratch) -> Result<(), Error> {
+        let Extent { start, length } = piece.extent;
+        let failed = |doing| move |source| Error::Io { phase, doing, spot: self.pieces.spot(piece), source };
+        match piece.content {
+            Content::Zero => self.job.disk.zero(start, length).map_err(failed("zeroing"))?,
+            Content::Chunk { .. } => {
+                let bytes = self.bytes(phase, piece, &mut scratch.chunk)?;
+                self.job.disk.write_at(start, bytes).map_err(failed("writing"))?;
+            }
+        }
+        self.report(|report| match (phase, piece.content) {
+            (Phase::Clear, _) => report.cleared += length,
+            (_, Content::Zero) => report.zeroed += length,
+            (_, Content::Chunk { .. }) => report.written += length,
+        });
+        Ok(())
+    }
+
+    /// Reads pieces from the medium until all of them are right; writes anew what is not.
+    fn settle(&self, phase: Phase, mut pieces: Vec<&'a Piece>) -> Result<(), Error> {
+        for repairs in 0.. {
+            if pieces.is_empty() {
+                break;
+            }
+            self.forget(phase)?;
+            let total = bytes(&pieces);
+            let (bad, error) = self.differing(&Meter::new(self, phase, total), pieces)?;
+            self.report(|report| report.verified += total - bytes(&bad));
+            if repairs == REPAIRS
+                && let Some(piece) = bad.first()
+            {
+                let spot = self.pieces.spot(piece);
+                return Err(error.unwrap_or(Error::Unstable { phase, spot, repairs }));
+            }
+            pieces = bad;
+            for piece in &pieces {
+                (self.job.events)(Event::Repair { phase, spot: self.pieces.spot(piece) });
+            }
+            self.report(|report| report.repairs += pieces.len() as u64);
+            self.put(phase, &pieces)?;
+        }
+        Ok(())
+    }
+
+    /// The pieces that are not on the disk, in order, and why one of them could not be read, if that is so.
+    fn differing(&self, meter: &Meter, pieces: Vec<&'a Piece>) -> Result<(Vec<&'a Piece>, Option<Error>), Error> {
+        let bad = Mutex::new((Vec::new(), None));
+        self.each(&pieces, |piece, scratch| {
+            let there = match self.is_there(meter.phase, piece, scratch) {
+                // It may be mended by writing to it.
+                Err(error @ Error::Io { .. }) => Err(error),
+                other => Ok(other?),
+            };
+            if !matches!(there, Ok(true)) {
+                let mut bad = bad.lock().expect("nothing panics while it holds the lock");
+                bad.0.push(*piece);
+                bad.1 = there.err().or(bad.1.take());
+            }
+            meter.read(piece.extent.length);
+            Ok(())
+        })?;
+        let (mut bad, error) = bad.into_inner().expect("nothing panics while it holds the lock");
+        bad.sort_by_key(|piece| piece.extent);
+        Ok((bad, error))
+    }
+
+    fn is_there(&self, phase: Phase, piece: &Piece, scratch: &mut Scratch) -> Result<bool, Error> {
+        let Extent { mut start, length } = piece.extent;
+        let failed = |source| Error::Io { phase, doing: "reading", spot: self.pieces.spot(piece), source };
+        if piece.content == Content::Zero {
+            while start < piece.extent.end() {
+                let window = CHUNK_LIMIT.min(piece.extent.end() - start) as usize;
+                let window = &mut scratch.found[..window];
+                self.job.disk.read_at(start, window).map_err(failed)?;
+                if !window.chunks(ZEROES.len()).all(|bytes| *bytes == ZEROES[..bytes.len()]) {
+                    return Ok(false);
+                }
+                start += window.len() as u64;
+            }
+            return Ok(true);
+        }
+        let found = &mut scratch.found[..length as usize];
+        self.job.disk.read_at(start, found).map_err(failed)?;
+        match piece.digest() {
+            Some(digest) => Ok(Digest::of(found) == digest),
+            None => Ok(self.bytes(phase, piece, &mut scratch.chunk)? == found),
+        }
+    }
+
+    /// What belongs into a piece, checked.
+    fn bytes<'b>(&self, phase: Phase, piece: &Piece, buffer: &'b mut Buffer) -> Result<&'b [u8], Error> {
+        let Content::Chunk { digest, length, skip } = piece.content else { return Ok(&[]) };
+        let spot = || self.pieces.spot(piece);
+        let chunk = &mut buffer[..length as usize];
+        let failed = |source| Error::Fetch { phase, digest, spot: spot(), source };
+        self.job.chunks.read(&digest, chunk).map_err(failed)?;
+        let found = Digest::of(chunk);
+        if found != digest {
+            return Err(Error::Chunk { phase, digest, found, spot: spot() });
+        }
+        Ok(&chunk[skip as usize..][..piece.extent.length as usize])
+    }
+
+    fn each(
+        &self,
+        pieces: &[&'a Piece],
+        work: impl Fn(&&'a Piece, &mut Scratch) -> Result<(), Error> + Sync,
+    ) -> Result<(), Error> {
+        let scratch = || Scratch { chunk: Buffer::new(CHUNK_LIMIT as usize), found: Buffer::new(CHUNK_LIMIT as usize) };
+        pool::each(self.job.options.threads, pieces, scratch, work)
+    }
+
+    fn flush(&self, phase: Phase) -> Result<(), Error> {
+        self.job.disk.flush().map_err(|source| Error::Flush { phase, source })
+    }
+
+    fn forget(&self, phase: Phase) -> Result<(), Error> {
+        self.job.disk.forget().map_err(|source| Error::Flush { phase, source })
+    }
+
+    fn record(&self, phase: Phase, record: &Record) -> Result<(), Error> {
+        let Some(journal) = self.job.journal else { return Ok(()) };
+        journal.append(record).map_err(|source| Error::Journal { phase, source })
+    }
+
+    fn report(&self, change: impl FnOnce(&mut Written)) {
+        change(&mut self.report.lock().expect("nothing panics while it holds the lock"));
+    }
+
+    fn end(&self, phase: Phase) -> Result<(), Error> {
+        (self.job.events)(Event::End { phase });
+        self.record(phase, &Record::Reached { phase })
+    }
+}
+
+/// Counts the bytes of a portion of a phase, and flushes when there are enough of them.
+struct Meter<'a> {
+    run: &'a Run<'a>,
+    phase: Phase,
+    total: u64,
+    count: Mutex<Count>,
+    /// Held while the disk is flushed: records and events come one after the other.
+    turn: Mutex<()>,
+}
+
+#[derive(Default)]
+struct Count {
+    sent: u64,
+    done: u64,
+    unflushed: Vec<Extent>,
+    waiting: u64,
+}
+
+impl<'a> Meter<'a> {
+    fn new(run: &'a Run<'a>, phase: Phase, total: u64) -> Self {
+        (run.job.events)(Event::Begin { phase, total });
+        Meter { run, phase, total, count: Mutex::default(), turn: Mutex::default() }
+    }
+
+    fn read(&self, length: u64) {
+        self.count(|count| {
+            count.sent += length;
+            count.done += length;
+        });
+        self.show();
+    }
+
+    fn written(&self, extent: Extent) -> Result<(), Error> {
+        let waiting = self.count(|count| {
+            count.sent += extent.length;
+            count.waiting += extent.length;
+            count.unflushed.push(extent);
+            count.waiting
+        });
+        self.show();
+        if waiting < self.run.job.options.sizes.group { Ok(()) } else { self.flush() }
+    }
+
+    /// What was written before a flush begins is on the medium when it ends; other threads write on meanwhile.
+    fn flush(&self) -> Result<(), Error> {
+        let _turn = self.turn.lock().expect("a panic in another thread has ended this run");
+        let group = self.count(|count| {
+            count.waiting = 0;
+            std::mem::take(&mut count.unflushed)
+        });
+        if group.is_empty() {
+            return Ok(());
+        }
+        self.run.flush(self.phase)?;
+        let length: u64 = group.iter().map(|extent| extent.length).sum();
+        if self.phase != Phase::Clear {
+            self.run.record(self.phase, &Record::Written { extents: merge(group) })?;
+        }
+        self.count(|count| count.done += length);
+        self.show();
+        Ok(())
+    }
+
+    fn show(&self) {
+        let Meter { phase, total, .. } = *self;
+        let (sent, done) = self.count(|count| (count.sent, count.done));
+        (self.run.job.events)(Event::Progress { phase, sent, done, total });
+    }
+
+    fn count<T>(&self, change: impl FnOnce(&mut Count) -> T) -> T {
+        change(&mut self.count.lock().expect("nothing panics while it holds the lock"))
+    }
+}
+
+fn bytes(pieces: &[&Piece]) -> u64 {
+    pieces.iter().map(|piece| piece.extent.length).sum()
+}
