@@ -6,6 +6,7 @@
 //! asks or decompresses: the caller brings the image's chunks, shows the events and carries the confirmation.
 
 pub mod device;
+pub mod guard;
 pub mod io;
 pub mod judge;
 pub mod layout;

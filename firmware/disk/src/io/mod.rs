@@ -1,4 +1,15 @@
 //! Everything of this crate that touches devices and files.
 
+mod buffer;
+pub mod capacity;
+mod error;
 pub mod inventory;
+pub mod journal;
+mod machine;
 pub mod target;
+pub mod usage;
+
+pub use buffer::{ALIGNMENT, Buffer};
+pub use error::{Error, Failed};
+pub use journal::FileJournal;
+pub use machine::Machine;
