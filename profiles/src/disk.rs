@@ -51,6 +51,15 @@ impl Extent {
     }
 }
 
+/// Bytes as drives are sold: `2000.4 GB`.
+pub fn decimal(bytes: u64) -> String {
+    let tenths = (u128::from(bytes) * 10 + 500_000_000) / 1_000_000_000;
+    match bytes {
+        0..1_000_000_000 => format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10),
+        _ => format!("{}.{} GB", tenths / 10, tenths % 10),
+    }
+}
+
 /// Sorts extents and joins those that touch.
 pub fn merge(mut extents: Vec<Extent>) -> Vec<Extent> {
     extents.retain(|extent| extent.length > 0);

@@ -1,1 +1,202 @@
-//! (being written)
+//! The verdict: may this image be written to this disk? Pure: the same facts give the same answer on the workstation,
+//! on the node, in a dry run and in a test.
+//!
+//! Everything is said that speaks for or against it, not only the first thing. A refusal is lifted only by changing the
+//! facts, or by naming what may go; [`Rules::accepted`] lifts what needs a yes, and the few refusals that somebody can
+//! know better than the disk ([`LIFTED`]).
+
+mod content;
+mod device;
+
+use std::collections::BTreeSet;
+
+use prejoin_profiles::architecture::Architecture;
+use prejoin_profiles::cluster::DiskSelector;
+use prejoin_profiles::digest::Digest;
+use prejoin_profiles::disk::{Code, Extent, Facts, Finding, Report, Severity, Verdict};
+
+use crate::plan::{self, Image, Planned, Wish};
+use crate::region::{self, Own};
+
+/// Refusals that a rule written down beforehand can lift.
+pub const LIFTED: [Code; 3] = [Code::IdMismatch, Code::DvSmart, Code::LyForeign];
+
+/// What somebody wants, and what they know.
+#[derive(Clone, Debug, Default)]
+pub struct Intent {
+    /// Mode and what may go.
+    pub wish: Wish,
+    /// What must hold for the disk, from the cluster file.
+    pub selector: DiskSelector,
+    /// The node and its machine as the cluster file has them.
+    pub node: String,
+    /// The machine's architecture.
+    pub architecture: Option<Architecture>,
+    /// Logical sector sizes that the board's firmware starts from; all if empty.
+    pub sector_sizes: Vec<u32>,
+    /// The disk was named as `/dev/sda` or `/dev/nvme0n1`, which another disk may be called after the next start.
+    pub by_kernel_name: bool,
+    /// Answers that were given beforehand.
+    pub rules: Rules,
+}
+
+/// Answers that were given beforehand.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// Codes that need no further question.
+    pub accepted: BTreeSet<Code>,
+}
+
+/// Passes judgement on writing `image` to the disk of `facts`.
+pub fn judge(facts: &Facts, intent: &Intent, image: &Image) -> Report {
+    let planned = plan::plan(facts, image, &intent.wish);
+    let own = Own::of(image.manifest, image.handoff);
+    let mut case = Case { facts, intent, image, planned: &planned, own: &own, findings: Vec::new() };
+    case.image();
+    case.device();
+    case.usage();
+    case.tables();
+    case.content();
+    case.room();
+    let mut findings = case.findings;
+    for finding in &mut findings {
+        lift(finding, &intent.rules);
+    }
+    // Gravest first; within that, in the order of the codes, so that a report reads the same every time.
+    findings.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.code.cmp(&b.code)).then(a.subject.cmp(&b.subject)));
+    let verdict = verdict(&findings);
+    let token = (verdict != Verdict::Refuse).then(|| token(facts, intent, image, &planned));
+    Report {
+        node: intent.node.clone(),
+        disk: facts.device.path.clone(),
+        verdict,
+        findings,
+        regions: region::regions(&facts.content, facts.device.size, Some(&own)),
+        plan: Some(planned.plan),
+        token,
+    }
+}
+
+/// The gravest finding decides.
+pub fn verdict(findings: &[Finding]) -> Verdict {
+    match findings.iter().map(|finding| finding.severity).max() {
+        Some(Severity::Refuse) => Verdict::Refuse,
+        Some(Severity::Confirm) => Verdict::NeedsConfirmation,
+        Some(Severity::Info) | None => Verdict::Ok,
+    }
+}
+
+/// Stands for this node, this disk in this state, this plan and this image, and nothing else.
+fn token(facts: &Facts, intent: &Intent, image: &Image, planned: &Planned) -> String {
+    let device = &facts.device;
+    let plan = serde_json::to_string(&planned.plan).expect("a plan has only string keys and whole numbers");
+    let state = facts.content.digest.map(|digest| digest.to_string()).unwrap_or_default();
+    let identity = (&device.path, &device.wwid, &device.serial, device.size, device.diskseq);
+    Digest::of(format!("{}\n{identity:?}\n{state}\n{plan}\n{}", intent.node, image.digest).as_bytes()).to_string()
+}
+
+fn lift(finding: &mut Finding, rules: &Rules) {
+    let lifted = match finding.severity {
+        Severity::Info => false,
+        Severity::Confirm => rules.accepted.contains(&finding.code),
+        Severity::Refuse => rules.accepted.contains(&finding.code) && LIFTED.contains(&finding.code),
+    };
+    if lifted {
+        finding.severity = Severity::Info;
+        finding.evidence.push_str(" (accepted beforehand)");
+        finding.advice = None;
+    }
+}
+
+/// What is judged, and what was found.
+struct Case<'a> {
+    facts: &'a Facts,
+    intent: &'a Intent,
+    image: &'a Image<'a>,
+    planned: &'a Planned,
+    own: &'a Own,
+    findings: Vec<Finding>,
+}
+
+impl Case<'_> {
+    fn add(&mut self, code: Code, severity: Severity, subject: &str, evidence: impl Into<String>, advice: &str) {
+        self.findings.push(Finding {
+            code,
+            severity,
+            subject: subject.to_owned(),
+            evidence: evidence.into(),
+            advice: (!advice.is_empty()).then(|| advice.to_owned()),
+        });
+    }
+
+    fn image(&mut self) {
+        let (manifest, intent) = (self.image.manifest, self.intent);
+        let fault = "build the node's image again";
+        if manifest.node != intent.node || self.image.handoff.node != manifest.node {
+            let (found, asked) = (&manifest.node, &intent.node);
+            let evidence = format!("the image is for node {found}, asked was for {asked}");
+            self.add(Code::ImNode, Severity::Refuse, "image", evidence, "name the right node");
+        }
+        if let Some(expected) = intent.architecture.filter(|expected| *expected != manifest.architecture) {
+            let evidence = format!("the image is for {}, the node is {expected}", manifest.architecture);
+            self.add(Code::ImArchitecture, Severity::Refuse, "image", evidence, fault);
+        }
+        let table = &self.image.table.partitions;
+        let same = table.len() == manifest.partitions.len()
+            && table.iter().zip(&manifest.partitions).all(|(found, listed)| {
+                (found.number, found.start, found.size) == (listed.number, listed.start, listed.size)
+                    && found.guid.to_string() == listed.guid
+                    && found.type_guid.to_string() == listed.type_guid
+                    && found.name == listed.name
+            });
+        if !same {
+            let evidence = "the partition table in the image is not the one that its manifest lists";
+            self.add(Code::ImHash, Severity::Refuse, "image", evidence, fault);
+        }
+    }
+
+    /// Whether the image fits beside what stays, and the last line of defence.
+    fn room(&mut self) {
+        let (planned, device) = (self.planned, &self.facts.device);
+        let needed = self.image.manifest.size;
+        if device.size < needed {
+            let evidence = format!("the image needs {needed} bytes, the disk has {}", device.size);
+            self.add(Code::DvTooSmall, Severity::Refuse, &device.path, evidence, "use a larger disk");
+        }
+        if let Some(problem) = &planned.problem {
+            let kept: Vec<String> =
+                planned.plan.kept.iter().map(|kept| format!("{} ({})", kept.number, kept.guid)).collect();
+            let beside =
+                if kept.is_empty() { String::new() } else { format!(", beside partitions {}", kept.join(", ")) };
+            let advice =
+                "what stays cannot be moved: use another disk, a smaller layout, or name what may go with --delete";
+            self.add(Code::DtNoRoom, Severity::Refuse, &device.path, format!("{problem}{beside}"), advice);
+        }
+        for reason in &planned.without {
+            self.add(Code::DtNoRoom, Severity::Confirm, &device.path, format!("the node does without: {reason}"), "");
+        }
+        for extent in planned.touches() {
+            let (subject, delete) = self.owner_of(&extent);
+            let evidence = format!("bytes {} to {} would be overwritten", extent.start, extent.end());
+            let advice = format!("if it may go, name it: --delete {delete}");
+            self.add(Code::DtTouch, Severity::Refuse, &subject, evidence, &advice);
+        }
+    }
+
+    /// Whose an extent is, and how it is named.
+    fn owner_of(&self, extent: &Extent) -> (String, String) {
+        let content = &self.facts.content;
+        let partition = content.partitions().iter().find(|partition| partition.extent.meets(extent));
+        match partition {
+            Some(partition) => {
+                let name = if partition.guid.is_empty() {
+                    format!("@{}", partition.extent.start)
+                } else {
+                    partition.guid.clone()
+                };
+                (content::title(content, partition), name)
+            }
+            None => (self.facts.device.path.clone(), content::disk_name(content, self.facts.device.size)),
+        }
+    }
+}

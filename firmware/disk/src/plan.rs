@@ -1,1 +1,325 @@
-//! (being written)
+//! What is to be written, and what stays. A plan is made also where the verdict will be no: it is what shows why.
+
+use std::collections::BTreeSet;
+
+use prejoin_formats::gpt::{self, Table};
+use prejoin_formats::guid::Guid;
+use prejoin_profiles::digest::Digest;
+use prejoin_profiles::disk::{
+    Clear, Content, Entry, Extent, Facts, Kept, Mode, Origin, Partition, Place, Plan, Scheme, merge,
+};
+use prejoin_profiles::handoff::Handoff;
+use prejoin_profiles::manifest::{Manifest, Range};
+
+use crate::layout;
+use crate::region::{self, Own, Owner};
+
+/// Bytes at the start of a partition of its own that a node looks at before it makes a file system there.
+const HEAD: u64 = 1 << 20;
+
+/// Where ext4 has its first further superblock with blocks of 4096 bytes, which a node takes for a damaged file system
+/// of its own, and how much of it has to go.
+const COPY: Extent = Extent { start: 32768 * 4096, length: 4096 };
+
+/// An image that could be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Image<'a> {
+    /// What its bytes are.
+    pub manifest: &'a Manifest,
+    /// Digest of the manifest.
+    pub digest: Digest,
+    /// The partition table in its first bytes.
+    pub table: &'a Table,
+    /// `node.json` of its identity partition.
+    pub handoff: &'a Handoff,
+}
+
+/// What somebody wants done to a disk.
+#[derive(Clone, Debug, Default)]
+pub struct Wish {
+    /// What kind of installation.
+    pub mode: Mode,
+    /// What may go, by name: the GUID of a partition, the UUID of what is on it or on the whole disk, or `@` and the
+    /// first byte of a region.
+    pub delete: BTreeSet<String>,
+}
+
+impl Wish {
+    /// Whether a partition was named.
+    pub fn deletes(&self, partition: &Partition) -> bool {
+        let guid = !partition.guid.is_empty() && self.delete.contains(&partition.guid);
+        guid || self.delete.contains(&format!("@{}", partition.extent.start))
+    }
+
+    /// Whether everything that is on the whole disk was named: its first byte, or each signature's UUID.
+    pub fn deletes_disk(&self, content: &Content, whole: &Extent) -> bool {
+        let mut signatures = content.signatures.iter().filter(|signature| signature.of == *whole).peekable();
+        let named = |uuid: &Option<String>| uuid.as_ref().is_some_and(|uuid| self.delete.contains(uuid));
+        self.delete.contains("@0") || signatures.peek().is_some() && signatures.all(|found| named(&found.uuid))
+    }
+}
+
+/// A plan, and what about it does not work out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// The plan as far as it goes.
+    pub plan: Plan,
+    /// A table that cannot be: overlaps, no room, no number.
+    pub problem: Option<String>,
+    /// Partitions of its own that the node will do without.
+    pub without: Vec<String>,
+    /// Extents of the old disk that nobody released: no byte of them may be written.
+    pub protected: Vec<Extent>,
+}
+
+impl Planned {
+    /// Everything that would be written, in order, and merged.
+    pub fn writes(&self) -> Vec<Extent> {
+        writes(&self.plan)
+    }
+
+    /// Where the plan would write over what nobody released. Empty, or the plan must not be carried out.
+    pub fn touches(&self) -> Vec<Extent> {
+        let writes = self.writes();
+        let meet = |extent: &Extent| writes.iter().filter_map(|write| write.common(extent)).collect::<Vec<_>>();
+        merge(self.protected.iter().flat_map(meet).collect())
+    }
+}
+
+/// Everything that a plan would write, in order, and merged: what the guard before every write lets through.
+pub fn writes(plan: &Plan) -> Vec<Extent> {
+    let clear = plan.clear.iter().map(|clear| clear.extent);
+    merge(plan.image_extents.iter().chain(&plan.table_extents).copied().chain(clear).collect())
+}
+
+/// Plans writing `image` to the disk.
+pub fn plan(facts: &Facts, image: &Image, wish: &Wish) -> Planned {
+    let (content, size) = (&facts.content, facts.device.size);
+    let own = Own::of(image.manifest, image.handoff);
+    let sorted = Sorted::new(content, size, &own, wish);
+    let mut after = sorted.kept.iter().map(|partition| entry(partition, Origin::Kept)).collect::<Vec<_>>();
+    after.extend(brought(image, &sorted.kept));
+    let mut problem = None;
+    let (mut added, mut without) = (Vec::new(), Vec::new());
+    match complete(&after, image, size) {
+        Ok(done) => {
+            without = done.skipped.iter().map(ToString::to_string).collect();
+            for number in done.added {
+                let partition = done.table.partition(number).expect("the layout lists what it added");
+                added.push(of_gpt(partition, Origin::Image));
+            }
+        }
+        Err(error) => problem = Some(error.to_string()),
+    }
+    let mut clear = clears(content, size, &sorted, wish, &own);
+    for entry in &added {
+        clear.extend(blank(&entry.extent, &format!("partition \"{}\" begins empty", entry.name)));
+    }
+    after.extend(added);
+    after.sort_by_key(|entry| entry.extent);
+    let mut before: Vec<Entry> = sorted.entries();
+    before.sort_by_key(|entry| entry.extent);
+    let plan = Plan {
+        mode: wish.mode,
+        image: image.digest,
+        size,
+        sector_size: image.manifest.sector_size,
+        disk_guid: image.table.disk_guid.to_string(),
+        before,
+        after,
+        clear,
+        image_extents: image_extents(image.manifest),
+        table_extents: region::table_extents(Scheme::Gpt, image.manifest.sector_size, size),
+        kept: sorted.kept.iter().map(|partition| kept(content, partition)).collect(),
+    };
+    Planned { plan, problem, without, protected: sorted.protected }
+}
+
+/// The partitions of a disk, by what becomes of them.
+struct Sorted<'a> {
+    kept: Vec<&'a Partition>,
+    replaced: Vec<&'a Partition>,
+    deleted: Vec<&'a Partition>,
+    /// What must not be written.
+    protected: Vec<Extent>,
+}
+
+impl<'a> Sorted<'a> {
+    fn new(content: &'a Content, size: u64, own: &Own, wish: &Wish) -> Self {
+        let mut sorted = Sorted { kept: vec![], replaced: vec![], deleted: vec![], protected: vec![] };
+        let whole = Extent::between(0, size);
+        for partition in content.partitions() {
+            if wish.deletes(partition) && !(own.state == partition.guid && wish.mode == Mode::ReimageWipeState) {
+                sorted.deleted.push(partition);
+            } else if replaceable(content, partition, own) {
+                sorted.replaced.push(partition);
+            } else {
+                sorted.kept.push(partition);
+                let wiped = own.state == partition.guid && wish.mode == Mode::ReimageWipeState;
+                if !wiped {
+                    sorted.protected.push(partition.extent);
+                }
+            }
+        }
+        if content.table().is_none() && !wish.deletes_disk(content, &whole) {
+            let region = region::regions(content, size, Some(own));
+            let blank = region.iter().all(|region| region.kind == prejoin_profiles::disk::RegionKind::Blank);
+            if !blank {
+                sorted.protected.push(whole);
+            }
+        }
+        sorted.protected = merge(sorted.protected);
+        sorted
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        let of = |list: &[&Partition], origin| list.iter().map(|p| entry(p, origin)).collect::<Vec<_>>();
+        [of(&self.kept, Origin::Kept), of(&self.replaced, Origin::Replaced), of(&self.deleted, Origin::Deleted)]
+            .concat()
+    }
+}
+
+/// A partition of a node's system may go for its successor, unless somebody's data is inside.
+fn replaceable(content: &Content, partition: &Partition, own: &Own) -> bool {
+    let nested = region::precious(content, &partition.extent).next().is_some();
+    region::owner(content, partition, Some(own)).is_some_and(|owner| matches!(owner, Owner::Own | Owner::Other(_)))
+        && !nested
+}
+
+/// The image's partitions, each with its own number if no kept one has it.
+fn brought(image: &Image, kept: &[&Partition]) -> Vec<Entry> {
+    let mut taken: BTreeSet<u32> = kept.iter().map(|partition| partition.number).collect();
+    let mut entries = Vec::new();
+    for partition in &image.table.partitions {
+        let number = Some(partition.number).filter(|number| !taken.contains(number));
+        let free = || (1..=128).find(|number| !taken.contains(number) && image.table.partition(*number).is_none());
+        let number = number.or_else(free).unwrap_or(partition.number);
+        taken.insert(number);
+        entries.push(Entry { number, ..of_gpt(partition, Origin::Image) });
+    }
+    entries
+}
+
+/// The new table, as far as it is known, with the partitions that the node makes for itself.
+fn complete(after: &[Entry], image: &Image, size: u64) -> Result<layout::Completed, layout::Error> {
+    let table = table(after, &image.table.disk_guid, image.manifest.sector_size, size);
+    layout::complete(&table, size, &image.handoff.partitions)
+}
+
+/// Entries as a table for a disk of `size` bytes.
+pub fn table(entries: &[Entry], disk_guid: &Guid, sector_size: u32, size: u64) -> Table {
+    let guid = |text: &str| Guid::parse(text).unwrap_or_default();
+    let partition = |entry: &Entry| gpt::Partition {
+        number: entry.number,
+        type_guid: guid(&entry.type_guid),
+        guid: guid(&entry.guid),
+        start: entry.extent.start,
+        size: entry.extent.length,
+        attributes: entry.attributes,
+        name: entry.name.clone(),
+    };
+    let partitions = entries.iter().map(partition).collect();
+    Table { disk_guid: *disk_guid, sector_size, disk_size: size, partitions }
+}
+
+/// What goes before anything is written: leftovers that would mislead.
+fn clears(content: &Content, size: u64, sorted: &Sorted, wish: &Wish, own: &Own) -> Vec<Clear> {
+    let whole = Extent::between(0, size);
+    let mut clears = Vec::new();
+    let kept: Vec<Extent> = sorted.kept.iter().map(|partition| partition.extent).collect();
+    let mut clear = |extent: Extent, why: String| {
+        let extent = extent.common(&whole).unwrap_or_default();
+        if extent.length > 0 && !clears.iter().any(|clear: &Clear| clear.extent.covers(&extent)) {
+            clears.push(Clear { extent, why });
+        }
+    };
+    for partition in &sorted.deleted {
+        let why = format!("partition {} was named for deletion", partition.number);
+        clear(Extent { length: HEAD.min(partition.extent.length), ..partition.extent }, why.clone());
+        let end = partition.extent.end();
+        clear(Extent::between(end.saturating_sub(HEAD).max(partition.extent.start), end), why);
+    }
+    for signature in &content.signatures {
+        // What lies inside a partition that stays is that partition's.
+        let inside = kept.iter().any(|extent| extent.meets(&signature.header));
+        let deleted = sorted.deleted.iter().any(|partition| partition.extent == signature.of);
+        let stale = signature.of == whole && !inside;
+        if deleted || stale && (content.table().is_some() || wish.deletes_disk(content, &whole)) {
+            clear(signature.header, format!("leftover of {}", signature.kind));
+        }
+    }
+    for table in content.tables.iter().filter(|table| table.scheme == Scheme::Gpt && table.place == Place::Stray) {
+        let extent = Extent { start: table.offset, length: u64::from(table.sector_size) };
+        if !kept.iter().any(|kept| kept.meets(&extent)) {
+            clear(extent, "leftover copy of a partition table".into());
+        }
+    }
+    if wish.mode == Mode::ReimageWipeState {
+        for partition in sorted.kept.iter().filter(|partition| partition.guid == own.state) {
+            for one in blank(&partition.extent, "the state is to be made anew") {
+                clear(one.extent, one.why);
+            }
+            for signature in region::signatures(content, &partition.extent) {
+                clear(signature.header, "the state is to be made anew".into());
+            }
+        }
+    }
+    clears.sort_by_key(|clear| clear.extent);
+    clears
+}
+
+/// What must be zero at the start of a partition so that the node takes it for a new one.
+fn blank(extent: &Extent, why: &str) -> Vec<Clear> {
+    let head = Extent { start: extent.start, length: HEAD.min(extent.length) };
+    let copy = Extent { start: extent.start.saturating_add(COPY.start), ..COPY };
+    let all = [Some(head), extent.covers(&copy).then_some(copy)];
+    all.into_iter().flatten().map(|extent| Clear { extent, why: why.to_owned() }).collect()
+}
+
+/// Where the image defines bytes of its partitions.
+fn image_extents(manifest: &Manifest) -> Vec<Extent> {
+    let defined = |(start, range): (u64, Range)| match range {
+        Range::Data { length, .. } | Range::Zero { length } => Some(Extent { start, length }),
+        Range::Skip { .. } => None,
+    };
+    let defined = merge(manifest.placed().filter_map(defined).collect());
+    let inside = |partition: &prejoin_profiles::manifest::Partition| {
+        let partition = Extent { start: partition.start, length: partition.size };
+        defined.iter().filter_map(|extent| extent.common(&partition)).collect::<Vec<_>>()
+    };
+    merge(manifest.partitions.iter().flat_map(inside).collect())
+}
+
+fn entry(partition: &Partition, origin: Origin) -> Entry {
+    Entry {
+        number: partition.number,
+        extent: partition.extent,
+        type_guid: partition.type_id.clone(),
+        guid: partition.guid.clone(),
+        name: partition.name.clone(),
+        attributes: partition.attributes,
+        origin,
+    }
+}
+
+fn of_gpt(partition: &gpt::Partition, origin: Origin) -> Entry {
+    Entry {
+        number: partition.number,
+        extent: Extent { start: partition.start, length: partition.size },
+        type_guid: partition.type_guid.to_string(),
+        guid: partition.guid.to_string(),
+        name: partition.name.clone(),
+        attributes: partition.attributes,
+        origin,
+    }
+}
+
+fn kept(content: &Content, partition: &Partition) -> Kept {
+    Kept {
+        number: partition.number,
+        guid: partition.guid.clone(),
+        name: partition.name.clone(),
+        extent: partition.extent,
+        what: region::describe(content, &partition.extent),
+    }
+}

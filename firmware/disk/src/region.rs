@@ -1,1 +1,213 @@
-//! (being written)
+//! What every part of a disk counts as. What is not known to be ours or empty is data.
+
+use prejoin_formats::gpt::ALIGNMENT;
+use prejoin_profiles::disk::{Content, Extent, Inside, Partition, Region, RegionKind, Scheme, Signature, merge};
+use prejoin_profiles::handoff::{self, Handoff};
+use prejoin_profiles::manifest::Manifest;
+
+/// Names of the partitions that an image brings; only together with a `node.json` do they make a disk ours.
+pub const SYSTEM: [&str; 6] = ["boot", "root-a", "root-a-verity", "root-b", "root-b-verity", "identity"];
+
+/// Things inside a file system that make it somebody's data, by [`Inside::kind`].
+const PRECIOUS: [&str; 7] = ["longhorn-disk", "etcd", "k3s", "rke2", "rancher", "local-volumes", "openebs"];
+
+/// The GUIDs of one node's partitions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Own {
+    /// Name of the node.
+    pub node: String,
+    /// Partitions that the image brings.
+    pub system: Vec<String>,
+    /// The state partition.
+    pub state: String,
+    /// The data partition, if the node has one.
+    pub data: Option<String>,
+}
+
+impl Own {
+    /// Those of the node that an image is for.
+    pub fn of(manifest: &Manifest, handoff: &Handoff) -> Self {
+        Own {
+            node: manifest.node.clone(),
+            system: manifest.partitions.iter().map(|partition| partition.guid.clone()).collect(),
+            state: handoff.state().guid.to_string(),
+            data: handoff.data().map(|data| data.guid.to_string()),
+        }
+    }
+}
+
+/// Whose system a partition belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// This node's.
+    Own,
+    /// Another node's, by the name in its `node.json`.
+    Other(String),
+}
+
+/// The node that a disk was written for, by the `node.json` on its identity partition.
+pub fn node_of(content: &Content) -> Option<(&Inside, &str)> {
+    content.inside.iter().filter(|inside| inside.kind == "prejoin-node").find_map(|inside| {
+        let node = inside.detail.iter().find_map(|detail| detail.strip_prefix("node="))?;
+        Some((inside, node))
+    })
+}
+
+/// Whether a partition belongs to a node's system, and to whose.
+pub fn owner(content: &Content, partition: &Partition, own: Option<&Own>) -> Option<Owner> {
+    if own.is_some_and(|own| own.system.contains(&partition.guid)) {
+        return Some(Owner::Own);
+    }
+    let (_, node) = node_of(content)?;
+    SYSTEM.contains(&partition.name.as_str()).then(|| Owner::Other(node.to_owned()))
+}
+
+/// The disk of `size` bytes from its first byte to its last. Partitions that overlap are both in it.
+pub fn regions(content: &Content, size: u64, own: Option<&Own>) -> Vec<Region> {
+    let whole = Extent::between(0, size);
+    let Some(table) = content.table() else {
+        return vec![undivided(content, whole)];
+    };
+    let mut regions: Vec<Region> =
+        table.partitions.iter().map(|partition| of_partition(content, partition, own)).collect();
+    let partitions = merge(regions.iter().map(|region| region.extent).collect());
+    for extent in table_extents(table.scheme, table.sector_size, size) {
+        for extent in without(extent, &partitions) {
+            regions.push(Region { extent, kind: RegionKind::Table, partition: None, what: "partition table".into() });
+        }
+    }
+    let covered = merge(regions.iter().map(|region| region.extent).collect());
+    for extent in without(whole, &covered) {
+        let what = match first_byte(content, &extent) {
+            // What is left of alignment is nobody's.
+            Some(first) if extent.length >= ALIGNMENT => format!("free, not blank from byte {first}"),
+            _ => "free".into(),
+        };
+        regions.push(Region { extent, kind: RegionKind::Free, partition: None, what });
+    }
+    regions.sort_by_key(|region| (region.extent, region.partition));
+    regions
+}
+
+/// Where the copies of a table are, for a disk of `size` bytes.
+pub fn table_extents(scheme: Scheme, sector_size: u32, size: u64) -> Vec<Extent> {
+    let sector = u64::from(sector_size);
+    match scheme {
+        Scheme::Gpt => {
+            let end = size / sector * sector;
+            vec![
+                Extent::between(0, (2 * sector + ENTRIES).min(size)),
+                Extent::between(end.saturating_sub(sector + ENTRIES), end),
+            ]
+        }
+        _ => vec![Extent::between(0, sector.min(size))],
+    }
+}
+
+/// Bytes of a GPT's entries as everybody writes them.
+const ENTRIES: u64 = 16 << 10;
+
+/// What is left of an extent without others, which are sorted and apart.
+pub fn without(extent: Extent, others: &[Extent]) -> Vec<Extent> {
+    let mut left = Vec::new();
+    let mut start = extent.start;
+    for other in others.iter().filter(|other| other.meets(&extent)) {
+        left.push(Extent::between(start, other.start.max(start)));
+        start = start.max(other.end());
+    }
+    left.push(Extent::between(start, extent.end()));
+    left.retain(|extent| extent.length > 0);
+    left
+}
+
+/// A disk, or a partition, in words: what the signatures of exactly this extent say, and what is inside.
+pub fn describe(content: &Content, of: &Extent) -> String {
+    let mut words: Vec<String> = Vec::new();
+    for signature in signatures(content, of) {
+        let word = name(signature);
+        if !words.contains(&word) {
+            words.push(word);
+        }
+    }
+    for inside in content.inside.iter().filter(|inside| inside.of == *of && inside.kind != "unread") {
+        let detail = if inside.detail.is_empty() { String::new() } else { format!(" ({})", inside.detail.join(", ")) };
+        words.push(format!("{}{detail}", inside.kind));
+    }
+    words.join(", ")
+}
+
+/// A signature in words.
+fn name(signature: &Signature) -> String {
+    let mut text = signature.kind.clone();
+    if let Some(version) = &signature.version {
+        text.push_str(&format!(" {version}"));
+    }
+    if let Some(label) = signature.label.as_ref().filter(|label| !label.is_empty()) {
+        text.push_str(&format!(" \"{label}\""));
+    }
+    text
+}
+
+/// The signatures that describe exactly this extent.
+pub fn signatures<'a>(content: &'a Content, of: &'a Extent) -> impl Iterator<Item = &'a Signature> {
+    content.signatures.iter().filter(move |signature| signature.of == *of)
+}
+
+/// What is inside a file system that somebody would miss.
+pub fn precious<'a>(content: &'a Content, of: &'a Extent) -> impl Iterator<Item = &'a Inside> {
+    content.inside.iter().filter(move |inside| inside.of == *of && PRECIOUS.contains(&inside.kind.as_str()))
+}
+
+/// The first byte of an extent that was seen not to be blank.
+fn first_byte(content: &Content, of: &Extent) -> Option<u64> {
+    content.blankness.iter().filter(|blankness| of.covers(&blankness.of)).find_map(|blankness| blankness.first)
+}
+
+fn of_partition(content: &Content, partition: &Partition, own: Option<&Own>) -> Region {
+    let extent = partition.extent;
+    let found = describe(content, &extent);
+    let looked = content.blankness.iter().any(|blankness| blankness.of == extent && blankness.read > 0);
+    let unreadable = content.unreadable.iter().any(|unreadable| unreadable.extent.meets(&extent));
+    let state = own.is_some_and(|own| own.state == partition.guid);
+    let (kind, what) = match owner(content, partition, own) {
+        Some(Owner::Own) => (RegionKind::System, found),
+        Some(Owner::Other(node)) => (RegionKind::System, format!("system of node {node}")),
+        None if state => (RegionKind::State, found),
+        None if !found.is_empty() => (RegionKind::Data, found),
+        None if unreadable => (RegionKind::Unreadable, "cannot be read".into()),
+        None if first_byte(content, &extent).is_some() || !looked => (RegionKind::Unknown, "unknown data".into()),
+        None => (RegionKind::Blank, "blank".into()),
+    };
+    let named = if partition.name.is_empty() { String::new() } else { format!("\"{}\" ", partition.name) };
+    let what = format!("{named}{what}").trim_end().to_owned();
+    Region { extent, kind, partition: Some(partition.number), what }
+}
+
+/// A disk without a table that could be believed.
+fn undivided(content: &Content, whole: Extent) -> Region {
+    let found = describe(content, &whole);
+    let of = |kind, what: String| Region { extent: whole, kind, partition: None, what };
+    if !found.is_empty() {
+        return of(RegionKind::Data, found);
+    }
+    if !content.signatures.is_empty() {
+        return of(RegionKind::Data, content.signatures.iter().map(name).collect::<Vec<_>>().join(", "));
+    }
+    if content.tables.iter().any(|table| table.scheme != Scheme::ProtectiveMbr || !table.valid) {
+        return of(RegionKind::Unknown, "a partition table that cannot be used".into());
+    }
+    if !content.unreadable.is_empty() {
+        return of(RegionKind::Unreadable, "cannot be read".into());
+    }
+    let looked = content.blankness.iter().any(|blankness| blankness.of == whole && blankness.read > 0);
+    match first_byte(content, &whole) {
+        None if looked => of(RegionKind::Blank, "blank".into()),
+        Some(first) => of(RegionKind::Unknown, format!("unknown data from byte {first}")),
+        None => of(RegionKind::Unknown, "not looked at".into()),
+    }
+}
+
+/// What a partition that is made by the node itself is called.
+pub fn is_own_name(name: &str) -> bool {
+    name == handoff::STATE || name == handoff::DATA
+}

@@ -294,6 +294,19 @@ pub struct Unreadable {
     pub error: String,
 }
 
+impl Device {
+    /// The disk in one line: path, size, model, serial number.
+    pub fn title(&self) -> String {
+        let mut title = format!("{} ({}", self.path, super::decimal(self.size));
+        for (name, value) in [("", &self.model), ("serial ", &self.serial)] {
+            if let Some(value) = value {
+                title.push_str(&format!(", {name}{value}"));
+            }
+        }
+        title + ")"
+    }
+}
+
 impl Content {
     /// The table to be believed: the first valid one that says where partitions are.
     pub fn table(&self) -> Option<&Table> {

@@ -1,0 +1,356 @@
+//! What is on the disk.
+
+use std::collections::BTreeSet;
+
+use prejoin_profiles::disk::{
+    Code, Content, Extent, Mode, Partition, RegionKind, Scheme, Severity, Signature, Table, decimal,
+};
+
+use super::Case;
+use crate::region::{self, Owner};
+
+/// File systems that several machines write at the same time: whose they are cannot be seen from here.
+const SHARED: [&str; 5] = ["VMFS", "VMFS_volume_member", "ocfs2", "gfs2", "oracleasm"];
+
+/// Partition names and types by which an operating system is known, where it has more than one of them.
+const FOREIGN: [(&str, &[&str]); 4] = [
+    ("Talos", &["META", "STATE", "EPHEMERAL"]),
+    ("Harvester", &["COS_OEM", "COS_STATE", "COS_PERSISTENT", "COS_RECOVERY"]),
+    ("Fedora CoreOS", &["EFI-SYSTEM", "root", "boot"]),
+    ("Flatcar", &["USR-A", "USR-B", "ROOT", "OEM"]),
+];
+
+/// Partition types that only Windows has.
+const WINDOWS: [&str; 4] = [
+    "e3c9e316-0b5c-4db8-817d-f92df00215ae",
+    "de94bba4-06d1-4d40-a16a-bfd50179d6ac",
+    "5808c8aa-7e8f-42e0-85d2-e1e90434cfb3",
+    "e75caf8f-f680-4cee-afa3-b001e56efc2d",
+];
+
+impl Case<'_> {
+    pub(super) fn tables(&mut self) {
+        use Severity::{Info, Refuse};
+        let content = &self.facts.content;
+        let disk = self.facts.device.path.clone();
+        let Some(table) = content.table().cloned() else { return };
+        let gpt = |table: &&Table| table.scheme == Scheme::Gpt && table.sector_size == self.sector_size();
+        let place =
+            |place| content.tables.iter().filter(gpt).find(|table| table.place == place && table.valid).cloned();
+        let (primary, backup) =
+            (place(prejoin_profiles::disk::Place::Primary), place(prejoin_profiles::disk::Place::Backup));
+        let stray = place(prejoin_profiles::disk::Place::Stray);
+        let stays = !self.planned.plan.kept.is_empty();
+        if table.scheme == Scheme::Gpt {
+            match (&primary, &backup) {
+                (Some(a), Some(b)) if (&a.id, &a.partitions) != (&b.id, &b.partitions) && stays => {
+                    let evidence =
+                        format!("{} partitions in one, {} in the other", a.partitions.len(), b.partitions.len());
+                    let advice = "find out which is right, and repair it with gdisk";
+                    self.add(
+                        Code::LyDisagree,
+                        Refuse,
+                        &disk,
+                        format!("both copies of the table are good and differ: {evidence}"),
+                        advice,
+                    );
+                }
+                (Some(_), None) if stray.is_some() => {
+                    let evidence = "the backup copy of the table is not at the end: the disk has grown since";
+                    self.add(Code::LyNotAtEnd, Info, &disk, evidence, "");
+                }
+                (Some(_), None) => {
+                    self.add(Code::LyPrimaryOnly, Info, &disk, "only the primary copy of the table is good", "");
+                }
+                (None, _) => {
+                    let evidence = format!("only the copy at byte {} of the table is good", table.offset);
+                    self.add(Code::LyBackupOnly, Info, &disk, evidence, "");
+                }
+                _ => {}
+            }
+        } else if stays {
+            let evidence = "it is divided by a table that is no GPT, whose partitions cannot be kept in one";
+            self.add(
+                Code::LyOtherTable,
+                Refuse,
+                &disk,
+                evidence,
+                "name what may go with --delete, or use another disk",
+            );
+        }
+        let hybrid = content.tables.iter().any(|table| table.scheme == Scheme::HybridMbr);
+        if hybrid && stays {
+            let evidence = "its MBR lists partitions beside the GPT, and both would have to stay the same";
+            self.add(Code::LyHybrid, Refuse, &disk, evidence, "make the MBR a protective one with gdisk");
+        }
+        if table.sector_size != self.sector_size() && stays {
+            let evidence = format!("its table is for sectors of {} bytes", table.sector_size);
+            self.add(Code::DvSector, Refuse, &disk, evidence, "it was made behind another adapter: use that one");
+        }
+        self.entries(&table, &disk, stays);
+    }
+
+    /// The disk's sector size; a file has the image's.
+    fn sector_size(&self) -> u32 {
+        match self.facts.device.sector_size {
+            0 => self.image.manifest.sector_size,
+            size => size,
+        }
+    }
+
+    fn entries(&mut self, table: &Table, disk: &str, stays: bool) {
+        if table.partitions.is_empty() {
+            self.add(Code::LyEmptyTable, Severity::Info, disk, "a partition table without partitions", "");
+        }
+        let size = self.facts.device.size;
+        for (index, a) in table.partitions.iter().enumerate() {
+            // Logical partitions lie in the extended one by design.
+            let container = |partition: &Partition| matches!(partition.type_id.as_str(), "05" | "0f" | "85");
+            for b in &table.partitions[..index] {
+                if stays && a.extent.meets(&b.extent) && !container(a) && !container(b) {
+                    let evidence = format!("partitions {} and {} share bytes", b.number, a.number);
+                    self.add(Code::LyOverlap, Severity::Refuse, disk, evidence, "repair the table with gdisk");
+                }
+                if stays && !a.guid.is_empty() && a.guid == b.guid {
+                    let evidence = format!("partitions {} and {} are both {}", b.number, a.number, a.guid);
+                    self.add(Code::LyDuplicate, Severity::Refuse, disk, evidence, "repair the table with gdisk");
+                }
+            }
+            if stays && a.extent.end() > size {
+                let evidence = format!("partition {} ends at byte {}, the disk at {size}", a.number, a.extent.end());
+                self.add(Code::LyOverlap, Severity::Refuse, disk, evidence, "repair the table with gdisk");
+            }
+        }
+    }
+
+    pub(super) fn content(&mut self) {
+        self.ours();
+        self.foreign();
+        self.whole_disk();
+        let content = &self.facts.content;
+        let deleted = |case: &Self, partition: &Partition| case.intent.wish.deletes(partition);
+        let shared: Vec<&Signature> = content.signatures.iter().filter(|s| SHARED.contains(&s.kind.as_str())).collect();
+        for signature in shared {
+            let subject = at(&signature.of);
+            let evidence =
+                format!("{} at byte {}: other machines may be using it now", signature.kind, signature.magic.start);
+            self.add(Code::DtShared, Severity::Refuse, &subject, evidence, "take it out of their reach first");
+        }
+        for partition in content.partitions() {
+            let subject = title(content, partition);
+            let what = region::describe(content, &partition.extent);
+            if deleted(self, partition) {
+                let evidence = if what.is_empty() { "it is not known what is on it".to_owned() } else { what };
+                self.add(Code::DtDelete, Severity::Confirm, &subject, format!("named for deletion: {evidence}"), "");
+            } else if self.planned.plan.kept.iter().any(|kept| kept.extent == partition.extent) {
+                self.kept(partition, &subject, what);
+            }
+        }
+        self.nested();
+        for name in self.unmatched() {
+            let disk = self.facts.device.path.clone();
+            let evidence = format!("nothing on it is called {name}, which was named for deletion");
+            self.add(Code::DtDelete, Severity::Refuse, &disk, evidence, "is it the right disk?");
+        }
+    }
+
+    /// Names that were given for deletion and stand for nothing here.
+    fn unmatched(&self) -> Vec<String> {
+        let content = &self.facts.content;
+        let partitions = content.partitions().iter().flat_map(|p| [p.guid.clone(), format!("@{}", p.extent.start)]);
+        let volumes = content.signatures.iter().filter_map(|signature| signature.uuid.clone());
+        let known: BTreeSet<String> = partitions.chain(volumes).chain(["@0".to_owned()]).collect();
+        self.intent.wish.delete.difference(&known).cloned().collect()
+    }
+
+    fn kept(&mut self, partition: &Partition, subject: &str, what: String) {
+        if partition.guid == self.own.state && self.intent.wish.mode == Mode::ReimageWipeState {
+            let evidence = format!("{} of state are made anew: {what}", decimal(partition.extent.length));
+            self.add(Code::DtState, Severity::Confirm, subject, evidence, "");
+            return;
+        }
+        let what = if what.is_empty() { "nothing that is known".to_owned() } else { what };
+        let evidence = format!("{} stay as they are: {what}", decimal(partition.extent.length));
+        self.add(Code::DtKeep, Severity::Info, subject, evidence, "");
+    }
+
+    /// Whose disk it is.
+    fn ours(&mut self) {
+        let content = &self.facts.content;
+        let disk = self.facts.device.path.clone();
+        let owners: Vec<Owner> = content
+            .partitions()
+            .iter()
+            .filter_map(|partition| region::owner(content, partition, Some(self.own)))
+            .collect();
+        let other = owners.iter().find_map(|owner| match owner {
+            Owner::Other(node) => Some(node.clone()),
+            Owner::Own => None,
+        });
+        if let Some(node) = other {
+            let evidence = format!("it holds the system of node {node}, which would be replaced");
+            self.add(Code::LyOtherNode, Severity::Confirm, &disk, evidence, "is it the right disk?");
+        } else if owners.contains(&Owner::Own) {
+            let evidence = format!("it holds the system of node {}", self.own.node);
+            self.add(Code::LyOurs, Severity::Info, &disk, evidence, "");
+        }
+    }
+
+    /// Another operating system, and whether all of it was named.
+    fn foreign(&mut self) {
+        let content = &self.facts.content;
+        let Some((system, why)) = operating_system(content) else { return };
+        let named = content.partitions().iter().all(|partition| self.intent.wish.deletes(partition));
+        let (severity, advice) = match named {
+            true => (Severity::Confirm, String::new()),
+            false => {
+                let names = content.partitions().iter().map(partition_name);
+                let names: Vec<String> = names.map(|name| format!("--delete {name}")).collect();
+                (Severity::Refuse, format!("if all of it may go, name it: {}", names.join(" ")))
+            }
+        };
+        let disk = self.facts.device.path.clone();
+        self.add(Code::LyForeign, severity, &disk, format!("{system} is on it: {why}"), &advice);
+    }
+
+    /// What describes the disk as a whole.
+    fn whole_disk(&mut self) {
+        let content = &self.facts.content;
+        let device = &self.facts.device;
+        let whole = Extent::between(0, device.size);
+        let kept: Vec<Extent> = self.planned.plan.kept.iter().map(|kept| kept.extent).collect();
+        let outside = |signature: &&Signature| !kept.iter().any(|extent| extent.meets(&signature.header));
+        let signatures: Vec<Signature> = region::signatures(content, &whole).filter(outside).cloned().collect();
+        let named = self.intent.wish.deletes_disk(content, &whole);
+        // A table whose partitions are all ours, or all named, cannot be inside what the signature describes.
+        let stale = content.table().is_some() && kept.iter().all(|extent| self.is_own(extent));
+        let name = disk_name(content, device.size);
+        let disk = device.path.clone();
+        for signature in signatures.iter().filter(|signature| !signature.copy) {
+            let evidence = format!("{} at byte {}", words(signature), signature.magic.start);
+            if named {
+                self.add(Code::DtDelete, Severity::Confirm, &disk, format!("named for deletion: {evidence}"), "");
+            } else if stale {
+                self.add(Code::DtStale, Severity::Confirm, &disk, format!("a leftover that misleads: {evidence}"), "");
+            } else {
+                let advice = format!("if it may go, name it: --delete {name}");
+                self.add(Code::DtWholeDisk, Severity::Refuse, &disk, format!("the whole disk is {evidence}"), &advice);
+            }
+        }
+        if content.table().is_some() || !signatures.is_empty() {
+            return;
+        }
+        let regions = region::regions(content, device.size, Some(self.own));
+        let Some(region) = regions.first() else { return };
+        match region.kind {
+            RegionKind::Blank => self.add(Code::LyBlank, Severity::Info, &disk, "nothing is on it", ""),
+            _ if named => {
+                self.add(Code::DtDelete, Severity::Confirm, &disk, format!("named for deletion: {}", region.what), "");
+            }
+            _ => {
+                let advice = format!("if it may go, name it: --delete {name}");
+                self.add(Code::LyUnknown, Severity::Refuse, &disk, region.what.clone(), &advice);
+            }
+        }
+    }
+
+    /// Whether an extent that stays belongs to this node.
+    fn is_own(&self, extent: &Extent) -> bool {
+        let partition = self.facts.content.partitions().iter().find(|partition| partition.extent == *extent);
+        partition.is_some_and(|p| p.guid == self.own.state || self.own.data.as_ref() == Some(&p.guid))
+    }
+
+    /// Somebody's data inside what would be replaced.
+    fn nested(&mut self) {
+        let content = &self.facts.content;
+        for partition in content.partitions() {
+            let wiped = partition.guid == self.own.state && self.intent.wish.mode == Mode::ReimageWipeState;
+            let system = region::owner(content, partition, Some(self.own)).is_some();
+            if !(wiped || system) || self.intent.wish.deletes(partition) {
+                continue;
+            }
+            for inside in region::precious(content, &partition.extent) {
+                let subject = title(content, partition);
+                let detail = inside.detail.join(", ");
+                let evidence = format!("{} in {} {detail}", inside.kind, inside.path);
+                let advice = format!("if it may go, name it: --delete {}", partition_name(partition));
+                self.add(Code::DtNested, Severity::Refuse, &subject, evidence.trim_end(), &advice);
+            }
+        }
+    }
+}
+
+/// A partition in a few words: number, name, GUID.
+pub(super) fn title(content: &Content, partition: &Partition) -> String {
+    let scheme = content.table().map(|table| table.scheme);
+    let name = if partition.name.is_empty() { String::new() } else { format!(" \"{}\"", partition.name) };
+    let guid = match scheme {
+        Some(Scheme::Gpt) => format!(" ({})", partition.guid),
+        _ => String::new(),
+    };
+    format!("partition {}{name}{guid}", partition.number)
+}
+
+/// How a partition is named for deletion.
+fn partition_name(partition: &Partition) -> String {
+    match partition.guid.is_empty() {
+        true => format!("@{}", partition.extent.start),
+        false => partition.guid.clone(),
+    }
+}
+
+/// How what is on the whole disk is named for deletion: by its UUID where one stands for all of it.
+pub(super) fn disk_name(content: &Content, size: u64) -> String {
+    let whole = Extent::between(0, size);
+    let mut uuids: Vec<Option<&str>> = region::signatures(content, &whole).map(|s| s.uuid.as_deref()).collect();
+    uuids.dedup();
+    match uuids[..] {
+        [Some(uuid)] => uuid.to_owned(),
+        _ => "@0".to_owned(),
+    }
+}
+
+fn words(signature: &Signature) -> String {
+    let part =
+        |name: &str, value: &Option<String>| value.as_ref().map(|value| format!(" {name}{value}")).unwrap_or_default();
+    format!("{}{}{}", signature.kind, part("", &signature.version), part("UUID ", &signature.uuid))
+}
+
+fn at(extent: &Extent) -> String {
+    format!("bytes {} to {}", extent.start, extent.end())
+}
+
+/// The operating system on a disk that is none of ours, and how it shows.
+pub fn operating_system(content: &Content) -> Option<(String, String)> {
+    let partitions = content.partitions();
+    let system = |partition: &&Partition| region::owner(content, partition, None).is_none();
+    let foreign: Vec<&Partition> = partitions.iter().filter(system).collect();
+    let numbers = |list: &[&Partition]| {
+        let numbers: Vec<String> = list.iter().map(|partition| partition.number.to_string()).collect();
+        format!("partition {}", numbers.join(", "))
+    };
+    let windows: Vec<&Partition> =
+        foreign.iter().copied().filter(|partition| WINDOWS.contains(&partition.type_id.as_str())).collect();
+    if content.inside.iter().any(|inside| inside.kind == "windows") || !windows.is_empty() {
+        let locked = content.signatures.iter().find(|signature| signature.kind == "BitLocker");
+        let locked = locked.and_then(|s| partitions.iter().find(|partition| partition.extent == s.of));
+        let bitlocker = locked.map(|partition| format!(", BitLocker on partition {}", partition.number));
+        return Some(("Windows".into(), numbers(&windows) + &bitlocker.unwrap_or_default()));
+    }
+    if content.signatures.iter().any(|signature| signature.kind == "talos_meta") {
+        return Some(("Talos".into(), "its META partition".into()));
+    }
+    for (name, names) in FOREIGN {
+        let found: Vec<&Partition> =
+            foreign.iter().copied().filter(|partition| names.contains(&partition.name.as_str())).collect();
+        if found.len() > 1 && found.len() >= names.len().min(3) {
+            return Some((name.into(), numbers(&found)));
+        }
+    }
+    let release = content.inside.iter().find(|inside| {
+        let ours = partitions.iter().any(|p| p.extent == inside.of && region::owner(content, p, None).is_some());
+        inside.kind == "os-release" && !ours
+    })?;
+    let name = release.detail.iter().find_map(|detail| detail.strip_prefix("name=")).unwrap_or("Linux");
+    Some((name.to_owned(), release.path.clone()))
+}

@@ -1,0 +1,130 @@
+//! What the device and its users say.
+
+use prejoin_profiles::cluster::Transport;
+use prejoin_profiles::disk::{Code, Device, Health, Severity, Usage};
+
+use super::Case;
+use crate::select;
+
+impl Case<'_> {
+    pub(super) fn device(&mut self) {
+        let device = self.facts.device.clone();
+        let disk = device.title();
+        let add = |case: &mut Self, code, severity, evidence: String, advice: &str| {
+            case.add(code, severity, &disk, evidence, advice);
+        };
+        use Severity::{Confirm, Refuse};
+        if !device.twins.is_empty() {
+            let evidence = format!("{} says that it is the same disk", device.twins.join(", "));
+            add(self, Code::IdNotUnique, Refuse, evidence, "unplug one of them");
+        }
+        let mismatches = select::mismatches(&device, &self.intent.selector);
+        if !mismatches.is_empty() {
+            // Behind a USB bridge a disk shows the bridge's name and number; a file has none.
+            let severity = if device.file || device.transport == Some(Transport::Usb) { Confirm } else { Refuse };
+            let evidence = format!("the node's `disk` asks for another one: {}", mismatches.join(", "));
+            add(self, Code::IdMismatch, severity, evidence, "is it the right disk? if so, correct the cluster file");
+        }
+        if self.intent.by_kernel_name && !device.file {
+            let evidence = format!("{} may be another disk after the next start", device.path);
+            add(self, Code::IdNameOnly, Confirm, evidence, "use a name below /dev/disk/by-id");
+        }
+        if device.read_only {
+            add(self, Code::DvReadOnly, Refuse, "it is read-only".into(), "is there a write-protect switch?");
+        }
+        if device.zoned {
+            add(self, Code::DvZoned, Refuse, "it is zoned, and cannot be written in any order".into(), "");
+        }
+        if let Some(why) = &device.boot_medium {
+            add(self, Code::DvBootMedium, Refuse, format!("the running system came from it: {why}"), "");
+        }
+        if device.transport == Some(Transport::Usb) {
+            add(self, Code::DvUsb, Confirm, "it is attached by USB".into(), "");
+        } else if device.removable {
+            add(self, Code::DvRemovable, Confirm, "it can be taken out".into(), "");
+        }
+        if device.is_virtual && !device.file {
+            add(self, Code::DvVirtual, Confirm, "it is not a real disk".into(), "");
+        }
+        self.sectors(&device, &disk);
+        if let Some(health) = &device.health {
+            self.health(health, &disk);
+        }
+        for unreadable in self.facts.content.unreadable.clone() {
+            let (extent, error) = (unreadable.extent, unreadable.error);
+            let evidence = format!("bytes {} to {}: {error}", extent.start, extent.end());
+            add(self, Code::DvIoError, Refuse, evidence, "what cannot be read may be data: replace the disk");
+        }
+    }
+
+    fn sectors(&mut self, device: &Device, disk: &str) {
+        let (image, found) = (self.image.manifest.sector_size, device.sector_size);
+        let boots = &self.intent.sector_sizes;
+        if found != 0 && found != image {
+            let evidence = format!("its sectors have {found} bytes, the image is made for {image}");
+            let advice = format!("build the image with --sector-size {found}");
+            self.add(Code::DvSector, Severity::Refuse, disk, evidence, &advice);
+        }
+        if found != 0 && !boots.is_empty() && !boots.contains(&found) {
+            let evidence = format!("the board's firmware does not start from sectors of {found} bytes");
+            self.add(Code::DvFirmware4k, Severity::Refuse, disk, evidence, "use another disk");
+        }
+    }
+
+    fn health(&mut self, health: &Health, disk: &str) {
+        const WARNINGS: [&str; 5] = [
+            "its spare capacity is nearly used up",
+            "it is too hot, or too cold",
+            "it is no longer reliable",
+            "it can only be read any more",
+            "its memory backup failed",
+        ];
+        let said = |bit: &usize| health.critical_warning & (1 << bit) != 0;
+        let warnings: Vec<&str> = (0..WARNINGS.len()).filter(said).map(|bit| WARNINGS[bit]).collect();
+        if health.critical_warning != 0 {
+            let evidence = format!("the drive warns of itself: {}", warnings.join(", "));
+            let code = if health.critical_warning & 8 != 0 { Code::DvReadOnly } else { Code::DvSmart };
+            self.add(code, Severity::Refuse, disk, evidence, "replace the disk");
+        }
+        if health.used >= 100 || health.spare < health.spare_threshold {
+            let evidence =
+                format!("{} % of its endurance is used, {} % of its spare capacity is left", health.used, health.spare);
+            self.add(Code::DvWorn, Severity::Confirm, disk, evidence, "plan to replace it");
+        }
+    }
+
+    pub(super) fn usage(&mut self) {
+        for usage in self.facts.usage.clone() {
+            let refuse = Severity::Refuse;
+            match usage {
+                Usage::Mounted { device, at } => {
+                    self.add(Code::UsMounted, refuse, &device, format!("mounted at {at}"), &format!("umount {at}"));
+                }
+                Usage::Swap { device } => {
+                    self.add(Code::UsSwap, refuse, &device, "swap is on it", &format!("swapoff {device}"));
+                }
+                Usage::Holder { device, by } => {
+                    self.add(
+                        Code::UsHolder,
+                        refuse,
+                        &device,
+                        format!("{by} is made of it"),
+                        &format!("stop {by} first"),
+                    );
+                }
+                Usage::Loop { device, by } => {
+                    let advice = format!("losetup --detach {by}");
+                    self.add(Code::UsLoop, refuse, &device, format!("{by} reads it"), &advice);
+                }
+                Usage::Claimed { error } => {
+                    let disk = self.facts.device.path.clone();
+                    self.add(Code::UsClaimed, refuse, &disk, format!("somebody has it for themselves: {error}"), "");
+                }
+                Usage::Open { device, process, program } => {
+                    let evidence = format!("{program} (process {process}) has it open");
+                    self.add(Code::UsOpen, Severity::Confirm, &device, evidence, "end that program");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! What is refused, what is asked, what is done; and that no plan ever writes over what nobody released.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use prejoin_disk::judge::{Intent, judge};
+use prejoin_disk::plan::{self, Wish};
+use prejoin_disk::region;
+use prejoin_profiles::disk::{
+    Blankness, Code, Content, Device, Extent, Facts, Inside, Mode, Origin, Partition, Place, RegionKind, Report,
+    Scheme, Severity, Signature, Table, Unreadable, Usage, VERSION, Verdict,
+};
+use proptest::prelude::*;
+use support::{GIB, MIB, Sample, guid, sample};
+
+fn facts(size: u64, content: Content) -> Facts {
+    let device = Device {
+        path: "/dev/disk/by-id/nvme-X".into(),
+        size,
+        sector_size: 512,
+        serial: Some("S1".into()),
+        ..Device::default()
+    };
+    Facts { version: VERSION, device, usage: vec![], content }
+}
+
+fn blank(size: u64) -> Content {
+    let of = Extent::between(0, size);
+    Content { blankness: vec![Blankness { of, read: size, first: None }], ..Content::default() }
+}
+
+fn entry(number: u32, start: u64, length: u64, name: &str, guid: &str) -> Partition {
+    Partition {
+        number,
+        extent: Extent { start, length },
+        type_id: "0fc63daf-8483-4772-8e79-3d69d8477de4".into(),
+        guid: guid.into(),
+        name: name.into(),
+        attributes: 0,
+    }
+}
+
+fn gpt(partitions: Vec<Partition>, size: u64) -> Content {
+    let copy = |place, offset| Table {
+        scheme: Scheme::Gpt,
+        place,
+        offset,
+        sector_size: 512,
+        valid: true,
+        problems: vec![],
+        id: Some("disk".into()),
+        partitions: partitions.clone(),
+    };
+    let blankness =
+        partitions.iter().map(|p| Blankness { of: p.extent, read: MIB, first: Some(p.extent.start) }).collect();
+    Content {
+        tables: vec![copy(Place::Primary, 512), copy(Place::Backup, size - 512)],
+        blankness,
+        ..Content::default()
+    }
+}
+
+fn signature(kind: &str, of: Extent, at: u64, length: u64) -> Signature {
+    let magic = Extent { start: of.start + at, length };
+    Signature {
+        kind: kind.into(),
+        magic,
+        header: magic,
+        of,
+        copy: false,
+        version: None,
+        uuid: Some(format!("{kind}-uuid")),
+        label: None,
+    }
+}
+
+/// The disk of a node that was installed: the image's partitions, state, and data.
+fn ours(node: &str, size: u64) -> Content {
+    let image = sample(node, 512, Some(2 * GIB), true);
+    let completed = prejoin_disk::layout::complete(&image.table, size, &image.handoff.partitions).unwrap();
+    let partitions = completed.table.partitions.iter().map(|p| Partition {
+        type_id: p.type_guid.to_string(),
+        ..entry(p.number, p.start, p.size, &p.name, &p.guid.to_string())
+    });
+    let partitions: Vec<Partition> = partitions.collect();
+    let mut content = gpt(partitions.clone(), size);
+    content.inside.push(Inside {
+        of: partitions[5].extent,
+        kind: "prejoin-node".into(),
+        path: "node.json".into(),
+        detail: vec![format!("node={node}")],
+    });
+    for (index, kind) in [(6, "ext4"), (7, "ext4")] {
+        content.signatures.push(signature(kind, partitions[index].extent, 1080, 2));
+    }
+    content
+}
+
+fn intent(mode: Mode, delete: &[&str]) -> Intent {
+    let delete = delete.iter().map(|&name| name.to_owned()).collect();
+    Intent { node: "w1".into(), wish: Wish { mode, delete }, ..Intent::default() }
+}
+
+fn codes(report: &Report, severity: Severity) -> Vec<Code> {
+    report.findings.iter().filter(|finding| finding.severity == severity).map(|finding| finding.code).collect()
+}
+
+fn verdict(content: Content, size: u64, intent: &Intent) -> Report {
+    let image = sample("w1", 512, Some(2 * GIB), true);
+    let report = judge(&facts(size, content), intent, &image.image());
+    let text = serde_json::to_string(&report).unwrap();
+    assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+    report
+}
+
+#[test]
+fn a_blank_disk_is_fine() {
+    let report = verdict(blank(8 * GIB), 8 * GIB, &intent(Mode::Install, &[]));
+    assert_eq!((report.verdict, codes(&report, Severity::Info)), (Verdict::Ok, vec![Code::LyBlank]));
+    let plan = report.plan.unwrap();
+    let names: Vec<&str> = plan.after.iter().map(|entry| entry.name.as_str()).collect();
+    assert_eq!(
+        names,
+        ["boot", "root-a", "root-a-verity", "root-b", "root-b-verity", "identity", "state", "data"],
+        "state and data are made with the table"
+    );
+    assert!(report.token.is_some());
+}
+
+#[test]
+fn a_reimage_keeps_state_and_data() {
+    let size = 8 * GIB;
+    let report = verdict(ours("w1", size), size, &intent(Mode::Reimage, &[]));
+    assert_eq!(report.verdict, Verdict::Ok, "{:#?}", report.findings);
+    assert_eq!(codes(&report, Severity::Info), [Code::LyOurs, Code::DtKeep, Code::DtKeep]);
+    let plan = report.plan.unwrap();
+    let kept = |entry: &&prejoin_profiles::disk::Entry| entry.origin == Origin::Kept;
+    let (before, after): (Vec<_>, Vec<_>) =
+        (plan.before.iter().filter(kept).collect(), plan.after.iter().filter(kept).collect());
+    assert_eq!(before, after);
+    assert_eq!((before.len(), plan.clear.len()), (2, 0));
+}
+
+#[test]
+fn wiping_the_state_is_asked_and_stays_inside() {
+    let size = 8 * GIB;
+    let content = ours("w1", size);
+    let state = content.partitions()[6].extent;
+    let report = verdict(content.clone(), size, &intent(Mode::ReimageWipeState, &[]));
+    assert_eq!((report.verdict, codes(&report, Severity::Confirm)), (Verdict::NeedsConfirmation, vec![Code::DtState]));
+    let plan = report.plan.unwrap();
+    assert!(!plan.clear.is_empty() && plan.clear.iter().all(|clear| state.covers(&clear.extent)));
+    // etcd's data in it has to be named.
+    let mut content = content;
+    let inside = |kind: &str, of| Inside { of, kind: kind.into(), path: "/lib/etcd/member".into(), detail: vec![] };
+    content.inside.push(inside("etcd", state));
+    let refused = verdict(content.clone(), size, &intent(Mode::ReimageWipeState, &[]));
+    assert_eq!(codes(&refused, Severity::Refuse), [Code::DtNested]);
+    let name = guid("w1", "state").to_string();
+    let named = verdict(content, size, &intent(Mode::ReimageWipeState, &[&name]));
+    assert_eq!(named.verdict, Verdict::NeedsConfirmation, "{:#?}", named.findings);
+}
+
+#[test]
+fn another_nodes_disk_is_asked_about_and_its_state_stays() {
+    let size = 8 * GIB;
+    let report = verdict(ours("w2", size), size, &intent(Mode::Install, &[]));
+    assert_eq!(codes(&report, Severity::Confirm), [Code::LyOtherNode]);
+    assert!(codes(&report, Severity::Refuse).contains(&Code::DtNoRoom), "another node's state is in the way");
+    let names = [guid("w2", "state").to_string(), guid("w2", "data").to_string()];
+    let report = verdict(ours("w2", size), size, &intent(Mode::Install, &[&names[0], &names[1]]));
+    assert_eq!(report.verdict, Verdict::NeedsConfirmation, "{:#?}", report.findings);
+}
+
+#[test]
+fn windows_is_refused_until_every_partition_is_named() {
+    let size = 8 * GIB;
+    let mut partitions = vec![
+        entry(1, MIB, 100 * MIB, "EFI system partition", "11111111-0000-4000-8000-000000000001"),
+        entry(2, 101 * MIB, 16 * MIB, "Microsoft reserved partition", "11111111-0000-4000-8000-000000000002"),
+        entry(3, 117 * MIB, 4 * GIB, "Basic data partition", "11111111-0000-4000-8000-000000000003"),
+    ];
+    partitions[1].type_id = "e3c9e316-0b5c-4db8-817d-f92df00215ae".into();
+    let mut content = gpt(partitions.clone(), size);
+    content.signatures.push(signature("BitLocker", partitions[2].extent, 3, 8));
+    let report = verdict(content.clone(), size, &intent(Mode::Install, &[]));
+    let refused = codes(&report, Severity::Refuse);
+    assert!(refused.contains(&Code::LyForeign) && refused.contains(&Code::DtTouch), "{refused:?}");
+    let foreign = report.findings.iter().find(|finding| finding.code == Code::LyForeign).unwrap();
+    assert_eq!(foreign.evidence, "Windows is on it: partition 2, BitLocker on partition 3");
+    let names: Vec<&str> = partitions.iter().map(|partition| partition.guid.as_str()).collect();
+    assert!(foreign.advice.as_ref().unwrap().ends_with(&format!("--delete {}", names.join(" --delete "))));
+    let report = verdict(content.clone(), size, &intent(Mode::Install, &names));
+    assert_eq!(report.verdict, Verdict::NeedsConfirmation, "{:#?}", report.findings);
+    let some = verdict(content, size, &intent(Mode::Install, &names[..2]));
+    assert_eq!(some.verdict, Verdict::Refuse);
+}
+
+#[test]
+fn whole_disk_volumes_and_unknown_data_are_refused() {
+    let size = 8 * GIB;
+    let whole = Extent::between(0, size);
+    let mut content = blank(size);
+    content.signatures.push(signature("ceph_bluestore", whole, 0, 22));
+    let report = verdict(content.clone(), size, &intent(Mode::Install, &[]));
+    assert!(codes(&report, Severity::Refuse).contains(&Code::DtWholeDisk));
+    let report = verdict(content, size, &intent(Mode::Install, &["ceph_bluestore-uuid"]));
+    assert_eq!(report.verdict, Verdict::NeedsConfirmation);
+    assert!(report.plan.unwrap().clear.iter().any(|clear| clear.extent.start == 0));
+    let used = Blankness { of: whole, read: MIB, first: Some(3 * GIB) };
+    let content = Content { blankness: vec![used], ..Content::default() };
+    assert!(
+        codes(&verdict(content.clone(), size, &intent(Mode::Install, &[])), Severity::Refuse)
+            .contains(&Code::LyUnknown)
+    );
+    assert_eq!(verdict(content, size, &intent(Mode::Install, &["@0"])).verdict, Verdict::NeedsConfirmation);
+    // Not looked at is not blank; unreadable is not blank.
+    assert_eq!(verdict(Content::default(), size, &intent(Mode::Install, &[])).verdict, Verdict::Refuse);
+    let mut content = blank(size);
+    content.unreadable.push(Unreadable { extent: Extent::between(5, 9), error: "Input/output error".into() });
+    let report = verdict(content, size, &intent(Mode::Install, &["@0"]));
+    assert!(codes(&report, Severity::Refuse).contains(&Code::DvIoError));
+}
+
+#[test]
+fn a_stale_tail_on_our_own_disk_is_cleared_after_a_yes() {
+    let size = 8 * GIB;
+    let mut content = ours("w1", size);
+    content.signatures.push(signature("linux_raid_member", Extent::between(0, size), size - 8192, 4));
+    let report = verdict(content.clone(), size, &intent(Mode::Reimage, &[]));
+    assert_eq!(codes(&report, Severity::Confirm), [Code::DtStale], "{:#?}", report.findings);
+    assert_eq!(report.plan.unwrap().clear.len(), 1);
+    // With a partition of somebody else's beside ours, the array may be a living one.
+    let last = content.tables[0].partitions.len();
+    for table in &mut content.tables {
+        table.partitions[last - 1].guid = "22222222-0000-4000-8000-000000000001".into();
+        table.partitions[last - 1].name = "theirs".into();
+    }
+    let report = verdict(content, size, &intent(Mode::Reimage, &[]));
+    assert!(codes(&report, Severity::Refuse).contains(&Code::DtWholeDisk));
+}
+
+#[test]
+fn devices_and_users_have_their_say() {
+    let size = 8 * GIB;
+    let image = sample("w1", 512, None, false);
+    let judged = |change: &dyn Fn(&mut Facts)| {
+        let mut facts = facts(size, blank(size));
+        change(&mut facts);
+        let report = judge(&facts, &intent(Mode::Install, &[]), &image.image());
+        let grave = report.findings.iter().filter(|finding| finding.severity > Severity::Info);
+        grave.map(|finding| finding.code.name()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(judged(&|_| ()), "");
+    assert_eq!(judged(&|facts| facts.device.read_only = true), "DV-READONLY");
+    assert_eq!(judged(&|facts| facts.device.zoned = true), "DV-ZONED");
+    assert_eq!(judged(&|facts| facts.device.sector_size = 4096), "DV-SECTOR");
+    assert_eq!(judged(&|facts| facts.device.twins = vec!["/dev/sdb".into()]), "ID-NOTUNIQUE");
+    assert_eq!(judged(&|facts| facts.device.boot_medium = Some("/".into())), "DV-BOOTMEDIUM");
+    assert_eq!(judged(&|facts| facts.device.removable = true), "DV-REMOVABLE");
+    assert_eq!(judged(&|facts| facts.device.is_virtual = true), "DV-VIRTUAL");
+    assert_eq!(judged(&|facts| facts.device.size = 50 * MIB), "DV-TOOSMALL DT-NOROOM");
+    let used = |usage: Usage| judged(&move |facts: &mut Facts| facts.usage.push(usage.clone()));
+    assert_eq!(used(Usage::Mounted { device: "/dev/x1".into(), at: "/mnt".into() }), "US-MOUNTED");
+    assert_eq!(used(Usage::Loop { device: "/dev/x".into(), by: "/dev/loop0".into() }), "US-LOOP");
+    assert_eq!(used(Usage::Open { device: "/dev/x".into(), process: 7, program: "dd".into() }), "US-OPENFD");
+    let health = prejoin_profiles::disk::Health { critical_warning: 4, spare: 100, ..Default::default() };
+    assert_eq!(judged(&|facts| facts.device.health = Some(health)), "DV-SMARTCRIT");
+}
+
+#[test]
+fn a_token_is_for_one_disk_in_one_state() {
+    let (size, image) = (8 * GIB, sample("w1", 512, None, false));
+    let token = |change: &dyn Fn(&mut Facts)| {
+        let mut facts = facts(size, blank(size));
+        change(&mut facts);
+        judge(&facts, &intent(Mode::Install, &[]), &image.image()).token.unwrap()
+    };
+    let first = token(&|_| ());
+    assert_eq!(first, token(&|_| ()));
+    assert_ne!(first, token(&|facts| facts.device.serial = Some("S2".into())));
+    assert_ne!(first, token(&|facts| facts.device.diskseq = Some(9)));
+    let digest = Some(prejoin_profiles::digest::Digest::of(b"x"));
+    assert_ne!(first, token(&|facts| facts.content.digest = digest));
+}
+
+/// Disks with anything on them: partitions anywhere, ours or not, volumes over all, tables of other kinds.
+fn disks() -> impl Strategy<Value = (u64, Content)> {
+    let place = (0u64..7 * 1024, 1u64..2048, 0usize..10, any::<bool>(), any::<bool>());
+    (prop::collection::vec(place, 0..7), 1u64..9, 0u8..8, any::<bool>()).prop_map(|(places, gib, kind, stray)| {
+        let size = gib * GIB;
+        let names =
+            ["boot", "root-a", "root-a-verity", "root-b", "root-b-verity", "identity", "state", "data", "theirs", ""];
+        let mut partitions = Vec::new();
+        for ((start, length, name, is_own, _), number) in places.iter().zip(1..) {
+            let node = if *is_own { "w1" } else { "w2" };
+            let guid = guid(node, names[*name]).to_string();
+            partitions.push(entry(number, start * MIB, length * MIB, names[*name], &guid));
+        }
+        let mut content = match kind {
+            0 => blank(size),
+            1 => Content {
+                blankness: vec![Blankness { of: Extent::between(0, size), read: 1, first: Some(7) }],
+                ..Content::default()
+            },
+            2 => Content { signatures: vec![signature("xfs", Extent::between(0, size), 0, 4)], ..blank(size) },
+            3 => ours("w1", size.max(8 * GIB)),
+            4 => ours("w2", size.max(8 * GIB)),
+            _ => gpt(partitions.clone(), size),
+        };
+        let size = if kind == 3 || kind == 4 { size.max(8 * GIB) } else { size };
+        if kind == 7 {
+            content.tables.iter_mut().for_each(|table| table.scheme = Scheme::Mbr);
+        }
+        for ((_, _, _, _, signed), partition) in places.iter().zip(content.partitions().to_vec()) {
+            if *signed {
+                content.signatures.push(signature("ext4", partition.extent, 1080, 2));
+            }
+        }
+        if stray {
+            content.signatures.push(signature("linux_raid_member", Extent::between(0, size), size - 8192, 4));
+        }
+        (size, content)
+    })
+}
+
+/// The node's image in several layouts.
+fn images() -> impl Strategy<Value = Sample> {
+    (any::<bool>(), any::<bool>(), 1u64..4, any::<bool>()).prop_map(|(data, fixed, gib, big)| {
+        let sector = if big { 4096 } else { 512 };
+        sample("w1", sector, (data || fixed).then_some(gib * GIB), data)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    /// Unless somebody named it, nothing that counts as data, unknown or unreadable is written: whatever is on the
+    /// disk, whatever the image, whatever the mode; and what a verdict lets through keeps every kept entry as it was.
+    #[test]
+    fn no_planned_write_meets_data((size, content) in disks(), image in images(), mode in 0usize..3) {
+        let mode = [Mode::Install, Mode::Reimage, Mode::ReimageWipeState][mode];
+        let facts = facts(size, content);
+        let image_of = image.image();
+        let report = judge(&facts, &intent(mode, &[]), &image_of);
+        prop_assume!(report.verdict != Verdict::Refuse);
+        let plan = report.plan.unwrap();
+        let own = region::Own::of(&image.manifest, &image.handoff);
+        for region in region::regions(&facts.content, size, Some(&own)) {
+            let partition = facts.content.partitions().iter().find(|p| Some(p.number) == region.partition);
+            let wiped = partition.is_some_and(|p| p.guid == own.state) && mode == Mode::ReimageWipeState;
+            let guarded = matches!(
+                region.kind,
+                RegionKind::Data | RegionKind::Unknown | RegionKind::Unreadable | RegionKind::State
+            );
+            if guarded && !wiped {
+                for write in plan::writes(&plan) {
+                    prop_assert!(!write.meets(&region.extent), "{write:?} meets {region:?}");
+                }
+            }
+        }
+        for kept in plan.before.iter().filter(|entry| entry.origin == Origin::Kept) {
+            prop_assert!(plan.after.contains(kept), "{kept:?} is not in the new table");
+        }
+        let disk_guid = image.table.disk_guid;
+        let table = plan::table(&plan.after, &disk_guid, plan.sector_size, size);
+        prop_assert_eq!(table.check(), Ok(()));
+        for write in plan::writes(&plan) {
+            prop_assert!(write.end() <= size);
+        }
+    }
+}
