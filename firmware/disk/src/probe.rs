@@ -1,1 +1,115 @@
-//! (being written)
+//! What is on a disk: tables, signatures, what file systems hold, and what is blank.
+//!
+//! Everything found is listed, one hit never hides another. Reads are bounded (about 2000 small ones for tables, 8 MiB
+//! for each of up to 64 extents, 32 MiB for what is in a file system), memory is a few MiB, and a disk that cannot be
+//! read says so instead of looking empty.
+
+mod blank;
+mod bytes;
+mod foreign;
+mod gpt;
+mod inside;
+mod mbr;
+mod record;
+pub mod signature;
+mod table;
+
+use std::collections::BTreeSet;
+
+use prejoin_profiles::disk::{Content, Extent, Place, Scheme, Signature, Table, Unreadable};
+
+use self::record::Recorder;
+use self::signature::scan;
+use crate::device::ReadAt;
+
+/// Extents that are looked at one by one, at most.
+const MOST_EXTENTS: usize = 512;
+
+/// Looks at everything on a disk of `size` bytes. `sector_size` is the device's logical one in bytes, 0 if it has none
+/// (a file).
+///
+/// It never fails: what cannot be read is in [`Content::unreadable`].
+pub fn probe(disk: &dyn ReadAt, size: u64, sector_size: u32) -> Content {
+    let recorder = Recorder::new(disk, size);
+    let found = table::find(&recorder, size, sector_size);
+    let mut content = Content { tables: found.tables, ..Content::default() };
+    let whole = Extent { start: 0, length: size };
+    let divided = divisions(&content.tables, size);
+
+    let (of_whole, mut unreadable) = scan(&recorder, whole);
+    let mut signatures = Vec::new();
+    for &extent in &divided {
+        let (found, failed) = scan(&recorder, extent);
+        signatures.extend(found);
+        unreadable.extend(failed);
+    }
+    content.signatures = settle(of_whole, signatures);
+
+    for &of in std::iter::once(&whole).chain(&divided) {
+        content.inside.extend(inside::look(&recorder, of));
+    }
+    content.inside.extend(inside::unread(&content.signatures));
+    content.inside.extend(inside::systems(size, content.partitions()));
+
+    let extents = extents(&content, whole);
+    let count = extents.len();
+    content.blankness = extents.into_iter().map(|of| blank::look(&recorder, of, count, &found.parts)).collect();
+
+    let (failed, digest) = recorder.finish();
+    content.unreadable = join(unreadable, failed);
+    content.digest = Some(digest);
+    content
+}
+
+/// The extents of the partitions of every table that can be used, each once, without containers of others.
+fn divisions(tables: &[Table], size: u64) -> Vec<Extent> {
+    let containers = ["05", "0f", "85", "ee"];
+    let partitions = tables.iter().filter(|table| table.valid).flat_map(|table| &table.partitions);
+    let used = partitions.filter(|partition| !containers.contains(&partition.type_id.as_str()));
+    let on_disk = used.filter_map(|partition| partition.extent.common(&Extent { start: 0, length: size }));
+    let mut seen = BTreeSet::new();
+    on_disk.filter(|&extent| seen.insert(extent)).take(MOST_EXTENTS).collect()
+}
+
+/// What is looked at for blankness: each partition and gap, and the whole disk if nothing at its ends divides it.
+fn extents(content: &Content, whole: Extent) -> Vec<Extent> {
+    let mut extents = Vec::new();
+    let table = content.table();
+    if table.is_none_or(|table| table.scheme == Scheme::Gpt && table.place == Place::Stray) {
+        extents.push(whole);
+    }
+    if let Some(table) = table {
+        extents.extend(table.partitions.iter().filter_map(|partition| partition.extent.common(&whole)));
+        extents.extend(blank::gaps(table, whole.length));
+    }
+    let mut seen = BTreeSet::new();
+    extents.retain(|&extent| seen.insert(extent));
+    extents.truncate(MOST_EXTENTS);
+    extents
+}
+
+/// Signatures of the disk and of partitions, by offset. What is found by both belongs to the partition: its place at
+/// the disk's end (ZFS labels, md 0.90) is that of the last partition, rounded to the same block.
+fn settle(of_whole: Vec<Signature>, of_parts: Vec<Signature>) -> Vec<Signature> {
+    let known: BTreeSet<(Extent, String)> =
+        of_parts.iter().map(|signature| (signature.magic, signature.kind.clone())).collect();
+    let mut signatures: Vec<Signature> = of_whole
+        .into_iter()
+        .filter(|signature| !known.contains(&(signature.magic, signature.kind.clone())))
+        .chain(of_parts)
+        .collect();
+    signatures.sort_by(|a, b| (a.magic, a.of, &a.kind).cmp(&(b.magic, b.of, &b.kind)));
+    signatures.dedup();
+    signatures
+}
+
+fn join(mut unreadable: Vec<Unreadable>, failed: Vec<Unreadable>) -> Vec<Unreadable> {
+    for one in failed {
+        if !unreadable.iter().any(|other| other.extent.covers(&one.extent)) {
+            unreadable.push(one);
+        }
+    }
+    unreadable.sort_by(|a, b| (a.extent, &a.error).cmp(&(b.extent, &b.error)));
+    unreadable.dedup();
+    unreadable
+}
