@@ -1,0 +1,53 @@
+//! Disks of our own nodes, in every state in which one may be imaged again.
+
+use crate::case::{Case, live};
+use crate::node::Node;
+
+/// The cases.
+pub fn cases() -> Vec<Case> {
+    let own = Node::new("worker1");
+    let with = |name, about, state: &str, change: &str| {
+        live(name, about, format!("{}{}{change}", own.system(), own.state(state)))
+    };
+    let mut cases = vec![
+        with("ours", "worker1's own disk after some time", USED, ""),
+        live("ours-fresh", "worker1's image, copied to a larger disk and never started", own.system())
+            .unseen(&["table gpt stray"]),
+        with("ours-longhorn", "worker1's own disk, Longhorn's volumes below /var", "longhorn tree/lib/longhorn", ""),
+        with("ours-etcd", "worker1's own disk, etcd below /var", "text tree/lib/etcd/member/snap/db pages", ""),
+        with("ours-primary-lost", "worker1's own disk without the first copy of the table", USED, "label zero 0 24K\n"),
+        with("ours-foreign", "worker1's own disk, to which somebody added a partition", USED, ADDED),
+        with("ours-slot-used", "worker1's own disk, Longhorn's volumes in the second slot", USED, r#"
+longhorn other
+ext other.img 128M 11111111-1111-4111-8111-000000000009 stuff other
+put other.img 201M
+"#),
+        with("ours-identity-lost", "worker1's own disk, its identity was zeroed", USED, "label zero 337M 16M\n"),
+        with("ours-stale-array", "worker1's own disk, which was a member of an array before", USED,
+            "label md 1.0 11111111-1111-4111-8111-000000000001\n"),
+    ];
+    let data = Node::new("worker1").with_data();
+    cases.push(live(
+        "ours-data",
+        "worker1's own disk, Longhorn on a partition of its own",
+        format!("{}{}{}", data.system(), data.state(USED), data.data("longhorn data")),
+    ));
+    let other = Node::new("worker2");
+    cases.push(live("other-node", "worker2's disk", format!("{}{}", other.system(), other.state(USED))));
+    cases
+}
+
+/// What a worker has below /var.
+const USED: &str = r#"
+mkdir -p tree/log/journal tree/lib/containerd/io.containerd.snapshotter.v1.overlayfs
+text tree/lib/kubelet/config.yaml 'kind: KubeletConfiguration'
+text tree/lib/kubelet/pki/kubelet-client-current.pem key
+"#;
+
+const ADDED: &str = r#"
+echo 'start=6GiB, size=1GiB, uuid=AAAAAAAA-AAAA-4AAA-8AAA-000000000009, name="scratch"' |
+  sfdisk --quiet --no-reread --no-tell-kernel --wipe never --append "$disk"
+text scratch/results.csv numbers
+ext scratch.img 1G 11111111-1111-4111-8111-000000000009 scratch scratch
+put scratch.img 6G
+"#;

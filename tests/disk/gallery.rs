@@ -1,0 +1,195 @@
+//! The gallery is looked at once; then every test reads from what was seen.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
+
+use prejoin_disk::device::ReadAt;
+use prejoin_disk::judge::{Intent, judge};
+use prejoin_disk::plan::{Image, Wish};
+use prejoin_disk::probe::probe;
+use prejoin_profiles::disk::{Code, Content, Device, Extent, Facts, Mode, Report, Severity, VERSION, Verdict};
+
+use crate::case::{Case, Made};
+use crate::cases::all;
+use crate::node::Node;
+use crate::said::{Tools, content, report};
+use crate::tools::{absent, golden};
+
+/// What the recipes and the judges need.
+const TOOLS: [&str; 34] = [
+    "blkid", "wipefs", "sfdisk", "fdisk", "sgdisk", "parted", "python3", "mke2fs", "mkfs.xfs", "mkfs.btrfs", "mkfs.f2fs",
+    "mkfs.vfat", "mcopy", "mkfs.ntfs", "ntfslabel", "mkfs.exfat", "tune.exfat", "mkudffs", "mkapfs", "jfs_mkfs",
+    "jfs_tune", "mkfs.reiserfs", "mkfs.nilfs2", "mkfs.ocfs2", "mkfs.gfs2", "mksquashfs", "mkfs.erofs", "xorriso", "mkswap",
+    "cryptsetup", "veritysetup", "mdadm", "pvck", "make-bcache",
+];
+
+/// A disk as everybody sees it.
+struct Seen {
+    case: Case,
+    made: Made,
+    text: String,
+    facts: Facts,
+    install: Report,
+    reimage: Report,
+}
+
+/// The whole gallery; none where tools are missing.
+fn gallery() -> Option<&'static [Seen]> {
+    static GALLERY: OnceLock<Option<Vec<Seen>>> = OnceLock::new();
+    let look = || {
+        if absent(&TOOLS) || absent(&["drbdmeta"]) {
+            return None;
+        }
+        // All that cannot be made are told of, not only the first.
+        let seen: Vec<_> = all().into_iter().map(|case| catch_unwind(AssertUnwindSafe(|| see(case)))).collect();
+        assert!(seen.iter().all(Result::is_ok), "disks that cannot be made or looked at are named above");
+        Some(seen.into_iter().flatten().collect())
+    };
+    GALLERY.get_or_init(look).as_deref()
+}
+
+fn see(case: Case) -> Seen {
+    let made = case.made();
+    let file = File::open(&made.disk).unwrap();
+    let size = file.metadata().unwrap().len();
+    let path = made.disk.display().to_string();
+    let facts = facts(&path, size, probe(&Plain(&file), size, 0));
+    let (install, reimage) = (verdict(&facts, &Node::new("worker9"), Mode::Install), again(&case, &facts));
+    let tools = Tools::ask(&made.disk, case.asked);
+    let mut text = format!("# {}\n{}{}", case.about, tools.text, content(&facts, &tools));
+    text.push_str(&report("install worker9", &install));
+    text.push_str(&report("reimage worker1", &reimage));
+    let text = made.masked(&text);
+    Seen { case, made, text, facts, install, reimage }
+}
+
+fn again(case: &Case, facts: &Facts) -> Report {
+    let node = Node::new("worker1");
+    let node = if case.name == "ours-data" { node.with_data() } else { node };
+    verdict(facts, &node, Mode::Reimage)
+}
+
+fn facts(path: &str, size: u64, content: Content) -> Facts {
+    let device = Device { path: path.into(), file: true, size, ..Device::default() };
+    Facts { version: VERSION, device, usage: Vec::new(), content }
+}
+
+fn verdict(facts: &Facts, node: &Node, mode: Mode) -> Report {
+    let digest = prejoin_profiles::digest::Digest::of(node.manifest.to_json().as_bytes());
+    let image = Image { manifest: &node.manifest, digest, table: &node.table, handoff: &node.handoff };
+    let wish = Wish { mode, ..Wish::default() };
+    judge(facts, &Intent { wish, node: node.manifest.node.clone(), ..Intent::default() }, &image)
+}
+
+struct Plain<'a>(&'a File);
+
+impl ReadAt for Plain<'_> {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact_at(buffer, offset)
+    }
+}
+
+#[test]
+fn every_disk_is_what_its_golden_text_says() {
+    let Some(gallery) = gallery() else { return };
+    let compare = |seen: &Seen| golden(&format!("disk/golden/{}.txt", seen.case.name), &seen.text);
+    let differs = |seen: &&Seen| catch_unwind(AssertUnwindSafe(|| compare(seen))).is_err();
+    let different: Vec<&str> = gallery.iter().filter(differs).map(|seen| seen.case.name).collect();
+    assert!(different.is_empty(), "these differ from their golden text: {different:?}");
+}
+
+#[test]
+fn it_is_a_gallery() {
+    let cases = all();
+    assert!(cases.len() >= 60, "{}", cases.len());
+    let mut names: Vec<&str> = cases.iter().map(|case| case.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), cases.len(), "a name is used twice");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/disk/golden");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let name = entry.unwrap().file_name().to_string_lossy().into_owned();
+        assert!(names.contains(&name.trim_end_matches(".txt")), "{name} belongs to no case");
+    }
+}
+
+/// The one that matters most, and that no golden text can bless away.
+#[test]
+fn nothing_is_ok_over_live_data() {
+    let Some(gallery) = gallery() else { return };
+    let mut wrong = Vec::new();
+    for seen in gallery {
+        let name = seen.case.name;
+        // Every disk has room: what is refused is refused for what is on it.
+        let small = |report: &Report| report.findings.iter().any(|finding| finding.code == Code::DvTooSmall);
+        if small(&seen.install) || small(&seen.reimage) {
+            wrong.push(format!("{name} is too small to tell anything"));
+        }
+        match (seen.case.live, seen.install.verdict) {
+            (true, Verdict::Ok) => wrong.push(format!("{name}: a new node is put over it without a question")),
+            (false, Verdict::Refuse) => wrong.push(format!("{name}: refused, and nobody would miss it")),
+            _ => {}
+        }
+        // Imaging worker1 again needs no question on worker1's disk alone, and nowhere meets what is kept.
+        if seen.reimage.verdict == Verdict::Ok && seen.case.live && !name.starts_with("ours") {
+            wrong.push(format!("{name}: worker1 is put over it without a question"));
+        }
+        for report in [&seen.install, &seen.reimage].into_iter().filter(|report| report.verdict != Verdict::Refuse) {
+            let plan = report.plan.as_ref().unwrap();
+            let writes = prejoin_disk::plan::writes(plan);
+            let met = plan.kept.iter().filter(|kept| writes.iter().any(|write| write.meets(&kept.extent)));
+            wrong.extend(met.map(|kept| format!("{name}: {kept:?} is kept, and would be written")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn we_see_what_others_do_not() {
+    let Some(gallery) = gallery() else { return };
+    let mut missing = Vec::new();
+    for seen in gallery {
+        for line in seen.case.unseen {
+            if !seen.text.lines().any(|found| found.starts_with(&format!("+ {line}"))) {
+                missing.push(format!("{}: no line `+ {line}`", seen.case.name));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+    let cases = gallery.iter().filter(|seen| !seen.case.unseen.is_empty()).count();
+    assert!(cases >= 20, "only {cases} disks of which others see less");
+}
+
+/// What a disk cannot read is refused, wherever it is, and is never taken for empty.
+#[test]
+fn unreadable_is_not_empty() {
+    struct Bad<'a>(&'a File, Extent);
+    impl ReadAt for Bad<'_> {
+        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+            match self.1.meets(&Extent { start: offset, length: buffer.len() as u64 }) {
+                true => Err(io::Error::from_raw_os_error(5)),
+                false => self.0.read_exact_at(buffer, offset),
+            }
+        }
+    }
+    let Some(gallery) = gallery() else { return };
+    for name in ["blank", "ours", "gpt", "spdk", "bluestore-3", "longhorn"] {
+        let seen = gallery.iter().find(|seen| seen.case.name == name).unwrap();
+        let (file, size) = (File::open(&seen.made.disk).unwrap(), seen.facts.device.size);
+        let places = [(0, 4096), (0, size), (512, 512), (size - 4096, 4096), (1 << 20, 1 << 20)];
+        for (start, length) in places {
+            let bad = Extent { start, length };
+            let facts = facts("disk", size, probe(&Bad(&file, bad), size, 0));
+            assert!(facts.content.unreadable.iter().any(|found| found.extent.meets(&bad)), "{name} {bad:?}");
+            for (node, mode) in [("worker9", Mode::Install), ("worker1", Mode::Reimage)] {
+                let report = verdict(&facts, &Node::new(node), mode);
+                let told = |f: &prejoin_profiles::disk::Finding| f.code == Code::DvIoError && f.severity == Severity::Refuse;
+                assert!(report.findings.iter().any(told), "{name} {bad:?}: {:?}", report.findings);
+                assert_eq!(report.verdict, Verdict::Refuse, "{name} {bad:?}");
+            }
+        }
+    }
+}
