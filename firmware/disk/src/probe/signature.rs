@@ -71,7 +71,7 @@ fn signatures(found: &[Found], of: Extent) -> Vec<Signature> {
         signatures.push(Signature {
             kind: one.kind.into(),
             magic: absolute(one.magic),
-            header: absolute(one.header.common(&whole).unwrap_or(one.magic)),
+            header: absolute(sectors(one.header).common(&whole).unwrap_or(one.magic)),
             of,
             copy: one.backup && !first(one),
             version: one.version.clone(),
@@ -80,6 +80,12 @@ fn signatures(found: &[Found], of: Extent) -> Vec<Signature> {
         });
     }
     signatures
+}
+
+/// Nothing smaller than a sector can be cleared.
+fn sectors(extent: Extent) -> Extent {
+    let end = extent.end().checked_next_multiple_of(512).unwrap_or(u64::MAX);
+    Extent::between(extent.start / 512 * 512, end)
 }
 
 /// A signature with offsets from its extent's start.

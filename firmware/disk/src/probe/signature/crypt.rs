@@ -27,7 +27,7 @@ fn luks(medium: &Medium, offset: u64, magic: &[u8]) -> Option<Found> {
             Some(found(if payload == 0 { 4096 } else { payload.min(4 << 20) }, "1".into()))
         }
         2 if bytes.be64(256)? == offset => {
-            let opal = if bytes.text(208, 48)?.starts_with("HW-OPAL") { " (HW-OPAL)" } else { "" };
+            let opal = if bytes.has(208, b"HW-OPAL") { " (HW-OPAL)" } else { "" };
             let length = bytes.be64(8)?.clamp(4096, 4 << 20);
             Some(found(length, format!("2{opal}")).backup(offset > 0).label(bytes.text(24, 48)))
         }

@@ -80,7 +80,7 @@ fn intel(medium: &Medium, size: u64) -> Option<Found> {
     let offset = (medium.size() / size).checked_sub(2)? * size;
     let bytes = medium.bytes(offset, 512)?;
     let sound = bytes.has(0, b"Intel Raid ISM Cfg Sig. ");
-    let found = Found::new("isw_raid_member", offset, size, 32);
+    let found = Found::new("isw_raid_member", offset, size, 24);
     sound.then(|| Found { version: bytes.text(24, 6), ..found })
 }
 
