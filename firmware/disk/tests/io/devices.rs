@@ -1,0 +1,314 @@
+//! Loop devices of this machine, with what the system's own programs do to them.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use prejoin_disk::io::inventory::{device, disks};
+use prejoin_disk::io::target::{Options, Reader, Target};
+use prejoin_disk::io::usage::{usage, while_held};
+use prejoin_disk::io::{Error, Failed};
+use prejoin_profiles::disk::{Device, Usage};
+use prejoin_sys::block;
+use tempfile::TempDir;
+
+const MIB: u64 = 1 << 20;
+
+/// A disk over a file; goes away with everything on top of it that a failed test has left.
+pub(crate) struct Loop {
+    pub(crate) home: TempDir,
+    pub(crate) path: PathBuf,
+    /// What has to be undone, last first.
+    undo: Vec<Vec<String>>,
+}
+
+impl Loop {
+    /// With `losetup`'s further options. Nothing if this machine has no loop devices for us.
+    pub(crate) fn new(size: u64, options: &[&str]) -> Option<Self> {
+        let home = tempfile::tempdir().unwrap();
+        File::create(home.path().join("disk")).unwrap().set_len(size).unwrap();
+        Self::over(&home.path().join("disk"), options).map(|path| Loop { home, path, undo: Vec::new() }.undone())
+    }
+
+    fn undone(mut self) -> Self {
+        self.undo(&["losetup", "-d", &self.path.display().to_string()]);
+        self
+    }
+
+    fn over(file: &Path, options: &[&str]) -> Option<PathBuf> {
+        let output = Command::new("losetup").args(options).args(["-f", "--show"]).arg(file).output();
+        match output {
+            Ok(output) if output.status.success() => Some(String::from_utf8_lossy(&output.stdout).trim().into()),
+            failed => skip(&format!("loop devices: {failed:?}")),
+        }
+    }
+
+    pub(crate) fn file(&self) -> PathBuf {
+        self.home.path().join("disk")
+    }
+
+    pub(crate) fn text(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn undo(&mut self, command: &[&str]) {
+        self.undo.push(command.iter().map(|&word| word.to_owned()).collect());
+    }
+
+    /// Makes a partition known to the kernel, which need not be able to read tables.
+    fn partition(&mut self, number: u32, start: u64, length: u64) -> String {
+        block::add_partition(&File::open(&self.path).unwrap(), number, start, length).unwrap();
+        format!("{}p{number}", self.path.display())
+    }
+
+    fn device(&self) -> Device {
+        device(&self.path).unwrap()
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        for command in self.undo.iter().rev() {
+            let _ = Command::new(&command[0]).args(&command[1..]).stderr(Stdio::null()).status();
+        }
+    }
+}
+
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+pub(crate) fn skip<T>(why: &str) -> Option<T> {
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "needed: {why}");
+    // Past the test harness, which keeps what passing tests print to itself.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: needs {why}");
+    None
+}
+
+pub(crate) fn run(command: &[&str]) {
+    let output = Command::new(command[0]).args(&command[1..]).output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn claimed() -> Usage {
+    Usage::Claimed { error: "Device or resource busy (os error 16)".into() }
+}
+
+#[test]
+fn a_loop_device_as_lsblk_sees_it() {
+    for sector_size in ["512", "4096"] {
+        let Some(disk) = Loop::new(8 * MIB, &["-b", sector_size]) else { return };
+        let found = disk.device();
+        let columns = "PATH,SIZE,LOG-SEC,PHY-SEC,ROTA,RO";
+        let output =
+            Command::new("lsblk").args(["-b", "-d", "-n", "-r", "-o", columns]).arg(&disk.path).output().unwrap();
+        let flag = |flag: bool| u8::from(flag);
+        let Device { path, size, sector_size, physical_sector_size: physical, read_only, rotational, .. } = &found;
+        let rotational = flag(rotational.unwrap());
+        let own = format!("{path} {size} {sector_size} {physical} {rotational} {}\n", flag(*read_only));
+        assert_eq!(own, String::from_utf8_lossy(&output.stdout));
+        let file = File::open(&disk.path).unwrap();
+        assert_eq!(found.diskseq, Some(block::sequence(&file).unwrap()));
+        assert_eq!((block::size(&file).unwrap(), block::physical_sector_size(&file).unwrap()), (*size, *physical));
+        assert!(found.is_virtual && !found.file && found.twins.is_empty() && found.boot_medium.is_none());
+        assert_eq!(usage(&found), []);
+    }
+}
+
+#[test]
+fn the_machine_came_from_one_of_its_disks() {
+    let disks = disks().unwrap();
+    assert!(disks.iter().all(|disk| !disk.path.starts_with("/dev/loop") && disk.size > 0));
+    // A device number of its own for "/" means that it is on a block device.
+    let root = fs::metadata("/").unwrap().dev();
+    if Path::new(&format!("/sys/dev/block/{}", block::number(root))).exists() {
+        assert!(disks.iter().any(|disk| disk.boot_medium.is_some()), "{disks:?}");
+    }
+    assert!(matches!(device(Path::new("/dev/null")), Err(Error::Kind { .. })));
+    assert!(device(Path::new("/dev/none")).unwrap_err().hint().is_some());
+}
+
+#[test]
+fn a_mounted_partition() {
+    let Some(mut disk) = Loop::new(32 * MIB, &[]) else { return };
+    let partition = disk.partition(1, MIB, 16 * MIB);
+    assert!(matches!(device(Path::new(&partition)), Err(Error::Partition { disk: whole, .. }) if whole == disk.text()));
+    assert!(matches!(Target::open(Path::new(&partition), &Options::default()), Err(Error::Partition { .. })));
+    let at = disk.home.path().join("a b").display().to_string();
+    fs::create_dir(&at).unwrap();
+    run(&["mkfs.ext4", "-q", &partition]);
+    run(&["mount", &partition, &at]);
+    disk.undo(&["umount", &at]);
+    let device = disk.device();
+    assert_eq!(usage(&device), [Usage::Mounted { device: partition, at: at.clone() }, claimed()]);
+    let error = Target::open(&disk.path, &Options::default()).unwrap_err();
+    assert!(matches!(error, Error::Busy { .. }) && error.hint().unwrap().contains("lsblk"), "{error:?}");
+    Reader::open(&disk.path).unwrap();
+    run(&["umount", &at]);
+    assert_eq!(usage(&device), []);
+    Target::open(&disk.path, &Options::default()).unwrap();
+}
+
+#[test]
+fn swap() {
+    let Some(mut disk) = Loop::new(32 * MIB, &[]) else { return };
+    let partition = disk.partition(2, 4 * MIB, 8 * MIB);
+    run(&["mkswap", &partition]);
+    if !Command::new("swapon").arg(&partition).status().unwrap().success() {
+        return skip("a kernel with swap").unwrap_or_default();
+    }
+    disk.undo(&["swapoff", &partition]);
+    assert_eq!(usage(&disk.device()), [Usage::Swap { device: partition }, claimed()]);
+}
+
+#[test]
+fn a_loop_device_over_a_partition_over_a_loop_device() {
+    let Some(mut disk) = Loop::new(32 * MIB, &[]) else { return };
+    let partition = disk.partition(3, 8 * MIB, 16 * MIB);
+    // Under another name, as in a container: the path that sysfs tells leads nowhere.
+    let alias = disk.home.path().join("alias").display().to_string();
+    let number = block::number(fs::metadata(&partition).unwrap().rdev());
+    let (major, minor) = number.split_once(':').unwrap();
+    run(&["mknod", &alias, "b", major, minor]);
+    let above = Loop::over(Path::new(&alias), &[]).unwrap().display().to_string();
+    disk.undo(&["losetup", "-d", &above]);
+    let at = disk.home.path().join("mnt").display().to_string();
+    fs::create_dir(&at).unwrap();
+    run(&["mkfs.ext4", "-q", &above]);
+    run(&["mount", &above, &at]);
+    disk.undo(&["umount", &at]);
+    // Neither O_EXCL nor `holders` shows it: there is no `Claimed`.
+    let expected = [Usage::Mounted { device: above.clone(), at }, Usage::Loop { device: partition, by: above.clone() }];
+    assert_eq!(usage(&disk.device()), expected);
+
+    // The file, by a name that the loop device does not know it by.
+    let other_name = disk.home.path().join("link");
+    fs::hard_link(disk.file(), &other_name).unwrap();
+    let file = device(&other_name).unwrap();
+    assert!(file.file && file.size == 32 * MIB && file.sector_size == 0 && !file.read_only);
+    let users = usage(&file);
+    assert_eq!(users.len(), 3, "{users:?}");
+    assert!(users.contains(&Usage::Loop { device: other_name.display().to_string(), by: disk.text() }), "{users:?}");
+    assert!(users.contains(&expected[0]) && users.contains(&expected[1]), "{users:?}");
+}
+
+#[test]
+fn somebody_who_claims_it() {
+    let Some(disk) = Loop::new(MIB, &[]) else { return };
+    let device = disk.device();
+    let held = File::options().read(true).custom_flags(block::EXCLUSIVE).open(&disk.path).unwrap();
+    assert_eq!(usage(&device), [claimed()]);
+    assert!(matches!(Target::open(&disk.path, &Options::default()), Err(Error::Busy { .. })));
+    drop(held);
+    let target = Target::open(&disk.path, &Options::default()).unwrap();
+    assert_eq!((usage(&device), while_held(&device)), (vec![claimed()], vec![]));
+    drop(target);
+    assert_eq!(usage(&device), []);
+}
+
+#[test]
+fn programs_that_have_it_open() {
+    let Some(disk) = Loop::new(MIB, &[]) else { return };
+    let sleep = |path: &Path| {
+        let file = File::open(path).unwrap();
+        Running(Command::new("sleep").arg("600").stdin(file).spawn().unwrap())
+    };
+    let open = |running: &Running, device: &Path| {
+        let device = device.display().to_string();
+        Usage::Open { device, process: running.0.id(), program: "sleep".into() }
+    };
+    let program = sleep(&disk.path);
+    assert_eq!(usage(&disk.device()), [open(&program, &disk.path)]);
+    drop(program);
+    let program = sleep(&disk.file());
+    let users = usage(&device(&disk.file()).unwrap());
+    assert!(users.contains(&open(&program, &disk.file())), "{users:?}");
+    // Our own open files are no users.
+    let _own = File::open(&disk.path).unwrap();
+    assert_eq!(usage(&disk.device()), []);
+}
+
+#[test]
+fn a_locked_target() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("image");
+    File::create(&path).unwrap().set_len(MIB).unwrap();
+    let _first = Target::open(&path, &Options::default()).unwrap();
+    let error = Target::open(&path, &Options::default()).unwrap_err();
+    assert!(matches!(error, Error::Locked { .. }) && error.hint().is_some(), "{error:?}");
+}
+
+#[test]
+fn a_read_only_disk() {
+    let Some(disk) = Loop::new(MIB, &["-r"]) else { return };
+    assert!(disk.device().read_only);
+    let error = Target::open(&disk.path, &Options::default()).unwrap_err();
+    assert!(matches!(error, Error::ReadOnly { .. }) && error.hint().is_some(), "{error:?}");
+    Reader::open(&disk.path).unwrap();
+}
+
+#[test]
+fn a_disk_that_changes() {
+    let Some(disk) = Loop::new(4 * MIB, &[]) else { return };
+    let before = disk.device();
+    let target = Target::open(&disk.path, &Options::default()).unwrap();
+    target.unchanged(&before).unwrap();
+    File::options().write(true).open(disk.file()).unwrap().set_len(2 * MIB).unwrap();
+    run(&["losetup", "-c", &disk.text()]);
+    let error = target.unchanged(&before).unwrap_err();
+    let expected = format!("{} has changed: its size was 4194304 and is 2097152", disk.text());
+    assert_eq!(error.to_string(), expected);
+    assert!(error.hint().is_some());
+    drop(target);
+
+    // Another disk under the same name and of the same size.
+    let before = disk.device();
+    run(&["losetup", "-d", &disk.text()]);
+    run(&["losetup", &disk.text(), &disk.file().display().to_string()]);
+    let target = Target::open(&disk.path, &Options::default()).unwrap();
+    assert!(matches!(target.unchanged(&before), Err(Error::Changed { what: "sequence number", .. })));
+
+    let file = device(&disk.file()).unwrap();
+    drop(target);
+    let target = Target::open(&disk.file(), &Options::default()).unwrap();
+    target.unchanged(&file).unwrap();
+    File::options().write(true).open(disk.file()).unwrap().set_len(MIB).unwrap();
+    assert!(matches!(target.unchanged(&file), Err(Error::Changed { what: "size", .. })));
+}
+
+#[test]
+fn device_mapper() {
+    use prejoin_disk::device::{ReadAt as _, WriteAt as _};
+
+    let Some(mut disk) = Loop::new(8 * MIB, &[]) else { return };
+    if !Path::new("/dev/mapper/control").exists() {
+        return skip("a kernel with device-mapper").unwrap_or_default();
+    }
+    // One MiB of errors in the middle.
+    let name = format!("prejoin-test-{}", std::process::id());
+    let table = format!("0 8192 linear {0} 0\n8192 2048 error\n10240 6144 linear {0} 10240\n", disk.text());
+    run(&["dmsetup", "create", &name, "--table", &table]);
+    disk.undo(&["dmsetup", "remove", &name]);
+    let node = fs::canonicalize(format!("/dev/mapper/{name}")).unwrap();
+    let by = node.display().to_string();
+    assert_eq!(usage(&disk.device()), [Usage::Holder { device: disk.text(), by }, claimed()]);
+
+    let target = Target::open(&node, &Options::default()).unwrap();
+    let errors = [
+        target.read_at(4 * MIB, &mut [0; 512]).unwrap_err(),
+        target.write_at(5 * MIB - 512, &[1; 1024]).unwrap_err(),
+        target.zero(4 * MIB, MIB).unwrap_err(),
+    ];
+    for error in errors {
+        let failed = Failed::of(&error).unwrap();
+        assert!(failed.code == Some(5) && failed.hint().is_some(), "{error}");
+    }
+    target.write_at(5 * MIB, &[1; 1024]).unwrap();
+}
