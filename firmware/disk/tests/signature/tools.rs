@@ -353,10 +353,63 @@ fn one_hit_hides_no_other() {
     assert_eq!(blkid(&image.path)["TYPE"], "xfs");
 }
 
+/// mdadm reads the superblocks that were made by hand as its own.
+#[test]
+fn mdadm_judges_members() {
+    if absent(&["mdadm"]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for case in hand::cases().into_iter().filter(|case| case.name.starts_with("md ")) {
+        // It reads only its own machine's order.
+        if case.name.contains("big-endian") {
+            continue;
+        }
+        let image = Image::new(folder.path().join("disk"), case.disk.size);
+        for (at, bytes) in &case.disk.pieces {
+            image.file.write_all_at(bytes, *at).unwrap();
+        }
+        let output = run("mdadm", &["--examine", "FILE"], &image.path);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let [own] = image.found().try_into().unwrap();
+        let version = own.version.unwrap().trim_end_matches(".3").to_owned();
+        // It writes a UUID as four words.
+        let digits: Vec<char> = own.uuid.unwrap().chars().filter(|&char| char != '-').collect();
+        let uuid = digits.chunks(8).map(String::from_iter).collect::<Vec<_>>().join(":");
+        // The checksum of 0.90 is over a whole page, and is not made here.
+        let judged = said.contains(&format!("Version : {version}")) && said.contains(&uuid);
+        assert!(judged && (version == "0.90" || said.contains("- correct")), "{}: {said}", case.name);
+    }
+}
+
+/// Flash for `ubi` is built from a description.
+#[test]
+fn flash_image() {
+    if absent(&["ubinize", "blkid"]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let description = "[root]\nmode=ubi\nvol_id=0\nvol_size=4MiB\nvol_type=dynamic\nvol_name=root\n";
+    let path = folder.path().join("description");
+    std::fs::write(&path, description).unwrap();
+    let image = folder.path().join("image");
+    let arguments = ["-Q", "4711", "-p", "131072", "-m", "2048", "-o", "FILE", path.to_str().unwrap()];
+    let output = run("ubinize", &arguments, &image);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let file = File::options().read(true).write(true).open(&image).unwrap();
+    let size = 64 * MIB;
+    file.set_len(size).unwrap();
+    let image = Image { file, path: image, size };
+    let found = image.found();
+    assert_eq!(found.iter().map(|one| one.kind.as_str()).collect::<Vec<_>>(), ["ubi"]);
+    assert_eq!(found[0].uuid.as_deref(), Some("4711"));
+    agrees("ubi", &found, &blkid(&image.path));
+}
+
 /// External logs and physical volumes need block devices: loop devices, which only root has.
 #[test]
 fn on_loop_devices() {
-    if absent(&["losetup", "pvcreate", "mkfs.xfs", "blkid"]) {
+    if absent(&["losetup", "pvcreate", "mkfs.xfs", "drbdmeta", "blkid"]) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -373,12 +426,14 @@ fn on_loop_devices() {
             &["-ff", "-y", "--config", "devices{use_devicesfile=0 filter=[\"a|FILE|\",\"r|.*|\"]}", "FILE"][..],
             "LVM2_member",
         ),
+        ("drbdmeta", &["--force", "0", "v08", "FILE", "internal", "create-md"], "drbd"),
+        ("drbdmeta", &["--force", "0", "v09", "FILE", "internal", "create-md", "3"], "drbd"),
         ("mkfs.xfs", &["-q", "-f", "-l", "logdev=FILE", "DATA"], "xfs_external_log"),
     ];
     let results: Vec<_> = tools
         .into_iter()
         .map(|(tool, arguments, kind)| {
-            image.zero(0, 4 * MIB);
+            image.zero(0, image.size);
             let data = Image::new(folder.path().join("data"), GIB);
             let arguments: Vec<_> =
                 arguments.iter().map(|text| text.replace("DATA", data.path.to_str().unwrap())).collect();

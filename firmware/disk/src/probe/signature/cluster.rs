@@ -96,7 +96,7 @@ fn drbd(medium: &Medium, found: &mut Vec<Found>) {
         };
         let unit = bytes.be32(80)?;
         let sound = unit.is_power_of_two() && (4096..=1 << 20).contains(&unit);
-        let uuid = bytes.be64(at).map(|number| format!("{number:x}"));
+        let uuid = bytes.be64(at).filter(|&number| number != 0).map(|number| format!("{number:x}"));
         sound.then(|| Found::new("drbd", offset, 4096, 4).after(60).version(version).uuid(uuid))
     };
     found.extend(medium.bytes(offset, 4096).and_then(|bytes| superblock(&bytes)));
