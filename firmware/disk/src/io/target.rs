@@ -295,6 +295,10 @@ impl Medium {
             None => open(flags).map(|file| (file, false)),
         };
         let (file, direct) = opened.map_err(|error| refused(path, error))?;
+        // Some drivers let a read-only disk be opened for writing, and refuse only the writes.
+        if write && is_device && block::read_only(&file).unwrap_or(false) {
+            return Err(Error::ReadOnly { path: path.to_owned() });
+        }
         Medium { file, path: path.to_owned(), size: 0, sector_size: 0, is_device, direct, grain: 1 }.measured(&metadata)
     }
 
