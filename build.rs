@@ -17,6 +17,8 @@ fn main() {
         "Cargo.lock",
         ".cargo",
         "firmware/agent",
+        "firmware/disk/Cargo.toml",
+        "firmware/disk/src",
         "firmware/sys",
         "image-builder/formats/Cargo.toml",
         "image-builder/formats/src",
