@@ -15,15 +15,45 @@ use prejoin_profiles::disk::{Code, Content, Device, Extent, Facts, Mode, Report,
 use crate::case::{Case, Made};
 use crate::cases::all;
 use crate::node::Node;
-use crate::said::{Tools, content, report};
+use crate::said::{Tools, content, verdicts};
 use crate::tools::{absent, golden};
 
 /// What the recipes and the judges need.
 const TOOLS: [&str; 34] = [
-    "blkid", "wipefs", "sfdisk", "fdisk", "sgdisk", "parted", "python3", "mke2fs", "mkfs.xfs", "mkfs.btrfs", "mkfs.f2fs",
-    "mkfs.vfat", "mcopy", "mkfs.ntfs", "ntfslabel", "mkfs.exfat", "tune.exfat", "mkudffs", "mkapfs", "jfs_mkfs",
-    "jfs_tune", "mkfs.reiserfs", "mkfs.nilfs2", "mkfs.ocfs2", "mkfs.gfs2", "mksquashfs", "mkfs.erofs", "xorriso", "mkswap",
-    "cryptsetup", "veritysetup", "mdadm", "pvck", "make-bcache",
+    "blkid",
+    "wipefs",
+    "sfdisk",
+    "fdisk",
+    "sgdisk",
+    "parted",
+    "python3",
+    "mke2fs",
+    "mkfs.xfs",
+    "mkfs.btrfs",
+    "mkfs.f2fs",
+    "mkfs.vfat",
+    "mcopy",
+    "mkfs.ntfs",
+    "ntfslabel",
+    "mkfs.exfat",
+    "tune.exfat",
+    "mkudffs",
+    "mkapfs",
+    "jfs_mkfs",
+    "jfs_tune",
+    "mkfs.reiserfs",
+    "mkfs.nilfs2",
+    "mkfs.ocfs2",
+    "mkfs.gfs2",
+    "mksquashfs",
+    "mkfs.erofs",
+    "xorriso",
+    "mkswap",
+    "cryptsetup",
+    "veritysetup",
+    "mdadm",
+    "pvck",
+    "make-bcache",
 ];
 
 /// A disk as everybody sees it.
@@ -60,8 +90,7 @@ fn see(case: Case) -> Seen {
     let (install, reimage) = (verdict(&facts, &Node::new("worker9"), Mode::Install), again(&case, &facts));
     let tools = Tools::ask(&made.disk, case.asked);
     let mut text = format!("# {}\n{}{}", case.about, tools.text, content(&facts, &tools));
-    text.push_str(&report("install worker9", &install));
-    text.push_str(&report("reimage worker1", &reimage));
+    text.push_str(&verdicts(&install, &reimage));
     let text = made.masked(&text);
     Seen { case, made, text, facts, install, reimage }
 }
@@ -186,7 +215,8 @@ fn unreadable_is_not_empty() {
             assert!(facts.content.unreadable.iter().any(|found| found.extent.meets(&bad)), "{name} {bad:?}");
             for (node, mode) in [("worker9", Mode::Install), ("worker1", Mode::Reimage)] {
                 let report = verdict(&facts, &Node::new(node), mode);
-                let told = |f: &prejoin_profiles::disk::Finding| f.code == Code::DvIoError && f.severity == Severity::Refuse;
+                let told =
+                    |f: &prejoin_profiles::disk::Finding| f.code == Code::DvIoError && f.severity == Severity::Refuse;
                 assert!(report.findings.iter().any(told), "{name} {bad:?}: {:?}", report.findings);
                 assert_eq!(report.verdict, Verdict::Refuse, "{name} {bad:?}");
             }

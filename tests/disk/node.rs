@@ -56,7 +56,8 @@ impl Node {
                 partition.type_guid, partition.guid, partition.name
             )
             .unwrap();
-            let bits: Vec<String> = (48..64).filter(|bit| partition.attributes >> bit & 1 == 1).map(|b| b.to_string()).collect();
+            let bits: Vec<String> =
+                (48..64).filter(|bit| partition.attributes >> bit & 1 == 1).map(|b| b.to_string()).collect();
             if !bits.is_empty() {
                 write!(script, ", attrs=\"GUID:{}\"", bits.join(",")).unwrap();
             }
@@ -175,7 +176,11 @@ fn manifest(node: &str, table: &Table) -> Manifest {
         let defined = if partition.name.starts_with("root-b") { 0 } else { size / 2 };
         let own = match defined {
             0 => vec![Range::Skip { length: size }],
-            _ => vec![chunk(&partition.name), Range::Zero { length: defined - MIB }, Range::Skip { length: size - defined }],
+            _ => vec![
+                chunk(&partition.name),
+                Range::Zero { length: defined - MIB },
+                Range::Skip { length: size - defined },
+            ],
         };
         partitions.push(manifest::Partition {
             number: partition.number,

@@ -3,7 +3,9 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use prejoin_profiles::disk::{Content, Extent, Facts, Place, Report, Scheme, Signature, Table};
+use prejoin_profiles::disk::{Content, Extent, Facts, Finding, Place, Report, Scheme, Signature, Table};
+
+use serde_json::{Value, json};
 
 use crate::tools::{line, said, tool};
 
@@ -51,7 +53,8 @@ impl Tools {
         for other in others {
             writeln!(text, "== {other}").unwrap();
             let answer = run(line(other, &[]).arg(disk));
-            let lines = answer.lines().map(str::trim_end).filter(|line| !line.is_empty() && !line.contains("leaked on"));
+            let lines =
+                answer.lines().map(str::trim_end).filter(|line| !line.is_empty() && !line.contains("leaked on"));
             lines.for_each(|line| writeln!(text, "{line}").unwrap());
         }
         Tools { text, table, partitions, signatures }
@@ -151,7 +154,7 @@ pub fn content(facts: &Facts, tools: &Tools) -> String {
     for found in &content.tables {
         add(tools.see_table(found), table(found));
         for partition in &found.partitions {
-            let cover = found.scheme == Scheme::ProtectiveMbr;
+            let cover = partition.type_id == "ee";
             let seen = cover || tools.partitions.iter().any(|(extent, _)| *extent == partition.extent);
             let mut names = format!("{} {}", partition.type_id, partition.guid).trim_end().to_owned();
             if !partition.name.is_empty() {
@@ -183,9 +186,13 @@ pub fn content(facts: &Facts, tools: &Tools) -> String {
 }
 
 fn table(table: &Table) -> String {
-    let scheme = serde_json::to_value(table.scheme).unwrap().as_str().unwrap().to_owned();
-    let copy = serde_json::to_value(table.place).unwrap().as_str().unwrap().to_owned();
-    let mut text = format!("table {scheme} {copy} at {:#x}, sectors of {}", table.offset, table.sector_size);
+    let mut text = format!(
+        "table {} {} at {:#x}, sectors of {}",
+        word(json!(table.scheme)),
+        word(json!(table.place)),
+        table.offset,
+        table.sector_size
+    );
     if let Some(id) = &table.id {
         write!(text, ", {id}").unwrap();
     }
@@ -230,14 +237,29 @@ fn place(extent: &Extent) -> String {
     format!("{:#x}+{length}", extent.start)
 }
 
-/// A verdict and its reasons.
-pub fn report(title: &str, report: &Report) -> String {
-    let word = |value: serde_json::Value| value.as_str().unwrap().to_owned();
-    let verdict = word(serde_json::to_value(report.verdict).unwrap());
-    let mut text = format!("== {title}: {verdict}\n");
-    for finding in &report.findings {
-        let severity = word(serde_json::to_value(finding.severity).unwrap());
-        writeln!(text, "{severity} {} {}: {}", finding.code, finding.subject, finding.evidence).unwrap();
+/// Both verdicts with their reasons.
+pub fn verdicts(install: &Report, reimage: &Report) -> String {
+    let (first, second) = (reasons(install), reasons(reimage));
+    let mut text = format!("== install worker9: {}\n{first}", word(json!(install.verdict)));
+    writeln!(text, "== reimage worker1: {}", word(json!(reimage.verdict))).unwrap();
+    text.push_str(if first == second { "for the same reasons\n" } else { &second });
+    text
+}
+
+fn word(value: Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+fn reasons(report: &Report) -> String {
+    let mut text = String::new();
+    let same = |a: &Finding, b: &Finding| (a.code, &a.subject, &a.advice) == (b.code, &b.subject, &b.advice);
+    for findings in report.findings.chunk_by(same) {
+        let finding = &findings[0];
+        write!(text, "{} {} {}: {}", word(json!(finding.severity)), finding.code, finding.subject, finding.evidence).unwrap();
+        if findings.len() > 1 {
+            write!(text, ", and {} more places", findings.len() - 1).unwrap();
+        }
+        text.push('\n');
         if let Some(advice) = &finding.advice {
             writeln!(text, "    {advice}").unwrap();
         }

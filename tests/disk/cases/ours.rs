@@ -17,14 +17,23 @@ pub fn cases() -> Vec<Case> {
         with("ours-etcd", "worker1's own disk, etcd below /var", "text tree/lib/etcd/member/snap/db pages", ""),
         with("ours-primary-lost", "worker1's own disk without the first copy of the table", USED, "label zero 0 24K\n"),
         with("ours-foreign", "worker1's own disk, to which somebody added a partition", USED, ADDED),
-        with("ours-slot-used", "worker1's own disk, Longhorn's volumes in the second slot", USED, r#"
+        with(
+            "ours-slot-used",
+            "worker1's own disk, Longhorn's volumes in the second slot",
+            USED,
+            r#"
 longhorn other
 ext other.img 128M 11111111-1111-4111-8111-000000000009 stuff other
 put other.img 201M
-"#),
+"#,
+        ),
         with("ours-identity-lost", "worker1's own disk, its identity was zeroed", USED, "label zero 337M 16M\n"),
-        with("ours-stale-array", "worker1's own disk, which was a member of an array before", USED,
-            "label md 1.0 11111111-1111-4111-8111-000000000001\n"),
+        live(
+            "ours-stale-array",
+            "worker1's image, copied over a member of an array",
+            format!("{}label md 1.0 11111111-1111-4111-8111-000000000001\n", own.system()),
+        )
+        .unseen(&["table gpt primary", "table gpt stray"]),
     ];
     let data = Node::new("worker1").with_data();
     cases.push(live(

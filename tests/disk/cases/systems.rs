@@ -33,14 +33,18 @@ fn windows() -> Vec<Case> {
     vec![
         live("windows", "Windows 11", format!("{WINDOWS}ntfs w 14G 1111222233334444 Windows\nput w 277M")),
         live("windows-bitlocker", "Windows 11 with BitLocker on C:", format!("{WINDOWS}label bitlocker 277M 14G")),
-        live("bitlocker-stick", "a stick with BitLocker over its one partition", r#"
+        live(
+            "bitlocker-stick",
+            "a stick with BitLocker over its one partition",
+            r#"
 new 4G
 table <<END
 label: dos
 label-id: 0x1234abcd
 start=1MiB, size=4000MiB, type=7
 END
-label bitlocker 1M 4000M"#),
+label bitlocker 1M 4000M"#,
+        ),
     ]
 }
 
@@ -157,7 +161,10 @@ put l 4225M"#),
 
 fn linux() -> Vec<Case> {
     vec![
-        live("ubuntu-lvm", "Ubuntu Server with LVM", r#"
+        live(
+            "ubuntu-lvm",
+            "Ubuntu Server with LVM",
+            r#"
 new 12G
 table <<END
 label: gpt
@@ -173,8 +180,12 @@ put f 1M
 text boot/grub/grub.cfg menu
 ext b 2G 11111111-1111-4111-8111-000000000001 '' boot
 put b 1025M
-label lvm 3073M 9212M abcdefghijklmnopqrstuvwxyz012345 ubuntu-vg ubuntu-lv"#),
-        live("debian", "Debian on one ext4 partition", r#"
+label lvm 3073M 9212M abcdefghijklmnopqrstuvwxyz012345 ubuntu-vg ubuntu-lv"#,
+        ),
+        live(
+            "debian",
+            "Debian on one ext4 partition",
+            r#"
 new 12G
 table <<END
 label: gpt
@@ -191,8 +202,12 @@ ext r 10G 11111111-1111-4111-8111-000000000001 '' root
 put r 513M
 truncate -s 1G s
 mkswap -q -U 11111111-1111-4111-8111-000000000002 s
-put s 10753M"#),
-        live("raspberry-pi-os", "Raspberry Pi OS: MBR, FAT and ext4", r#"
+put s 10753M"#,
+        ),
+        live(
+            "raspberry-pi-os",
+            "Raspberry Pi OS: MBR, FAT and ext4",
+            r#"
 new 8G
 table <<END
 label: dos
@@ -208,8 +223,12 @@ put f 4M
 system root 'Debian GNU/Linux 12 (bookworm)' 'Debian GNU/Linux' debian 12
 text root/etc/rpi-issue 'Raspberry Pi reference 2024-07-04'
 ext r 7G 11111111-1111-4111-8111-000000000001 rootfs root
-put r 516M"#),
-        live("proxmox-zfs", "Proxmox VE on ZFS", r#"
+put r 516M"#,
+        ),
+        live(
+            "proxmox-zfs",
+            "Proxmox VE on ZFS",
+            r#"
 new 12G
 table <<END
 label: gpt
@@ -221,6 +240,7 @@ start=1025MiB, size=11262MiB, type=6A898CC3-1DD2-11B2-99A6-080020736631, uuid=AA
 END
 fat f 1G 32 11114111 ''
 put f 1M
-label zfs 1025M 11262M rpool 12345678901234567890"#),
+label zfs 1025M 11262M rpool 12345678901234567890"#,
+        ),
     ]
 }

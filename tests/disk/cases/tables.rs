@@ -32,15 +32,20 @@ fn gpt() -> Vec<Case> {
     vec![
         two("gpt", "a sound GPT with two partitions", ""),
         two("gpt-primary-damaged", "the primary header has a wrong byte", "label write 568 x:ff"),
-        two("gpt-primary-zeroed", "the first MiB was zeroed", "label zero 0 1M")
-            .unseen(&["table gpt backup"]),
+        two("gpt-primary-zeroed", "the first MiB was zeroed", "label zero 0 1M").unseen(&["table gpt backup"]),
         two("gpt-backup-damaged", "the backup header was zeroed", "label zero -512 512"),
         two("gpt-grown", "the disk is larger than its table says: a copied image", "truncate -s 6G \"$disk\"")
             .unseen(&["table gpt stray"]),
-        two("gpt-stray", "a copied image on a larger disk, then the first MiB was zeroed",
-            "truncate -s 6G \"$disk\"; label zero 0 1M")
-            .unseen(&["table gpt stray"]),
-        two("gpt-two-strays", "two smaller images were copied here, one after the other; the first MiB was zeroed", r#"
+        two(
+            "gpt-stray",
+            "a copied image on a larger disk, then the first MiB was zeroed",
+            "truncate -s 6G \"$disk\"; label zero 0 1M",
+        )
+        .unseen(&["table gpt stray"]),
+        two(
+            "gpt-two-strays",
+            "two smaller images were copied here, one after the other; the first MiB was zeroed",
+            r#"
 truncate -s 8G "$disk"
 truncate -s 6G b
 sfdisk --quiet --no-reread --no-tell-kernel b <<END
@@ -49,24 +54,40 @@ label-id: AAAAAAAA-AAAA-4AAA-8AAA-0000000000B0
 start=1MiB, size=5GiB, uuid=AAAAAAAA-AAAA-4AAA-8AAA-0000000000B1, name="newer"
 END
 dd if=b of="$disk" bs=512 skip=12582879 seek=12582879 count=33 conv=notrunc status=none
-label zero 0 1M"#)
-            .unseen(&["table gpt stray"]),
-        two("gpt-disagree", "both copies are sound and differ", "label gpt -512 512 2.name=other 2.end=6291455s"),
-        two("gpt-overlap", "the second partition begins inside the first, in both copies", r#"
+label zero 0 1M"#,
+        )
+        .unseen(&["table gpt stray"]),
+        two("gpt-disagree", "both copies are sound and differ", "label gpt -512 512 2.name=other 2.end=6291455"),
+        two(
+            "gpt-overlap",
+            "the second partition begins inside the first, in both copies",
+            r#"
 label gpt 512 512 2.start=1048576
-label gpt -512 512 2.start=1048576"#),
-        two("gpt-twins", "both partitions have the same GUID", r#"
+label gpt -512 512 2.start=1048576"#,
+        ),
+        two(
+            "gpt-twins",
+            "both partitions have the same GUID",
+            r#"
 label gpt 512 512 2.guid=aaaaaaaa-aaaa-4aaa-8aaa-000000000001
-label gpt -512 512 2.guid=aaaaaaaa-aaaa-4aaa-8aaa-000000000001"#),
-        two("gpt-outside", "the second partition ends far behind the disk", r#"
+label gpt -512 512 2.guid=aaaaaaaa-aaaa-4aaa-8aaa-000000000001"#,
+        ),
+        two(
+            "gpt-outside",
+            "the second partition ends far behind the disk",
+            r#"
 label gpt 512 512 2.end=80000000
-label gpt -512 512 2.end=80000000"#),
+label gpt -512 512 2.end=80000000"#,
+        ),
         two("gpt-unprotected", "a GPT whose protective MBR was zeroed", "label zero 446 66")
             .unseen(&["table gpt primary"]),
         two("gpt-hybrid", "the protective MBR names the first partition, too", "label hybrid 1M 1G 83"),
         two("gpt-wide", "256 entries instead of 128", "sgdisk --resize-table=256 \"$disk\" >/dev/null"),
         two("gpt-cut", "the disk is smaller than its table says: a copy that broke off", "truncate -s 3G \"$disk\""),
-        live("gpt-4k", "a GPT for sectors of 4096 bytes, seen with 512", r#"
+        live(
+            "gpt-4k",
+            "a GPT for sectors of 4096 bytes, seen with 512",
+            r#"
 new 4G
 fdisk --sector-size 4096 --wipe never "$disk" >/dev/null 2>&1 <<END
 g
@@ -87,9 +108,13 @@ r
 w
 END
 ext a 2G 11111111-1111-4111-8111-000000000001 archive
-put a 1M"#)
-            .unseen(&["table gpt primary"]),
-        live("gpt-4k-and-512", "a GPT for 512-byte sectors over an older one for 4096: the old backup is still there", r#"
+put a 1M"#,
+        )
+        .unseen(&["table gpt primary"]),
+        live(
+            "gpt-4k-and-512",
+            "a GPT for 512-byte sectors over an older one for 4096: the old backup is still there",
+            r#"
 new 4G
 printf 'g\nx\ni\nAAAAAAAA-AAAA-4AAA-8AAA-0000000000C0\nr\nn\n1\n256\n+2G\nx\nu\nAAAAAAAA-AAAA-4AAA-8AAA-0000000000C1\nr\nw\n' |
   fdisk --sector-size 4096 --wipe never "$disk" >/dev/null 2>&1
@@ -100,13 +125,17 @@ label-id: AAAAAAAA-AAAA-4AAA-8AAA-000000000000
 start=1MiB, size=1GiB, uuid=AAAAAAAA-AAAA-4AAA-8AAA-000000000001, name="new"
 END
 ext a 1G 11111111-1111-4111-8111-000000000001 new
-put a 1M"#),
+put a 1M"#,
+        ),
     ]
 }
 
 fn others() -> Vec<Case> {
     vec![
-        live("mbr", "an MBR with two primary and three logical partitions", r#"
+        live(
+            "mbr",
+            "an MBR with two primary and three logical partitions",
+            r#"
 new 4G
 table <<END
 label: dos
@@ -124,8 +153,12 @@ put e 514M
 truncate -s 512M s
 mkswap -q -U 11111111-1111-4111-8111-000000000002 s
 put s 1027M
-label lvm 1540M 512M abcdefghijklmnopqrstuvwxyz012345 old root"#),
-        live("mbr-loop", "an extended partition whose chain runs in a circle", r#"
+label lvm 1540M 512M abcdefghijklmnopqrstuvwxyz012345 old root"#,
+        ),
+        live(
+            "mbr-loop",
+            "an extended partition whose chain runs in a circle",
+            r#"
 new 4G
 table <<END
 label: dos
@@ -136,21 +169,37 @@ start=515MiB, size=512MiB, type=83
 END
 ext e 512M 11111111-1111-4111-8111-000000000001 home
 put e 2M
-# The second link points at the first again.
-label write 538443230 x:00feffff05feffff0000000000001000"#),
-        live("apple-map", "an Apple partition map with HFS+", r#"
+# The link behind the first logical partition points back at itself.
+label write 1049038 x:00feffff05feffff0000000000001000"#,
+        ),
+        live(
+            "apple-map",
+            "an Apple partition map with HFS+",
+            r#"
 new 2G
 parted --script "$disk" mklabel mac mkpart data hfs+ 1MiB 1GiB >/dev/null 2>&1
-label hfsplus 1M 1G"#),
-        live("sun-label", "a Sun disk label", r#"
+label hfsplus 1M 1G"#,
+        ),
+        live(
+            "sun-label",
+            "a Sun disk label",
+            r#"
 new 2G
 parted --script "$disk" mklabel sun mkpart ext2 1GiB 2000MiB >/dev/null 2>&1
-label noise 1G 1M"#),
-        live("bsd-label", "a BSD disk label", r#"
+label noise 1G 1M"#,
+        ),
+        live(
+            "bsd-label",
+            "a BSD disk label",
+            r#"
 new 2G
 parted --script "$disk" mklabel bsd mkpart ext2 1MiB 1GiB >/dev/null 2>&1
-label noise 1M 1M"#),
-        live("windows-dynamic", "a Windows dynamic disk: MBR type 42 and an LDM database at the end", r#"
+label noise 1M 1M"#,
+        ),
+        live(
+            "windows-dynamic",
+            "a Windows dynamic disk: MBR type 42 and an LDM database at the end",
+            r#"
 new 4G
 table <<END
 label: dos
@@ -159,9 +208,13 @@ start=63, size=8386497, type=42
 END
 label ldm 3072 4095M 4G
 ntfs n 2G 1111222233334444 Volume
-put n 1M"#)
-            .unseen(&["signature ldm"]),
-        live("windows-dynamic-gpt", "a Windows dynamic disk with a GPT: LDM metadata and LDM data", r#"
+put n 1M"#,
+        )
+        .unseen(&["table ldm"]),
+        live(
+            "windows-dynamic-gpt",
+            "a Windows dynamic disk with a GPT: LDM metadata and LDM data",
+            r#"
 new 8G
 table <<END
 label: gpt
@@ -171,13 +224,18 @@ start=34, size=2014, type=5808C8AA-7E8F-42E0-85D2-E1E90434CFB3, uuid=AAAAAAAA-AA
 start=1MiB, size=128MiB, type=E3C9E316-0B5C-4DB8-817D-F92DF00215AE, uuid=AAAAAAAA-AAAA-4AAA-8AAA-000000000002, name="Microsoft reserved partition"
 start=129MiB, size=7GiB, type=AF9B60A0-1431-4F62-BC68-3311714A69AD, uuid=AAAAAAAA-AAAA-4AAA-8AAA-000000000003, name="LDM data partition"
 END
-label noise 129M 1M"#),
-        dead("mbr-foreign-boot", "an MBR with boot code and no partitions left", r#"
+label noise 129M 1M"#,
+        ),
+        dead(
+            "mbr-foreign-boot",
+            "an MBR with boot code and no partitions left",
+            r#"
 new 4G
 table <<END
 label: dos
 label-id: 0x1234abcd
 END
-label write 0 x:fa33c08ed0bc007c8bf45007501ffbfcbf0006b90001f2a5ea1d060000"#),
+label write 0 x:fa33c08ed0bc007c8bf45007501ffbfcbf0006b90001f2a5ea1d060000"#,
+        ),
     ]
 }
