@@ -60,6 +60,11 @@ impl Machine {
 
     /// The kernel's name of a device number (`8:1`).
     pub(super) fn name(&self, number: &str) -> Option<String> {
+        let numbers = self.sys.join("dev/block");
+        if numbers.is_dir() {
+            let target = fs::read_link(numbers.join(number)).ok()?;
+            return Some(target.file_name()?.to_string_lossy().into_owned());
+        }
         let all = names(&self.sys.join("class/block"));
         all.into_iter().find(|name| self.text(name, "dev").as_deref() == Some(number))
     }
