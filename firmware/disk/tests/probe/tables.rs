@@ -81,8 +81,7 @@ fn a_broken_copy() {
                 "Gpt Backup 131071/512 valid {BOTH} the primary copy cannot be used",
                 "ProtectiveMbr Primary 0/512 valid [1:512+67108352] ",
                 "Gpt Primary 1/512 broken {BOTH} the checksum of its header is wrong; its usable range \
-                 18446744073709551615..=131038 is impossible on a disk of 131072 sectors; 128 entries of 128 bytes at \
-                 sector 2 are not possible",
+                 18446744073709551615..=131038 is impossible on a disk of 131072 sectors",
             ],
         ),
         (
@@ -248,7 +247,7 @@ fn logical_partitions() {
         return;
     }
     let script = "label: dos\nlabel-id: 0x12345678\nstart=2048, size=2048, type=c, bootable\nsize=80000, type=5\n\
-                  size=10000, type=83\nsize=10000, type=82\nsize=10000, type=8e\n";
+                  5: size=10000, type=83\n6: size=10000, type=82\n7: size=10000, type=8e\n";
     let disk = Disk::new(64 * MIB);
     run("sfdisk", &[disk.path()], script);
     let listed = run("sfdisk", &["-d", disk.path()], "");

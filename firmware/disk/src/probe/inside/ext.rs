@@ -121,13 +121,16 @@ impl<'a> Ext<'a> {
     fn descriptor_place(&self, group: u64) -> (u64, u64) {
         let per_block = (self.block / self.descriptor).max(1);
         let (meta, at) = (group / per_block, group % per_block * self.descriptor);
+        // Behind the superblock's block, which is not the first one if blocks of 1 KiB are counted from 0 (bigalloc).
+        let superblock = 1024 / self.block;
         if meta < self.first_meta {
-            return (self.first_block + 1 + meta, at);
+            return (superblock + 1 + meta, at);
         }
         // The first group of those that a block describes has it, behind a superblock if there is one.
         let first = meta * per_block;
-        let superblock = u64::from(!self.sparse || has_superblock(first));
-        (self.first_block.saturating_add(first.saturating_mul(self.blocks_per_group)).saturating_add(superblock), at)
+        let behind = u64::from(!self.sparse || has_superblock(first));
+        let start = self.first_block.saturating_add(first.saturating_mul(self.blocks_per_group));
+        (start.max(superblock).saturating_add(behind), at)
     }
 
     /// The disk's block for a file's; `None` for a hole and for what makes no sense.

@@ -200,9 +200,12 @@ impl Files for Fat<'_> {
     }
 }
 
-/// Eight and three characters, padded with blanks.
+/// Eight and three characters, padded with blanks; two bits say whether they are meant in lower case (Windows NT).
 fn short_name(record: &[u8]) -> String {
-    let part = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
-    let (name, extension) = (part(&record[..8]), part(&record[8..11]));
+    let part = |bytes: &[u8], lower: u8| {
+        let text = String::from_utf8_lossy(bytes).trim_end().to_owned();
+        if record[12] & lower != 0 { text.to_lowercase() } else { text }
+    };
+    let (name, extension) = (part(&record[..8], 8), part(&record[8..11], 16));
     if extension.is_empty() { name } else { format!("{name}.{extension}") }
 }
