@@ -8,6 +8,8 @@
 mod content;
 mod device;
 
+pub use content::operating_system;
+
 use std::collections::BTreeSet;
 
 use prejoin_profiles::architecture::Architecture;

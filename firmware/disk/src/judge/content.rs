@@ -321,7 +321,7 @@ fn at(extent: &Extent) -> String {
 }
 
 /// The operating system on a disk that is none of ours, and how it shows.
-pub(crate) fn operating_system(content: &Content) -> Option<(String, String)> {
+pub fn operating_system(content: &Content) -> Option<(String, String)> {
     let partitions = content.partitions();
     let system = |partition: &&Partition| region::owner(content, partition, None).is_none();
     let foreign: Vec<&Partition> = partitions.iter().filter(system).collect();
