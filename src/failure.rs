@@ -10,6 +10,8 @@ use prejoin_image_builder::class::Class;
 #[derive(Debug)]
 pub(crate) struct Failure {
     class: Option<Class>,
+    /// An exit code that no class has.
+    exit: Option<u8>,
     message: String,
     hint: Option<String>,
 }
@@ -28,17 +30,22 @@ impl Failure {
             }
             cause = error.source();
         }
-        Failure { class: Some(class), message, hint: None }
+        Failure { class: Some(class), exit: None, message, hint: None }
     }
 
     /// A failure that has nothing behind it.
     pub(crate) fn plain(class: Class, message: impl Into<String>) -> Self {
-        Failure { class: Some(class), message: message.into(), hint: None }
+        Failure { class: Some(class), exit: None, message: message.into(), hint: None }
     }
 
     /// The cluster file has findings, which were printed already.
     pub(crate) fn findings(message: impl Into<String>) -> Self {
-        Failure { class: None, message: message.into(), hint: None }
+        Failure { class: None, exit: None, message: message.into(), hint: None }
+    }
+
+    /// The same with an exit code of its own: those of `flash`.
+    pub(crate) fn exit(self, code: u8) -> Self {
+        Failure { exit: Some(code), ..self }
     }
 
     /// Says what it is about, in front of the message.
@@ -62,13 +69,23 @@ impl Failure {
 
     /// Its exit code, as documented in `--help`.
     pub(crate) fn code(&self) -> ExitCode {
-        ExitCode::from(match self.class {
+        ExitCode::from(self.number())
+    }
+
+    /// The same as a number.
+    pub(crate) fn number(&self) -> u8 {
+        self.exit.unwrap_or(match self.class {
             None => 1,
             Some(Class::Input) => 3,
             Some(Class::Network) => 4,
             Some(Class::Integrity) => 5,
             Some(Class::Environment) => 6,
         })
+    }
+
+    /// What it says, and what the user can do.
+    pub(crate) fn words(&self) -> (&str, Option<&str>) {
+        (&self.message, self.hint.as_deref())
     }
 }
 

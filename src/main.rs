@@ -3,6 +3,7 @@
 mod args;
 mod command;
 mod failure;
+mod picture;
 mod progress;
 mod qemu;
 mod report;

@@ -14,22 +14,33 @@ use crate::settings;
 pub(crate) struct Report {
     json: bool,
     colour: bool,
+    /// Colour on stdout.
+    data_colour: bool,
 }
 
 impl Report {
     /// A report in the wanted form.
     pub(crate) fn new(json: bool, colour: Colour) -> Self {
-        let colour = match colour {
+        let wanted = |is_terminal: bool| match colour {
             Colour::Always => true,
             Colour::Never => false,
-            Colour::Auto => std::io::stderr().is_terminal() && settings::variable("NO_COLOR").is_none(),
+            Colour::Auto => is_terminal && settings::variable("NO_COLOR").is_none(),
         };
-        Report { json, colour }
+        Report {
+            json,
+            colour: wanted(std::io::stderr().is_terminal()),
+            data_colour: wanted(std::io::stdout().is_terminal()),
+        }
     }
 
     /// Whether results are wanted as JSON.
     pub(crate) fn is_json(&self) -> bool {
         self.json
+    }
+
+    /// Whether a result is to be coloured; `talk` asks the same of what goes to stderr.
+    pub(crate) fn is_coloured(&self, talk: bool) -> bool {
+        if talk { self.colour } else { self.data_colour }
     }
 
     /// A result, on stdout.

@@ -3,7 +3,9 @@
 mod build;
 mod check;
 mod demo;
+mod disk;
 mod export;
+mod flash;
 mod init;
 mod inputs;
 mod lock;
@@ -30,6 +32,8 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Command::Build(build) => build::run(&build, &report),
         Command::Export(export) => export::run(&export, &report),
         Command::Verify(verify) => verify::run(&verify, &report),
+        Command::Disk(disk) => disk::run(&disk, &report),
+        Command::Flash(flash) => flash::run(&flash, &report),
         Command::Demo(demo) => demo::run(&demo, &report),
     }
 }

@@ -1,0 +1,77 @@
+//! Looking at a disk, or at what was recorded of one.
+#![expect(clippy::disallowed_methods, reason = "reads recorded facts")]
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use prejoin_disk::device::ReadAt;
+use prejoin_disk::io::target::Reader;
+use prejoin_disk::io::{self as disk, inventory, usage};
+use prejoin_disk::probe::probe;
+use prejoin_image_builder::class::Class;
+use prejoin_profiles::disk::{Device, Facts, Usage, VERSION};
+
+use crate::failure::Failure;
+
+/// Longest facts that are read: those of a disk with every place full have less than 2 MiB.
+const LONGEST: u64 = 32 << 20;
+
+/// Everything about a disk or image file.
+pub(crate) fn look(path: &Path) -> Result<Facts, Failure> {
+    let device = inventory::device(path).map_err(|error| unusable(&error))?;
+    let users = usage::usage(&device);
+    let reader = Reader::open(path).map_err(|error| unusable(&error))?;
+    Ok(facts(device, users, &reader))
+}
+
+/// The same of a disk that is open.
+pub(crate) fn facts(device: Device, usage: Vec<Usage>, disk: &dyn ReadAt) -> Facts {
+    let content = probe(disk, device.size, device.sector_size);
+    Facts { version: VERSION, device, usage, content }
+}
+
+/// A disk, or the facts of one that `disk inspect --json` printed.
+pub(crate) fn look_or_read(path: &Path) -> Result<Facts, Failure> {
+    match is_document(path) {
+        true => read(path),
+        false => look(path),
+    }
+}
+
+/// Facts from a file.
+pub(crate) fn read(path: &Path) -> Result<Facts, Failure> {
+    let wrong = |why: String| Failure::plain(Class::Input, format!("reading facts from {}: {why}", path.display()));
+    let mut text = Vec::new();
+    let file = File::open(path).map_err(|error| wrong(error.to_string()))?;
+    file.take(LONGEST + 1).read_to_end(&mut text).map_err(|error: io::Error| wrong(error.to_string()))?;
+    if text.len() as u64 > LONGEST {
+        return Err(wrong(format!("longer than {LONGEST} bytes")));
+    }
+    let facts: Facts = serde_json::from_slice(&text).map_err(|error| {
+        wrong(error.to_string()).hint("facts are what `prejoin disk inspect DEVICE --json` prints".to_owned())
+    })?;
+    match facts.version {
+        VERSION => Ok(facts),
+        version => Err(wrong(format!("they have version {version}, this program reads version {VERSION}"))),
+    }
+}
+
+/// Whether a file holds JSON. No disk begins so: its first bytes are code, a table, or nothing.
+fn is_document(path: &Path) -> bool {
+    let mut first = [0; 64];
+    let is_file = fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
+    let count = is_file.then(|| File::open(path).and_then(|mut file| file.read(&mut first)).ok()).flatten();
+    let text = first[..count.unwrap_or(0)].trim_ascii_start();
+    text.starts_with(b"{") && text[1..].trim_ascii_start().starts_with(b"\"")
+}
+
+/// A disk that cannot be used, and what the user can do.
+pub(crate) fn unusable(error: &disk::Error) -> Failure {
+    let class = match error {
+        disk::Error::Open { source, .. } if source.kind() == io::ErrorKind::NotFound => Class::Input,
+        disk::Error::Kind { .. } | disk::Error::Partition { .. } => Class::Input,
+        _ => Class::Environment,
+    };
+    Failure::new(class, error).hint(error.hint())
+}

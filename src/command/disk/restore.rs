@@ -1,0 +1,60 @@
+//! `prejoin disk restore`
+
+use std::path::Path;
+
+use prejoin_disk::guard::Guarded;
+use prejoin_disk::io::inventory;
+use prejoin_disk::io::target::{self, Target};
+use prejoin_disk::write::{self, Saved};
+use prejoin_image_builder::class::Class;
+use prejoin_profiles::disk::Extent;
+use serde_json::json;
+
+use super::look::unusable;
+use crate::args::Restore;
+use crate::command::flash::{ask, carry, exit};
+use crate::failure::Failure;
+use crate::report::Report;
+use crate::settings;
+
+pub(crate) fn run(args: &Restore, report: &Report) -> Result<(), Failure> {
+    let saved = read(&args.saved)?;
+    let device = inventory::device(&args.disk).map_err(|error| unusable(&error))?;
+    if device.size != saved.size {
+        let message = format!(
+            "{} has {} bytes, and {} was saved from a disk of {}",
+            device.path,
+            device.size,
+            args.saved.display(),
+            saved.size
+        );
+        return Err(Failure::plain(Class::Input, message).exit(exit::REFUSED));
+    }
+    let areas: Vec<Extent> =
+        saved.areas.iter().map(|area| Extent { start: area.offset, length: area.bytes.len() as u64 }).collect();
+    for area in &areas {
+        report.say(format!("bytes {} to {} of {} will be as they were", area.start, area.end(), device.path));
+    }
+    let (what, expected) = ask::password(&device);
+    match &args.confirm {
+        None => ask::typed(&device)?,
+        Some(given) if *given == expected => {}
+        Some(_) => {
+            let message = format!("{expected} is the {what} of {}, and another one was confirmed", device.path);
+            return Err(Failure::plain(Class::Input, message).exit(exit::CONFIRM));
+        }
+    }
+    let target = Target::open(&args.disk, &target::Options::default()).map_err(|error| unusable(&error))?;
+    target.unchanged(&device).map_err(|error| unusable(&error))?;
+    write::restore(&Guarded::new(&target, areas), &saved).map_err(|error| carry::restored(&error))?;
+    report.result(
+        || format!("{} has its old partition tables again", device.path),
+        || json!({ "disk": device.path, "areas": saved.areas.len() }),
+    );
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Saved, Failure> {
+    let text = settings::read(path, "saved tables")?;
+    serde_json::from_str(&text).map_err(|error| Failure::new(Class::Input, &error).of(path.display()))
+}

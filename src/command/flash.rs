@@ -1,0 +1,170 @@
+//! `prejoin flash`: look, judge, show, ask, and only then write.
+
+pub(crate) mod ask;
+pub(crate) mod carry;
+mod image;
+pub(crate) mod intent;
+mod meter;
+mod saved;
+mod show;
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+
+use indicatif::MultiProgress;
+use prejoin_disk::judge::{Intent, judge};
+use prejoin_image_builder::class::Class;
+use prejoin_profiles::disk::{Facts, Report as Judgement, Severity, Verdict};
+use serde_json::{Value, json};
+
+use self::carry::Outcome;
+use self::image::Image;
+use super::disk::look;
+use super::project::Project;
+use crate::args::Flash;
+use crate::failure::Failure;
+use crate::picture;
+use crate::report::Report;
+
+/// Exit codes of its own, as its `--help` lists them.
+pub(crate) mod exit {
+    /// Somebody has to confirm it.
+    pub(crate) const CONFIRM: u8 = 10;
+    /// Refused.
+    pub(crate) const REFUSED: u8 = 20;
+    /// The disk failed.
+    pub(crate) const DISK: u8 = 30;
+    /// What was written reads back as something else.
+    pub(crate) const READ_BACK: u8 = 31;
+    /// Kept data has changed.
+    pub(crate) const DATA: u8 = 32;
+}
+
+/// One target, and what the judge says of it.
+pub(crate) struct Case {
+    facts: Facts,
+    intent: Intent,
+    judgement: Judgement,
+}
+
+pub(crate) fn run(args: &Flash, report: &Report) -> Result<(), Failure> {
+    let project = Project::open(&args.cluster.file, report)?;
+    let node = intent::node(&project, &args.node)?;
+    let image = Image::open(&args.out, &args.node)?;
+    let mut cases = Vec::new();
+    for facts in facts(args)? {
+        let intent = intent::intent(args, &project, node, &facts, &image)?;
+        let judgement = judge(&facts, &intent, &image.view());
+        cases.push(Case { facts, intent, judgement });
+    }
+    if args.dry_run {
+        report.result(|| shown(&cases, report, false), || document(args, &image, &cases, &[]));
+        return verdict(&cases);
+    }
+    if !report.is_json() {
+        report.say(shown(&cases, report, true));
+    }
+    let allowed =
+        verdict_of_all(&cases).and_then(|()| ask::consent(args, &cases, report)).and_then(|()| image.complete());
+    if let Err(failure) = allowed {
+        if report.is_json() {
+            report.data(format!("{:#}", document(args, &image, &cases, &[])));
+        }
+        return Err(failure);
+    }
+    let bars = MultiProgress::new();
+    let outcomes = write(args, &image, &cases, &bars);
+    report.result(|| show::outcomes(&outcomes), || document(args, &image, &cases, &outcomes));
+    conclude(outcomes)
+}
+
+/// What is on every target. The same disk twice is a mistake.
+fn facts(args: &Flash) -> Result<Vec<Facts>, Failure> {
+    if let Some(file) = &args.facts {
+        return Ok(vec![look::read(file)?]);
+    }
+    let mut seen = Vec::new();
+    for path in &args.targets {
+        let real = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+        if seen.contains(&real) {
+            return Err(Failure::plain(Class::Input, format!("{} is given twice", path.display())));
+        }
+        seen.push(real);
+    }
+    args.targets.iter().map(|path| look::look(path)).collect()
+}
+
+/// The verdicts on all targets, as they are shown.
+fn shown(cases: &[Case], report: &Report, talk: bool) -> String {
+    let (width, colour) = (picture::width(talk), report.is_coloured(talk));
+    let texts: Vec<String> = cases.iter().map(|case| show::case(case, width, colour)).collect();
+    texts.join("\n")
+}
+
+/// What a dry run ends with.
+fn verdict(cases: &[Case]) -> Result<(), Failure> {
+    verdict_of_all(cases)?;
+    let open: Vec<&Case> = cases.iter().filter(|case| case.judgement.verdict != Verdict::Ok).collect();
+    match open.first() {
+        None => Ok(()),
+        Some(case) => Err(Failure::plain(Class::Input, format!("{} needs a confirmation", case.judgement.disk))
+            .exit(exit::CONFIRM)
+            .hint(ask::how(&open))),
+    }
+}
+
+/// Fails if one target is refused.
+fn verdict_of_all(cases: &[Case]) -> Result<(), Failure> {
+    let Some(case) = cases.iter().find(|case| case.judgement.verdict == Verdict::Refuse) else { return Ok(()) };
+    let grave = case.judgement.findings.iter().filter(|finding| finding.severity == Severity::Refuse);
+    let mut codes: Vec<&str> = grave.map(|finding| finding.code.name()).collect();
+    codes.dedup();
+    let message = format!("refused to write to {}: {}", case.judgement.disk, codes.join(", "));
+    Err(Failure::plain(Class::Input, message).exit(exit::REFUSED))
+}
+
+/// Writes all targets side by side.
+fn write(args: &Flash, image: &Image, cases: &[Case], bars: &MultiProgress) -> Vec<Outcome> {
+    thread::scope(|scope| {
+        let threads: Vec<_> =
+            cases.iter().map(|case| scope.spawn(move || carry::carry(args, image, case, bars))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("a writer does not panic")).collect()
+    })
+}
+
+/// The failure of the whole command: the gravest one.
+fn conclude(outcomes: Vec<Outcome>) -> Result<(), Failure> {
+    let all = outcomes.len();
+    let mut failures: Vec<Failure> = outcomes.into_iter().filter_map(|outcome| outcome.failure).collect();
+    failures.sort_by_key(Failure::number);
+    match failures.pop() {
+        None => Ok(()),
+        Some(last) if all > 1 => {
+            failures.iter().for_each(Failure::print);
+            Err(last)
+        }
+        Some(last) => Err(last),
+    }
+}
+
+/// Everything as JSON.
+fn document(args: &Flash, image: &Image, cases: &[Case], outcomes: &[Outcome]) -> Value {
+    let targets: Vec<Value> = cases
+        .iter()
+        .enumerate()
+        .map(|(index, case)| {
+            json!({
+                "facts": case.facts,
+                "report": case.judgement,
+                "written": outcomes.get(index).map(Outcome::document),
+            })
+        })
+        .collect();
+    json!({ "node": args.node, "image": image.digest, "dry_run": args.dry_run, "targets": targets })
+}
+
+/// The last part of a path.
+pub(crate) fn last(path: &str) -> String {
+    Path::new(path).file_name().map_or_else(|| path.to_owned(), |name| name.to_string_lossy().into_owned())
+}

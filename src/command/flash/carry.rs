@@ -1,0 +1,163 @@
+//! Carrying a plan out on one target: lock, look again, save, write.
+
+use std::path::{Path, PathBuf};
+
+use indicatif::MultiProgress;
+use prejoin_disk::guard::Guarded;
+use prejoin_disk::io::capacity::{self, Fake};
+use prejoin_disk::io::target::{self, Target};
+use prejoin_disk::io::{Failed, FileJournal, inventory, usage};
+use prejoin_disk::judge::judge;
+use prejoin_disk::plan;
+use prejoin_disk::write::{self, Job, Written};
+use prejoin_image_builder::class::Class;
+use prejoin_image_builder::io::chunks;
+use prejoin_profiles::disk::{Code, Extent, Plan, Verdict};
+use serde_json::{Value, json};
+
+use super::image::Image;
+use super::meter::{Meter, Took};
+use super::saved::Keep;
+use super::{Case, exit, last};
+use crate::args::Flash;
+use crate::command::disk::look;
+use crate::command::verify;
+use crate::failure::Failure;
+
+/// What became of one target.
+pub(crate) struct Outcome {
+    pub(crate) node: String,
+    pub(crate) path: String,
+    pub(crate) written: Option<Written>,
+    pub(crate) failure: Option<Failure>,
+    pub(crate) phases: Vec<Took>,
+    /// Where the old tables are.
+    pub(crate) saved: Option<PathBuf>,
+}
+
+impl Outcome {
+    /// As JSON.
+    pub(crate) fn document(&self) -> Value {
+        let words = self.failure.as_ref().map(|failure| (failure.number(), failure.words()));
+        json!({
+            "result": self.written,
+            "phases": self.phases,
+            "saved": self.saved,
+            "error": words.map(|(code, (message, hint))| json!({"exit_code": code, "message": message, "hint": hint})),
+        })
+    }
+}
+
+/// Writes the image to one target, which was judged and agreed to.
+pub(crate) fn carry(args: &Flash, image: &Image, case: &Case, bars: &MultiProgress) -> Outcome {
+    let path = case.judgement.disk.clone();
+    let meter = Meter::new(bars, &last(&path));
+    let mut outcome =
+        Outcome { node: args.node.clone(), path, written: None, failure: None, phases: Vec::new(), saved: None };
+    match steps(args, image, case, &meter, &mut outcome) {
+        Ok(written) => outcome.written = Some(written),
+        Err(failure) => outcome.failure = Some(failure.of(&outcome.path)),
+    }
+    outcome.phases = meter.finish();
+    outcome
+}
+
+fn steps(args: &Flash, image: &Image, case: &Case, meter: &Meter, outcome: &mut Outcome) -> Result<Written, Failure> {
+    let target = Target::open(Path::new(&case.facts.device.path), &target::Options::default())
+        .map_err(|error| look::unusable(&error))?;
+    // From here on nobody else writes to it. Is it still what was agreed to?
+    let plan = again(image, case, &target)?;
+    let disk = Guarded::new(&target, plan::writes(&plan));
+
+    let keep = Keep::new(args.save.as_deref(), &args.node, &case.facts.device)?;
+    let journal = FileJournal::open(&keep.journal()).map_err(|error| {
+        Failure::new(Class::Environment, &error).of(format!("the journal {}", keep.journal().display()))
+    })?;
+    let old = write::before(&plan, &disk).map_err(|error| failed(&error, image))?;
+    outcome.saved = Some(keep.save(&old)?);
+    capacity(&target, case, &plan)?;
+
+    let options = write::Options {
+        verify_first: args.verify_first,
+        read_back: !args.no_read_back,
+        threads: args.threads.into(),
+        ..write::Options::default()
+    };
+    let job = Job {
+        plan: &plan,
+        manifest: &image.manifest,
+        chunks: image,
+        disk: &disk,
+        journal: Some(&journal),
+        options,
+        events: &|event| meter.show(event),
+    };
+    write::write(&job).map_err(|error| failed(&error, image))
+}
+
+/// Looks at the disk again, now that it is ours alone, and makes the plan anew: it must be the one that was agreed to.
+fn again(image: &Image, case: &Case, target: &Target) -> Result<Plan, Failure> {
+    let changed = |what: String| {
+        Failure::plain(Class::Input, format!("{}: {what}", Code::IdChanged))
+            .exit(exit::REFUSED)
+            .hint("nothing was written; look again with --dry-run".to_owned())
+    };
+    target.unchanged(&case.facts.device).map_err(|error| changed(error.to_string()))?;
+    let device = inventory::device(Path::new(&case.facts.device.path)).map_err(|error| look::unusable(&error))?;
+    let users = usage::while_held(&device);
+    let judgement = judge(&look::facts(device, users, target), &case.intent, &image.view());
+    if judgement.verdict == Verdict::Refuse {
+        let first = judgement.findings.first().map(|finding| format!("{}: {}", finding.code, finding.evidence));
+        return Err(changed(format!("it must not be written any more: {}", first.unwrap_or_default())));
+    }
+    match judgement.plan {
+        Some(plan) if judgement.token == case.judgement.token => Ok(plan),
+        _ => Err(changed("what is on it has changed since it was looked at".into())),
+    }
+}
+
+/// Whether a disk is as large as it says, where its last MiB is nobody's.
+fn capacity(target: &Target, case: &Case, plan: &Plan) -> Result<(), Failure> {
+    let end = Extent::between(plan.size.saturating_sub(1 << 20), plan.size);
+    if case.facts.device.file || plan.kept.iter().any(|kept| kept.extent.meets(&end)) {
+        return Ok(());
+    }
+    let disk = Guarded::new(target, vec![end]);
+    capacity::last_mib_check(&disk, plan.size).map_err(|error| match Fake::of(&error) {
+        Some(fake) => Failure::plain(Class::Environment, format!("{}: {fake}", Code::DvFake)).exit(exit::REFUSED),
+        None => {
+            Failure::new(Class::Environment, &error).exit(exit::DISK).hint(Failed::of(&error).and_then(Failed::hint))
+        }
+    })
+}
+
+/// A failure of writing, with the exit code that stands for it.
+fn failed(error: &write::Error, image: &Image) -> Failure {
+    use write::Error;
+    let disk = |source| Failed::of(source).and_then(Failed::hint).or_else(|| error.hint());
+    let failure = |class| Failure::new(class, error);
+    match error {
+        Error::Fetch { source, .. } => match source.downcast_ref::<chunks::Error>() {
+            Some(inner) => verify::damage(inner, &image.manifest.node),
+            None => failure(Class::Environment).hint(error.hint()),
+        },
+        Error::Chunk { digest, found, .. } => {
+            let what = format!("its content has digest {found}");
+            let damaged = chunks::Error::Damaged { digest: *digest, path: image.store.path(digest), what };
+            verify::damage(&damaged, &image.manifest.node)
+        }
+        Error::Io { source, .. } | Error::Flush { source, .. } => {
+            failure(Class::Environment).exit(exit::DISK).hint(disk(source))
+        }
+        Error::Journal { .. } => failure(Class::Environment).hint(error.hint()),
+        Error::Unstable { .. } => failure(Class::Environment).exit(exit::READ_BACK).hint(error.hint()),
+        Error::DataChanged { .. } => failure(Class::Environment).exit(exit::DATA).hint(error.hint()),
+        _ => failure(Class::Input).exit(exit::REFUSED).hint(error.hint()),
+    }
+}
+
+/// The same for what puts old tables back.
+pub(crate) fn restored(error: &write::Error) -> Failure {
+    let code = if matches!(error, write::Error::Plan(_)) { exit::REFUSED } else { exit::DISK };
+    Failure::new(Class::Environment, error).exit(code).hint(error.hint())
+}

@@ -1,0 +1,79 @@
+//! What somebody wants of a disk: the cluster file and the arguments together.
+
+use std::fs;
+use std::path::Path;
+
+use prejoin_disk::judge::{Intent, Rules};
+use prejoin_disk::plan::Wish;
+use prejoin_disk::region::{self, Own, Owner};
+use prejoin_image_builder::class::Class;
+use prejoin_profiles::cluster::Node;
+use prejoin_profiles::disk::{Facts, Mode};
+
+use super::exit;
+use super::image::Image;
+use crate::args::{Flash, FlashMode};
+use crate::command::project::Project;
+use crate::failure::Failure;
+
+/// The node of this name.
+pub(crate) fn node<'a>(project: &'a Project, name: &str) -> Result<&'a Node, Failure> {
+    let nodes = &project.cluster.nodes;
+    nodes.iter().find(|node| node.name.value == name).ok_or_else(|| {
+        let names: Vec<&str> = nodes.iter().map(|node| node.name.value.as_str()).collect();
+        Failure::plain(Class::Input, format!("{} has no node {name}", project.file.display()))
+            .hint(format!("its nodes are {}", names.join(", ")))
+    })
+}
+
+/// What is wanted of one disk.
+pub(crate) fn intent(
+    args: &Flash,
+    project: &Project,
+    node: &Node,
+    facts: &Facts,
+    image: &Image,
+) -> Result<Intent, Failure> {
+    let board = project
+        .catalog
+        .board(&node.board.value)
+        .map_err(|error| Failure::new(Class::Input, &error).hint(error.hint()))?;
+    Ok(Intent {
+        wish: Wish { mode: mode(args, facts, image)?, delete: args.delete.iter().cloned().collect() },
+        selector: node.disk.value.clone(),
+        node: args.node.clone(),
+        architecture: Some(board.architecture),
+        sector_sizes: board.sector_sizes.clone(),
+        by_kernel_name: !facts.device.file && is_kernel_name(&facts.device.path),
+        rules: Rules { accepted: args.accept.iter().copied().collect() },
+    })
+}
+
+/// The mode asked for, or the one that keeps most.
+fn mode(args: &Flash, facts: &Facts, image: &Image) -> Result<Mode, Failure> {
+    let own = Own::of(&image.manifest, &image.handoff);
+    let content = &facts.content;
+    let is_ours = content.partitions().iter().any(|partition| {
+        let system = region::owner(content, partition, Some(&own)) == Some(Owner::Own);
+        system || partition.guid == own.state || own.data.as_ref() == Some(&partition.guid)
+    });
+    let mode = match args.mode {
+        None if is_ours => Mode::Reimage,
+        None | Some(FlashMode::Install) => Mode::Install,
+        Some(FlashMode::Reimage) => Mode::Reimage,
+        Some(FlashMode::WipeState) => Mode::ReimageWipeState,
+    };
+    if mode != Mode::Install && !is_ours {
+        let message = format!("{} holds nothing of node {} that could be reimaged", facts.device.path, args.node);
+        return Err(Failure::plain(Class::Input, message)
+            .exit(exit::REFUSED)
+            .hint("is it the right disk? a new one is written with --mode install".to_owned()));
+    }
+    Ok(mode)
+}
+
+/// Whether another disk may have this name after the next start: a node right in `/dev` that is no link.
+fn is_kernel_name(path: &str) -> bool {
+    let path = Path::new(path);
+    path.parent() == Some(Path::new("/dev")) && !fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink())
+}
