@@ -1,5 +1,4 @@
 //! Building: from package files to a system's chunks, and from a system to a node's manifest.
-#![expect(clippy::disallowed_methods, reason = "opens files of the cache")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
