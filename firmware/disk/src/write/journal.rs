@@ -136,7 +136,7 @@ mod tests {
         let lines: Vec<String> = records().iter().map(Record::to_line).collect();
         let text = lines.concat();
         assert_eq!(
-            lines[1], "8dc87ac3 {\"written\":{\"extents\":[{\"start\":4096,\"length\":8192}]}}\n",
+            lines[1], "ba4337e3 {\"written\":{\"extents\":[{\"start\":4096,\"length\":8192}]}}\n",
             "a journal outlives the program that wrote it"
         );
         for cut in 0..=text.len() {

@@ -1,5 +1,5 @@
 //! Disks in memory, and small images and plans made from a seed.
-#![allow(dead_code, reason = "each test uses its own part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test uses its own part of it")]
 
 use std::collections::BTreeMap;
 use std::io;
@@ -402,7 +402,8 @@ impl Maker {
         let (manifest, store, content) = self.manifest(&image);
         let mut bytes = vec![0; self.table.disk_size as usize];
         self.random.fill(&mut bytes);
-        let mut clear: Vec<Extent> = self.free.iter().copied().filter(|_| self.random.clone().chance(70)).collect();
+        let mut clear = self.free.clone();
+        clear.retain(|_| self.random.chance(70));
         if self.random.chance(50) {
             let Extent { start, length } = self.image[0];
             clear.push(Extent { start, length: length / 2 / 512 * 512 });
