@@ -23,7 +23,14 @@ pub(crate) struct Noise {
 /// A disk parts of which cannot be read.
 pub(crate) struct Broken<'a> {
     pub(crate) disk: &'a Sparse,
-    pub(crate) bad: Vec<Extent>,
+    pub(crate) bad: Extent,
+    pub(crate) errors: Cell<u32>,
+}
+
+impl<'a> Broken<'a> {
+    pub(crate) fn new(disk: &'a Sparse, bad: Extent) -> Self {
+        Broken { disk, bad, errors: Cell::new(0) }
+    }
 }
 
 /// An empty disk that counts.
@@ -78,7 +85,8 @@ impl ReadAt for Noise {
 impl ReadAt for Broken<'_> {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let wanted = Extent { start: offset, length: buffer.len() as u64 };
-        if self.bad.iter().any(|bad| bad.meets(&wanted)) {
+        if self.bad.meets(&wanted) {
+            self.errors.set(self.errors.get() + 1);
             return Err(io::Error::other("bad sector"));
         }
         self.disk.read_at(offset, buffer)

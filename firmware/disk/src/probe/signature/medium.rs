@@ -16,6 +16,8 @@ pub(super) const LIMIT: usize = 256 << 10;
 const PIECES: [usize; 2] = [64 << 10, 4 << 10];
 /// After so many errors a disk counts as dead, and a window is not taken apart any more.
 const PATIENCE: u32 = 64;
+/// After so many, and not one byte read, nothing is asked of it any more: each may take its time.
+const DEAD: u32 = 128;
 
 /// An extent of a disk. Offsets are from the extent's start; nothing outside of it is read.
 pub(super) struct Medium<'a> {
@@ -24,6 +26,7 @@ pub(super) struct Medium<'a> {
     head: Window,
     tail: Window,
     errors: Cell<u32>,
+    alive: Cell<bool>,
     unreadable: RefCell<Vec<Unreadable>>,
 }
 
@@ -42,6 +45,7 @@ impl<'a> Medium<'a> {
             head: Window::default(),
             tail: Window::default(),
             errors: Cell::new(0),
+            alive: Cell::new(false),
             unreadable: RefCell::default(),
         };
         medium.head = medium.window(0);
@@ -123,9 +127,13 @@ impl<'a> Medium<'a> {
     }
 
     fn try_read(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+        if self.errors.get() >= DEAD && !self.alive.get() {
+            return Err(std::io::Error::other("not tried, since nothing else could be read"));
+        }
         let read = self.disk.read_at(self.of.start.saturating_add(offset), buffer);
-        if read.is_err() {
-            self.errors.set(self.errors.get().saturating_add(1));
+        match &read {
+            Ok(()) => self.alive.set(true),
+            Err(_) => self.errors.set(self.errors.get().saturating_add(1)),
         }
         read
     }
