@@ -178,5 +178,8 @@ impl BackingFile {
 fn claim(device: &Device) -> Option<Usage> {
     let flags = block::EXCLUSIVE | block::NONBLOCKING;
     let attempt = || File::options().read(true).custom_flags(flags).open(&device.path);
-    (!device.file).then(attempt)?.err().map(|error| Usage::Claimed { error: error.to_string() })
+    let error = (!device.file).then(attempt)?.err()?;
+    // Facts are compared and recorded: they shall not depend on the words of the C library at hand.
+    let is_busy = error.kind() == std::io::ErrorKind::ResourceBusy;
+    Some(Usage::Claimed { error: if is_busy { "device or resource busy".into() } else { error.to_string() } })
 }

@@ -105,7 +105,7 @@ pub(crate) fn run(command: &[&str]) {
 }
 
 fn claimed() -> Usage {
-    Usage::Claimed { error: "Device or resource busy (os error 16)".into() }
+    Usage::Claimed { error: "device or resource busy".into() }
 }
 
 #[test]
