@@ -423,3 +423,23 @@ fn refused(path: &Path, error: io::Error) -> Error {
 fn invalid(text: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drive_that_does_not_zero_is_found_out() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(1 << 20).unwrap();
+        for direct in [true, false] {
+            let target = Target::open(file.path(), &Options { direct, offload: true }).unwrap();
+            assert!(target.looks_zero(0, 1 << 20).unwrap() && target.looks_zero(4096, 4096).unwrap());
+            for at in [0, (1 << 19) - 1, (1 << 20) - 1] {
+                target.write_at(at, &[1]).unwrap();
+                assert!(!target.looks_zero(0, 1 << 20).unwrap(), "{at}");
+                target.write_at(at, &[0]).unwrap();
+            }
+        }
+    }
+}
