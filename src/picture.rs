@@ -9,6 +9,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::report::size;
+
 /// Columns where there is no terminal to ask.
 const WIDTH: usize = 100;
 
@@ -22,6 +24,11 @@ pub(crate) fn width(talk: bool) -> usize {
         Some(Ok(size)) if size.ws_col >= 20 => size.ws_col.into(),
         _ => WIDTH,
     }
+}
+
+/// Bytes as drives are sold; small amounts as memory is.
+pub(crate) fn amount(bytes: u64) -> String {
+    if bytes < 1_000_000 { size(bytes) } else { decimal(bytes) }
 }
 
 /// The same with every control character made visible: disks hold labels and names that would take over a terminal.

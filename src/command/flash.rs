@@ -63,7 +63,7 @@ pub(crate) fn run(args: &Flash, report: &Report) -> Result<(), Failure> {
         return verdict(&cases);
     }
     if !report.is_json() {
-        report.say(shown(&cases, report, true));
+        report.say(shown(&cases, report, true).trim_end());
     }
     let allowed =
         verdict_of_all(&cases).and_then(|()| ask::consent(args, &cases, report)).and_then(|()| image.complete());

@@ -7,8 +7,10 @@
 #![expect(unreachable_pub, reason = "a test has no public names")]
 
 mod archive;
+mod disk;
 mod elsewhere;
 mod export;
+mod flash;
 mod forged;
 mod hostile;
 mod interrupted;

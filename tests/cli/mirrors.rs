@@ -151,8 +151,12 @@ fn offline_means_the_cache_alone() {
 
     let deb = cached(&session, "greeting");
     let good = fs::read(&deb).unwrap();
-    session.note("a package is missing\n");
+    session.note("a package is missing that was unpacked before\n");
     fs::remove_file(&deb).unwrap();
+    assert_eq!(session.run("build --offline --out again").status.code(), Some(0));
+    assert_eq!(manifests(&session, "again"), before);
+    session.note("a package is missing\n");
+    fs::remove_dir_all(session.path("cache/unpacked")).unwrap();
     assert_eq!(session.run("build --offline").status.code(), Some(4));
     session.note("a package was altered\n");
     let mut bytes = good;

@@ -185,7 +185,20 @@ fn redact(text: &str) -> String {
         out.push_str(&process(line.trim_end()));
         out.push('\n');
     }
-    port(&folders(&out))
+    port(&folders(&saved(&out)))
+}
+
+/// Replaces what stands for a disk and a time in the names of saved partition tables.
+fn saved(text: &str) -> String {
+    let mut parts = text.split(".saved.json").peekable();
+    let mut out = String::new();
+    while let Some(part) = parts.next() {
+        let name = part.trim_end_matches(|c: char| c.is_ascii_hexdigit() || c == '-');
+        let is_last = parts.peek().is_none();
+        out.push_str(if is_last { part } else { name });
+        out.push_str(if is_last { "" } else { "-[DISK]-[TIME].saved.json" });
+    }
+    out
 }
 
 /// Replaces the first two digits of a digest, which are the folder that a file called after it is in.

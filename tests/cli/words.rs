@@ -8,7 +8,22 @@ use crate::session::Session;
 #[test]
 fn help() {
     let mut session = Session::new();
-    for command in ["", "init", "check", "schema", "lock", "build", "export", "verify", "demo"] {
+    for command in [
+        "",
+        "init",
+        "check",
+        "schema",
+        "lock",
+        "build",
+        "export",
+        "verify",
+        "disk",
+        "disk inspect",
+        "disk list",
+        "disk restore",
+        "flash",
+        "demo",
+    ] {
         session.run(&format!("{command} --help"));
     }
     session.golden("help");

@@ -1,7 +1,7 @@
 //! `prejoin disk inspect`
 
 use prejoin_disk::region;
-use prejoin_profiles::disk::{Content, Facts, Place, Scheme, decimal};
+use prejoin_profiles::disk::{Content, Facts, Place, Scheme};
 
 use super::look;
 use crate::args::Inspect;
@@ -36,12 +36,12 @@ fn text(facts: &Facts, width: usize, colour: bool) -> String {
 }
 
 /// Regions in a table.
-pub(crate) fn regions_table(regions: &[prejoin_profiles::disk::Region]) -> String {
+fn regions_table(regions: &[prejoin_profiles::disk::Region]) -> String {
     let mut rows = vec![["start", "size", "kind", "partition", "what"].map(str::to_owned).to_vec()];
     for region in regions {
         rows.push(vec![
             region.extent.start.to_string(),
-            decimal(region.extent.length),
+            picture::amount(region.extent.length),
             picture::kind_name(region.kind).to_owned(),
             region.partition.map(|number| number.to_string()).unwrap_or_default(),
             region.what.clone(),

@@ -1,7 +1,8 @@
 //! What a verdict, a plan and an outcome look like.
 
 use prejoin_disk::plan;
-use prejoin_profiles::disk::{Entry, Finding, Mode, Origin, Plan, Report, Severity, Verdict, decimal};
+use prejoin_disk::write::Written;
+use prejoin_profiles::disk::{Entry, Finding, Mode, Origin, Plan, Report, Severity, Verdict};
 
 use super::carry::Outcome;
 use super::{Case, last};
@@ -111,7 +112,7 @@ fn entries(name: &str, entries: &[Entry]) -> String {
             entry.number.to_string(),
             entry.name.clone(),
             entry.extent.start.to_string(),
-            decimal(entry.extent.length),
+            picture::amount(entry.extent.length),
             entry.guid.clone(),
             origin.to_owned(),
         ]);
@@ -128,8 +129,16 @@ pub(crate) fn outcomes(outcomes: &[Outcome]) -> String {
     outcomes.iter().map(outcome).collect::<Vec<_>>().join("\n")
 }
 
+/// Whether nothing had to be written.
+fn is_idle(written: &Written) -> bool {
+    [written.written, written.zeroed, written.cleared, written.tables] == [0; 4]
+}
+
 fn outcome(outcome: &Outcome) -> String {
     let mut text = match (&outcome.written, &outcome.failure) {
+        (Some(written), _) if is_idle(written) => {
+            format!("{} holds the image of node {} already: nothing was written\n", outcome.path, outcome.node)
+        }
         (Some(_), _) => format!("{} is written: node {} starts from it\n", outcome.path, outcome.node),
         (None, Some(_)) => format!("{} is not written to its end\n", outcome.path),
         (None, None) => String::new(),
@@ -169,7 +178,7 @@ fn outcome(outcome: &Outcome) -> String {
             ));
         }
     }
-    if let Some(saved) = &outcome.saved {
+    if let (Some(saved), false) = (&outcome.saved, outcome.written.as_ref().is_some_and(is_idle)) {
         let disk = &outcome.path;
         text.push_str(&format!("  the old tables are in {}; to put them back:\n", last(&saved.display().to_string())));
         text.push_str(&format!("    prejoin disk restore {} {disk}\n", saved.display()));
