@@ -13,6 +13,7 @@ use prejoin_profiles::manifest::{Manifest, Range};
 
 use crate::layout;
 use crate::region::{self, Own, Owner};
+use crate::write::PARTIAL;
 
 /// Bytes at the start of a partition of its own that a node looks at before it makes a file system there.
 const HEAD: u64 = 1 << 20;
@@ -130,7 +131,8 @@ pub fn plan(facts: &Facts, image: &Image, wish: &Wish) -> Planned {
         clear,
         image_extents: image_extents(image.manifest),
         table_extents: region::table_extents(Scheme::Gpt, image.manifest.sector_size, size),
-        kept: sorted.kept.iter().map(|partition| kept(content, partition)).collect(),
+        // A state that is wiped keeps its place in the table, not its bytes.
+        kept: sorted.kept.iter().filter(|p| !is_wiped(p, &own, wish)).map(|p| kept(content, p)).collect(),
     };
     Planned { plan, problem, without, protected: sorted.protected }
 }
@@ -149,13 +151,13 @@ impl<'a> Sorted<'a> {
         let mut sorted = Sorted { kept: vec![], replaced: vec![], deleted: vec![], protected: vec![] };
         let whole = Extent::between(0, size);
         for partition in content.partitions() {
-            if wish.deletes(partition) && !(own.state == partition.guid && wish.mode == Mode::ReimageWipeState) {
+            let wiped = is_wiped(partition, own, wish);
+            if wish.deletes(partition) && !wiped {
                 sorted.deleted.push(partition);
-            } else if replaceable(content, partition, own) {
+            } else if replaceable(content, partition, own) || is_unfinished(partition, own) {
                 sorted.replaced.push(partition);
             } else {
                 sorted.kept.push(partition);
-                let wiped = own.state == partition.guid && wish.mode == Mode::ReimageWipeState;
                 if !wiped {
                     sorted.protected.push(partition.extent);
                 }
@@ -184,6 +186,18 @@ fn replaceable(content: &Content, partition: &Partition, own: &Own) -> bool {
     let nested = region::precious(content, &partition.extent).next().is_some();
     region::owner(content, partition, Some(own)).is_some_and(|owner| matches!(owner, Owner::Own | Owner::Other(_)))
         && !nested
+}
+
+/// Whether it is the node's state, which is to be made anew.
+pub(crate) fn is_wiped(partition: &Partition, own: &Own, wish: &Wish) -> bool {
+    own.state == partition.guid && wish.mode == Mode::ReimageWipeState
+}
+
+/// Whether it is a partition of the node's own that an interrupted run has listed and no node has used yet: what marks
+/// it as partial goes when that run is completed.
+fn is_unfinished(partition: &Partition, own: &Own) -> bool {
+    let is_own = partition.guid == own.state || own.data.as_ref() == Some(&partition.guid);
+    is_own && partition.type_id.eq_ignore_ascii_case(&PARTIAL.to_string())
 }
 
 /// The image's partitions, each with its own number if no kept one has it.

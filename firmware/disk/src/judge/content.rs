@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use prejoin_profiles::disk::{
-    Code, Content, Extent, Mode, Partition, RegionKind, Scheme, Severity, Signature, Table, decimal,
+    Code, Content, Extent, Mode, Origin, Partition, RegionKind, Scheme, Severity, Signature, Table, decimal,
 };
 
 use super::Case;
+use crate::plan;
 use crate::region::{self, Owner};
 
 /// File systems that several machines write at the same time: whose they are cannot be seen from here.
@@ -40,7 +41,7 @@ impl Case<'_> {
         let (primary, backup) =
             (place(prejoin_profiles::disk::Place::Primary), place(prejoin_profiles::disk::Place::Backup));
         let stray = place(prejoin_profiles::disk::Place::Stray);
-        let stays = !self.planned.plan.kept.is_empty();
+        let stays = self.planned.plan.after.iter().any(|entry| entry.origin == Origin::Kept);
         if table.scheme == Scheme::Gpt {
             match (&primary, &backup) {
                 (Some(a), Some(b)) if (&a.id, &a.partitions) != (&b.id, &b.partitions) && stays => {
@@ -142,7 +143,9 @@ impl Case<'_> {
             if deleted(self, partition) {
                 let evidence = if what.is_empty() { "it is not known what is on it".to_owned() } else { what };
                 self.add(Code::DtDelete, Severity::Confirm, &subject, format!("named for deletion: {evidence}"), "");
-            } else if self.planned.plan.kept.iter().any(|kept| kept.extent == partition.extent) {
+            } else if plan::is_wiped(partition, self.own, &self.intent.wish)
+                || self.planned.plan.kept.iter().any(|kept| kept.extent == partition.extent)
+            {
                 self.kept(partition, &subject, what);
             }
         }
