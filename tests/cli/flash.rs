@@ -15,10 +15,10 @@ use crate::session::{Session, absent, checked, skipped};
 use crate::tiny::{self, built, files};
 
 const MIB: u64 = 1 << 20;
-/// The image has 240 MiB, the state behind everything at least 1 GiB.
+/// The image has 240 or 304 MiB, the state behind everything at least 1 GiB.
 const DISK: u64 = 1500 * MIB;
 /// Somebody's data.
-const DATA: (u64, u64) = (256 * MIB, 64 * MIB);
+const DATA: (u64, u64) = (384 * MIB, 64 * MIB);
 /// A file has no serial number, the cluster file asks for one.
 const FLASH: &str = "flash one disk.img --save state --accept ID-EXPECTMISMATCH";
 
@@ -237,6 +237,11 @@ fn killed_at_any_time_and_run_again() {
     }
     // Enough to write to be killed in the middle of.
     session.write("cluster.yaml", session.read("cluster.yaml") + "packages: [bulk]\n");
+    session.edit(
+        "profiles/layouts/tiny.yaml",
+        "root-a: 96 MiB, root-a-verity: 1 MiB",
+        "root-a: 160 MiB, root-a-verity: 2 MiB",
+    );
     session.quietly("lock");
     session.quietly("build one");
     let original = with_data(&session, "original");

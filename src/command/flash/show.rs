@@ -64,8 +64,8 @@ fn plan(plan: &Plan) -> String {
         Mode::ReimageWipeState => "reimage: the node's state goes, its data stays",
     };
     let mut text = format!("\nPlan: {mode}\n");
-    text.push_str(&entries("Before", &plan.before));
-    text.push_str(&entries("After", &plan.after));
+    text.push_str(&entries("Before", &plan.before, plan));
+    text.push_str(&entries("After", &plan.after, plan));
     text.push_str("\nWritten, and nothing else\n");
     let mut rows = vec![["first byte", "end", "size", "what"].map(str::to_owned).to_vec()];
     let mut extents: Vec<_> = plan.table_extents.iter().map(|extent| (*extent, "partition table".to_owned())).collect();
@@ -92,7 +92,8 @@ fn plan(plan: &Plan) -> String {
     text
 }
 
-fn entries(name: &str, entries: &[Entry]) -> String {
+fn entries(name: &str, entries: &[Entry], plan: &Plan) -> String {
+    let stays = |entry: &Entry| plan.kept.iter().any(|kept| kept.extent == entry.extent);
     if entries.is_empty() {
         return format!("\n{name}: no partitions\n");
     }
@@ -103,6 +104,7 @@ fn entries(name: &str, entries: &[Entry]) -> String {
     for entry in entries {
         let origin = match entry.origin {
             Origin::Image => "the image",
+            Origin::Kept if !stays(entry) => "emptied",
             Origin::Kept if name == "After" => "the disk",
             Origin::Kept => "kept",
             Origin::Replaced => "replaced",
