@@ -153,7 +153,8 @@ pub struct Content {
     pub blankness: Vec<Blankness>,
     /// What could not be read. Never the same as empty.
     pub unreadable: Vec<Unreadable>,
-    /// SHA-256 over every byte that was looked at, in order of offset: another digest is another state of the disk.
+    /// SHA-256 over place and bytes of everything that was looked at, in that order: another digest is another state
+    /// of the disk.
     pub digest: Option<Digest>,
 }
 

@@ -4,6 +4,10 @@
 //! For disks of unknown state: checksums are not asked for, so that one damaged group does not hide the rest; memory,
 //! reads and steps are bounded, whatever the disk says; and features that only matter elsewhere do not matter. A
 //! journal that was not played back is said to be one ([`Ext::gaps`]).
+//!
+//! ext4-view, which the tests compare with, is for file systems that are known to be sound: it takes memory for a
+//! link's target and a journal's revocations by what the disk says, and refuses a whole file system for one bad
+//! checksum, for `meta_bg` and for `inline_data`.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
