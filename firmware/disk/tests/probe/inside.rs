@@ -137,7 +137,9 @@ fn large_directories_are_read_as_another_reader_does() {
         let other = Ext4::load(Box::new(disk.bytes(0, 64 << 20))).unwrap();
         let count = other.read_dir("/opt/local-path-provisioner").unwrap().count() - 2;
         assert_eq!(count, 3000);
-        assert!(found[0].starts_with(&format!("local-volumes /opt/local-path-provisioner entries={count} entry=pvc-00000")));
+        assert!(
+            found[0].starts_with(&format!("local-volumes /opt/local-path-provisioner entries={count} entry=pvc-00000"))
+        );
         assert_eq!(found.len(), 1, "{found:?}");
     }
 }
@@ -149,8 +151,7 @@ fn a_journal_that_was_not_played_back_is_said_to_be_one() {
     }
     let disk = ext(&["-t", "ext4"], &[LONGHORN]);
     disk.run("debugfs", &["-w", "-R", "feature needs_recovery", "DISK"]);
-    let expected =
-        ["longhorn-disk / diskUUID=b8d0a7a8-1111", "unread / reason=its journal was not played back"];
+    let expected = ["longhorn-disk / diskUUID=b8d0a7a8-1111", "unread / reason=its journal was not played back"];
     assert_eq!(summary(&disk.probe()), expected);
 }
 
