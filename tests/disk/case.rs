@@ -22,16 +22,19 @@ pub struct Case {
     pub about: &'static str,
     /// Somebody may want something of it back.
     pub live: bool,
+    /// All of it is in partitions that leave room for a node: it can stay.
+    pub beside: bool,
     /// Beginnings of lines that we have and the usual tools have not.
     pub unseen: &'static [&'static str],
     /// Further tools whose word on the disk is in the golden text; the disk is their last argument.
     pub asked: &'static [&'static str],
-    recipe: Cow<'static, str>,
+    /// Shell commands, in the words of `gallery/tools.sh`.
+    pub recipe: Cow<'static, str>,
 }
 
 /// A disk with data.
 pub fn live(name: &'static str, about: &'static str, recipe: impl Into<Cow<'static, str>>) -> Case {
-    Case { name, about, live: true, unseen: &[], asked: &[], recipe: recipe.into() }
+    Case { name, about, live: true, beside: false, unseen: &[], asked: &[], recipe: recipe.into() }
 }
 
 /// A disk that nobody would miss.
@@ -52,6 +55,12 @@ impl Case {
     /// Says what the usual tools do not see.
     pub fn unseen(mut self, lines: &'static [&'static str]) -> Self {
         self.unseen = lines;
+        self
+    }
+
+    /// Says that a node fits beside the data.
+    pub fn beside(mut self) -> Self {
+        self.beside = true;
         self
     }
 

@@ -31,7 +31,11 @@ impl Tools {
         writeln!(text, "disk: {}", shown(&whole)).unwrap();
         let mut partitions = Vec::new();
         let (dump, complaints) = sfdisk(disk);
-        for (number, extent) in dump {
+        for (index, (number, extent)) in dump.into_iter().enumerate() {
+            if index == MOST {
+                text.push_str("and so on\n");
+                break;
+            }
             let found = blkid(disk, Some(extent));
             writeln!(text, "{number} at {}: {}", place(&extent), shown(&found)).unwrap();
             partitions.push((extent, field(&found, "TYPE").unwrap_or_default()));
@@ -87,6 +91,9 @@ impl Tools {
         !signature.copy && self.partitions.iter().any(of)
     }
 }
+
+/// Partitions that are asked about, at most: sfdisk finds sixty where links run in a circle.
+const MOST: usize = 12;
 
 /// The fields that do not change from one release of util-linux to the next.
 const FIELDS: [&str; 6] = ["PTTYPE", "PTUUID", "TYPE", "VERSION", "LABEL", "UUID"];
@@ -255,7 +262,8 @@ fn reasons(report: &Report) -> String {
     let same = |a: &Finding, b: &Finding| (a.code, &a.subject, &a.advice) == (b.code, &b.subject, &b.advice);
     for findings in report.findings.chunk_by(same) {
         let finding = &findings[0];
-        write!(text, "{} {} {}: {}", word(json!(finding.severity)), finding.code, finding.subject, finding.evidence).unwrap();
+        write!(text, "{} {} {}: {}", word(json!(finding.severity)), finding.code, finding.subject, finding.evidence)
+            .unwrap();
         if findings.len() > 1 {
             write!(text, ", and {} more places", findings.len() - 1).unwrap();
         }

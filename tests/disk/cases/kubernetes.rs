@@ -70,18 +70,18 @@ text tree/var/openebs/local/pvc-0a1b2c3d-1111/data rows"#,
         ),
         live(
             "longhorn-behind",
-            "a Longhorn partition at the end of the disk, and room enough for a node in front of it",
+            "a Longhorn partition in the middle of the disk, room for a node's system before it and for its state behind",
             r#"
 new 8G
 table <<END
 label: gpt
 label-id: AAAAAAAA-AAAA-4AAA-8AAA-000000000000
-start=4GiB, size=3GiB, uuid=AAAAAAAA-AAAA-4AAA-8AAA-000000000001, name="longhorn"
+start=4GiB, size=2GiB, uuid=AAAAAAAA-AAAA-4AAA-8AAA-000000000001, name="longhorn"
 END
 longhorn tree
-ext a 3G 11111111-1111-4111-8111-000000000001 '' tree
+ext a 2G 11111111-1111-4111-8111-000000000001 '' tree
 put a 4G"#,
-        ),
+        ).beside(),
         live(
             "longhorn-xfs",
             "Longhorn on XFS, made for it",
