@@ -50,7 +50,7 @@ impl Journal for FileJournal {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "too long for a journal"));
         }
         let (records, whole) = Record::parse(&text);
-        if whole == 0 && text.contains(&b'\n') {
+        if whole == 0 && !is_torn(&text) {
             // Some other file, named by mistake.
             return Err(io::Error::new(io::ErrorKind::InvalidData, "not a journal"));
         }
@@ -75,6 +75,13 @@ impl Journal for FileJournal {
     }
 }
 
+/// Whether this may be all that came of a first record: its beginning, or zeroes in its place. Also nothing at all.
+fn is_torn(text: &[u8]) -> bool {
+    let digits = text.len().min(8);
+    let begins = text[..digits].iter().all(u8::is_ascii_hexdigit) && text.get(8..10).is_none_or(|next| next == b" {");
+    text.len() < 256 && (begins && !text.contains(&b'\n') || text.iter().all(|&byte| byte == 0))
+}
+
 #[cfg(test)]
 mod tests {
     use prejoin_profiles::digest::Digest;
@@ -93,15 +100,21 @@ mod tests {
         let text = std::fs::read(&path).unwrap();
         std::fs::write(&path, &text[..text.len() - 3]).unwrap();
         let journal = FileJournal::open(&path).unwrap();
-        assert_eq!(journal.load().unwrap(), [intent.clone()]);
+        assert_eq!(journal.load().unwrap(), std::slice::from_ref(&intent));
         journal.append(&Record::Done).unwrap();
         assert_eq!(journal.load().unwrap(), [intent, Record::Done]);
         journal.reset().unwrap();
         assert_eq!(FileJournal::open(&path).unwrap().load().unwrap(), []);
         assert_eq!(journal.path(), path);
 
-        std::fs::write(&path, "my notes\n").unwrap();
-        assert_eq!(FileJournal::open(&path).unwrap_err().to_string(), "not a journal");
-        assert_eq!(std::fs::read(&path).unwrap(), b"my notes\n", "somebody's file stays");
+        for torn in [&text[..1], &text[..9], &text[..30], &[0; 40]] {
+            std::fs::write(&path, torn).unwrap();
+            assert_eq!(FileJournal::open(&path).unwrap().load().unwrap(), []);
+        }
+        for other in ["my notes\n", "my notes", "{}", "cafe\n"] {
+            std::fs::write(&path, other).unwrap();
+            assert_eq!(FileJournal::open(&path).unwrap_err().to_string(), "not a journal");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), other, "somebody's file stays");
+        }
     }
 }

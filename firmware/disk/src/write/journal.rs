@@ -10,7 +10,7 @@ use prejoin_profiles::digest::Digest;
 use prejoin_profiles::disk::{Extent, Plan, merge};
 use serde::{Deserialize, Serialize};
 
-use super::Phase;
+use super::{Phase, pieces};
 
 /// Where records are kept.
 pub trait Journal: Sync {
@@ -113,8 +113,7 @@ impl Past {
 
     /// Whether all of `extent` is on the medium.
     pub(super) fn covers(&self, extent: &Extent) -> bool {
-        let after = self.written.partition_point(|written| written.start <= extent.start);
-        after.checked_sub(1).is_some_and(|last| self.written[last].covers(extent))
+        pieces::covers(&self.written, extent)
     }
 }
 

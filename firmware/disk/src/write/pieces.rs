@@ -3,7 +3,7 @@
 use prejoin_formats::gpt::types;
 use prejoin_profiles::digest::Digest;
 use prejoin_profiles::disk::{Entry, Extent, Origin, Plan, merge};
-use prejoin_profiles::manifest::{Manifest, Partition, Range};
+use prejoin_profiles::manifest::{CHUNK_LIMIT, Manifest, Partition, Range};
 
 use super::Sizes;
 use super::error::{Error, Spot};
@@ -89,8 +89,12 @@ impl Pieces {
         for (start, range) in manifest.placed() {
             let here = Extent { start, length: range.length() };
             while partitions.next_if(|partition| extent(partition).end() <= here.start).is_some() {}
-            if matches!(range, Range::Skip { .. }) {
-                continue;
+            match range {
+                Range::Skip { .. } => continue,
+                Range::Data { length, .. } if length > CHUNK_LIMIT => {
+                    return Err(Error::Plan(format!("the image has a chunk of {length} bytes")));
+                }
+                _ => {}
             }
             for partition in partitions.clone().take_while(|partition| partition.start < here.end()) {
                 if let Some(part) = here.common(&extent(partition)) {
@@ -126,9 +130,10 @@ impl Pieces {
 
     fn check(&self, plan: &Plan) -> Result<(), Error> {
         let wrong = |what: String| Err(Error::Plan(what));
+        let planned = merge(plan.image_extents.clone());
         for piece in self.image() {
-            let spot = self.spot(piece);
-            if !plan.image_extents.iter().any(|extent| extent.covers(&piece.extent)) {
+            if !covers(&planned, &piece.extent) {
+                let spot = self.spot(piece);
                 return wrong(format!("{spot} is part of the image, and not of what the plan writes"));
             }
         }
@@ -159,6 +164,12 @@ impl Pieces {
         }
         Ok(())
     }
+}
+
+/// Whether `extent` lies in one of several extents that are in order and apart.
+pub(super) fn covers(extents: &[Extent], extent: &Extent) -> bool {
+    let after = extents.partition_point(|other| other.start <= extent.start);
+    after.checked_sub(1).is_some_and(|last| extents[last].covers(extent))
 }
 
 fn extent(partition: &Partition) -> Extent {

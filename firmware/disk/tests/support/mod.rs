@@ -1,5 +1,6 @@
 //! Disks in memory, and small images and plans made from a seed.
 #![allow(dead_code, unreachable_pub, reason = "each test uses its own part of it")]
+#![allow(clippy::unwrap_used, reason = "this is test code")]
 
 use std::collections::BTreeMap;
 use std::io;
@@ -329,8 +330,8 @@ impl Scenario {
         write(&Job { plan, manifest, chunks: store, disk, journal, options, events })
     }
 
-    /// That nothing which is kept was lost: to the bit, and listed by a valid table. (A disk without kept partitions
-    /// may be without a table for a while.)
+    /// That nothing which is kept was lost: to the bit, and listed by a valid table; and that the image is whole if the
+    /// table says so. (A disk without kept partitions may be without a table for a while.)
     pub fn check(&self, disk: &[u8]) -> Result<(), String> {
         for kept in &self.plan.kept {
             let Extent { start, length } = kept.extent;
@@ -339,14 +340,24 @@ impl Scenario {
                 return Err(format!("kept partition {} is not what it was", kept.number));
             }
         }
-        if self.plan.kept.is_empty() {
-            return Ok(());
-        }
-        let found = gpt::read(|at, buffer| disk.read_at(at, buffer), self.plan.size, self.plan.sector_size)
-            .map_err(|error| error.to_string())?;
+        let found = gpt::read(|at, buffer| disk.read_at(at, buffer), self.plan.size, self.plan.sector_size);
+        let found = match found {
+            Ok(found) => found,
+            Err(_) if self.plan.kept.is_empty() => return Ok(()),
+            Err(error) => return Err(error.to_string()),
+        };
         for kept in &self.plan.kept {
             if found.table.partition(kept.number) != self.whole.partition(kept.number) {
                 return Err(format!("kept partition {} is not listed by the {}", kept.number, found.place));
+            }
+        }
+        let image = self.plan.after.iter().filter(|entry| entry.origin == Origin::Image);
+        if image.into_iter().any(|entry| found.table.partitions.contains(self.whole.partition(entry.number).unwrap())) {
+            for extent in &self.plan.image_extents {
+                let part = extent.start as usize..extent.end() as usize;
+                if disk[part.clone()] != self.new[part] {
+                    return Err(format!("{extent:?} is not the image's, and the {} has its real types", found.place));
+                }
             }
         }
         Ok(())
