@@ -160,7 +160,7 @@ fn bounded() {
         let disk = sparse::Counted::new(size);
         let (found, unreadable) = scan(&disk, whole(size));
         assert!(found.is_empty() && unreadable.is_empty());
-        assert!(disk.bytes.get() <= 4 * MIB && disk.reads.get() <= 200, "{} reads", disk.reads.get());
+        assert!(disk.bytes.get() <= 3 * MIB && disk.reads.get() <= 100, "{} reads", disk.reads.get());
         assert!(disk.largest.get() <= MIB);
     }
 }
