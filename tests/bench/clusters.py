@@ -102,9 +102,10 @@ def locked(folder):
     return {tuple(line.removeprefix("    - ").rsplit("_", 2)[:2]) for line in listed.splitlines()}
 
 
-def change(source, target, name, cache, scratch):
+def change(source, target, name, cache, scratch, every=False):
     """Makes `target` the cluster `source` after an update of the package `name`: the same package with a higher version
-    and other bytes at the end of its largest file, put into the cache's downloads and into a copy of the lock."""
+    and other bytes at the end of its largest file (or of `every` file), put into the cache's downloads and into a copy
+    of the lock."""
     source, target, scratch = Path(source), Path(target), Path(scratch)
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, target)
@@ -113,7 +114,7 @@ def change(source, target, name, cache, scratch):
     entry = re.search(rf"^  {re.escape(name)}_(\S+)_(\w+):\n    archive: .*\n    path: (\S+)\n"
                       rf"    size: (\d+)\n    sha256: (\w+)\n", text, re.M)
     version, architecture, path, size, digest = entry.groups()
-    made = repack(download(cache, digest), version + "+bench1", scratch)
+    made, files = repack(download(cache, digest), version + "+bench1", scratch, every)
     data = made.read_bytes()
     new = hashlib.sha256(data).hexdigest()
     kept = download(cache, new)
@@ -123,7 +124,7 @@ def change(source, target, name, cache, scratch):
     text = text.replace(entry.group(0), changed.replace(digest, new))
     lock.write_text(text.replace(f"- {name}_{version}_{architecture}\n", f"- {name}_{version}+bench1_{architecture}\n"))
     shutil.rmtree(scratch)
-    return {"name": name, "version": version, "size": len(data), "digest": new}
+    return {"name": name, "version": version, "size": len(data), "digest": new, "files": files}
 
 
 def download(cache, digest):
@@ -131,8 +132,9 @@ def download(cache, digest):
     return Path(cache) / "sha256" / digest[:2] / digest
 
 
-def repack(deb, version, scratch):
-    """A package with another version and another content of its largest file."""
+def repack(deb, version, scratch, every):
+    """A package with another version and another content of its largest file, or of every file; and how many files
+    that are."""
     shutil.rmtree(scratch, ignore_errors=True)
     tree = scratch / "tree"
     scratch.mkdir(parents=True)
@@ -140,14 +142,16 @@ def repack(deb, version, scratch):
     control = tree / "DEBIAN/control"
     control.write_text(re.sub(r"^Version: .*$", f"Version: {version}", control.read_text(), flags=re.M))
     files = [f for f in tree.rglob("*") if f.is_file() and not f.is_symlink() and "DEBIAN" not in f.parts]
-    largest = max(files, key=lambda file: (file.stat().st_size, file))
-    with open(largest, "ab") as file:
-        file.write(b"changed by the benchmark\n")
+    changed = files if every else [max(files, key=lambda file: (file.stat().st_size, file))]
+    for file in changed:
+        with open(file, "ab") as end:
+            end.write(b"changed by the benchmark\n")
     sums = tree / "DEBIAN/md5sums"
     if sums.exists():
-        name, digest = str(largest.relative_to(tree)), hashlib.md5(largest.read_bytes()).hexdigest()
-        sums.write_text(re.sub(rf"^\w+  {re.escape(name)}$", f"{digest}  {name}", sums.read_text(), flags=re.M))
+        lines = (line.split("  ", 1) for line in sums.read_text().splitlines())
+        digests = ((hashlib.md5((tree / name).read_bytes()).hexdigest(), name) for _, name in lines)
+        sums.write_text("".join(f"{digest}  {name}\n" for digest, name in digests))
     target = scratch / "changed.deb"
     quiet = {"stdout": subprocess.DEVNULL}
     subprocess.run(["dpkg-deb", "--root-owner-group", "-Zxz", "-b", tree, target], check=True, **quiet)
-    return target
+    return target, len(changed)

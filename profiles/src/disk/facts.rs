@@ -310,8 +310,13 @@ impl Device {
 
 impl Content {
     /// The table to be believed: the first valid one that says where partitions are.
+    ///
+    /// Without a primary copy it is not believed against something that takes the whole disk: `mkfs` on a disk leaves the
+    /// backup copy of its old table at the end.
     pub fn table(&self) -> Option<&Table> {
-        self.tables.iter().find(|table| table.valid && table.scheme != Scheme::ProtectiveMbr)
+        let table = self.tables.iter().find(|table| table.valid && table.scheme != Scheme::ProtectiveMbr)?;
+        let taken = self.signatures.iter().any(|signature| signature.of.start == 0 && !signature.copy);
+        (table.place == Place::Primary || !taken).then_some(table)
     }
 
     /// The partitions that count.

@@ -241,6 +241,18 @@ fn a_stale_tail_on_our_own_disk_is_cleared_after_a_yes() {
 }
 
 #[test]
+fn a_file_system_over_the_whole_disk_outweighs_what_is_left_of_our_table() {
+    let size = 8 * GIB;
+    let mut content = ours("w1", size);
+    content.tables.remove(0);
+    assert_eq!(verdict(content.clone(), size, &intent(Mode::Reimage, &[])).verdict, Verdict::Ok, "the backup copy alone");
+    content.signatures.push(signature("ext4", Extent::between(0, size), 1080, 2));
+    let report = verdict(content, size, &intent(Mode::Reimage, &[]));
+    let refused = codes(&report, Severity::Refuse);
+    assert!(refused.contains(&Code::DtWholeDisk) && refused.contains(&Code::DtTouch), "{refused:?}");
+}
+
+#[test]
 fn devices_and_users_have_their_say() {
     let size = 8 * GIB;
     let image = sample("w1", 512, None, false);
