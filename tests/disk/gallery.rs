@@ -22,47 +22,14 @@ use crate::said::{Tools, content, verdicts};
 use crate::tools::{absent, checked, golden, line, skipped};
 
 /// What every recipe needs, and who is asked about every disk.
-const TOOLS: [&str; 16] = [
-    "blkid",
-    "wipefs",
-    "sfdisk",
-    "python3",
-    "mke2fs",
-    "mkfs.xfs",
-    "mkfs.vfat",
-    "mcopy",
-    "mkfs.ntfs",
-    "ntfslabel",
-    "cryptsetup",
-    "veritysetup",
-    "mkswap",
-    "mkfs.btrfs",
-    "mdadm",
-    "pvck",
-];
+const TOOLS: &str =
+    "blkid wipefs sfdisk fdisk sgdisk python3 mke2fs mkfs.xfs mkfs.vfat mcopy mkfs.ntfs ntfslabel cryptsetup
+    veritysetup mkswap mkfs.btrfs mdadm pvck";
 
 /// What single recipes need; no release of Debian has all of these for ever.
-const SPECIAL: [&str; 19] = [
-    "fdisk --sector-size",
-    "sgdisk",
-    "parted",
-    "mkfs.f2fs",
-    "mkfs.exfat",
-    "tune.exfat",
-    "mkudffs",
-    "mkapfs",
-    "jfs_mkfs",
-    "jfs_tune",
-    "mkfs.reiserfs",
-    "mkfs.nilfs2",
-    "mkfs.ocfs2",
-    "mkfs.gfs2",
-    "mksquashfs",
-    "mkfs.erofs",
-    "xorriso",
-    "make-bcache",
-    "drbdmeta",
-];
+const SPECIAL: &str =
+    "parted mkfs.f2fs mkfs.exfat tune.exfat mkudffs mkapfs jfs_mkfs jfs_tune mkfs.reiserfs mkfs.nilfs2
+    mkfs.ocfs2 mkfs.gfs2 mksquashfs mkfs.erofs mkfs.cramfs xorriso make-bcache drbdmeta";
 
 /// The release of util-linux whose words are in the golden text.
 const UTIL_LINUX: &str = "2.38";
@@ -81,7 +48,7 @@ struct Seen {
 fn gallery() -> Option<&'static [Seen]> {
     static GALLERY: OnceLock<Option<Vec<Seen>>> = OnceLock::new();
     let look = || {
-        if absent(&TOOLS) {
+        if absent(&TOOLS.split_whitespace().collect::<Vec<_>>()) {
             return None;
         }
         // All that cannot be made are told of, not only the first.
@@ -94,8 +61,7 @@ fn gallery() -> Option<&'static [Seen]> {
 }
 
 fn possible(case: &Case) -> bool {
-    let needed = SPECIAL.iter().filter(|tool| case.recipe.contains(*tool));
-    let needed: Vec<&str> = needed.map(|tool| tool.split(' ').next().unwrap()).collect();
+    let needed: Vec<&str> = SPECIAL.split_whitespace().filter(|tool| case.recipe.contains(tool)).collect();
     !absent(&needed)
 }
 

@@ -54,6 +54,11 @@ mksquashfs tree a -quiet -no-progress -all-root >/dev/null
 put a 0"#,
         ),
         plain(
+            "cramfs",
+            "cramfs, as on an old appliance's stick",
+            "text tree/etc/os-release x\nmkfs.cramfs -n appliance tree a >/dev/null\nput a 0",
+        ),
+        plain(
             "erofs",
             "EROFS, as on an appliance's stick",
             &format!(
@@ -68,6 +73,7 @@ put a 0"#
 
 fn others() -> Vec<Case> {
     vec![
+        live("refs", "ReFS over the whole disk", "new 4G\nlabel refs 0 4G"),
         live("ntfs", "NTFS over the whole disk", "new 4G\nntfs a 4G 1111222233334444 Photos\nput a 0"),
         live(
             "exfat",

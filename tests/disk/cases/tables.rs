@@ -18,7 +18,7 @@ put b 1025M
 "#;
 
 fn two(name: &'static str, about: &'static str, change: &str) -> Case {
-    live(name, about, format!("{TWO}{change}"))
+    live(name, about, format!("{TWO}{change}")).asked(&["sgdisk --verify"])
 }
 
 /// The cases.

@@ -154,6 +154,7 @@ new 4G
 label bcachefs 0 4G 11111111-1111-4111-8111-000000000001 11111111-1111-4111-8111-000000000002"#,
         )
         .unseen(&["signature bcachefs"]),
+        live("stratis", "a block device of a Stratis pool", "new 4G\nlabel stratis 0 4G"),
         live(
             "storage-spaces",
             "a partition of Windows Storage Spaces",

@@ -299,6 +299,17 @@ def verb_talos_meta(disk, offset):
     disk.write(number(offset), bytes(block) * 2)
 
 
+# ---- Stratis: stratisd's static_header.rs
+
+def verb_stratis(disk, offset, size):
+    head = b"!Stra0tis\x86\xff\x02^\x41rh" + struct.pack("<Q4s32s32sQQQQ", number(size) // 512, b"", b"1" * 32, b"2" * 32,
+                                                     2032, 0, 0, 1700000000)
+    head = head.ljust(508, b"\0")
+    block = struct.pack("<I", crc32c(head) ^ 0xFFFFFFFF) + head
+    for sector in (1, 9):
+        disk.write(number(offset) + sector * 512, block)
+
+
 # ---- bcachefs: fs/bcachefs/bcachefs_format.h, struct bch_sb
 
 def verb_bcachefs(disk, offset, size, internal, user):
@@ -338,6 +349,21 @@ def verb_bitlocker(disk, offset, size):
         meta = struct.pack("<IIII", 48, 1, 48, 1) + uuid.UUID("33333333-3333-4333-8333-333333333333").bytes_le
         meta += struct.pack("<IHHQ", 5, 0x8004, 0, 133444736000000000)
         disk.write(start + block, (head + meta).ljust(65536, b"\0"))
+
+
+def verb_refs(disk, offset, size):
+    """libyal "Resilient File System (ReFS)", section 3: the volume header, and its copy in the last sector."""
+    start, size = number(offset), number(size)
+    sector = bytearray(512)
+    sector[3:7], sector[16:20] = b"ReFS", b"FSRS"
+    struct.pack_into("<HHQIIBB", sector, 20, 512, 0, size // 512, 512, 128, 3, 4)
+    struct.pack_into("<Q", sector, 56, 0x1111222233334444)
+    total = 0
+    for byte in sector[3:22] + sector[24:512]:
+        total = ((total << 15 | total >> 1) + byte) & 0xFFFF
+    struct.pack_into("<H", sector, 22, total)
+    for place in (0, size - 512):
+        disk.write(start + place, bytes(sector))
 
 
 # ---- Windows dynamic disks: Linux block/partitions/ldm.c
