@@ -29,7 +29,7 @@ const TOOLS: &str =
 /// What single recipes need; no release of Debian has all of these for ever.
 const SPECIAL: &str =
     "parted mkfs.f2fs mkfs.exfat tune.exfat mkudffs mkapfs jfs_mkfs jfs_tune mkfs.reiserfs mkfs.nilfs2
-    mkfs.ocfs2 mkfs.gfs2 mksquashfs mkfs.erofs mkfs.cramfs xorriso make-bcache drbdmeta";
+    mkfs.ocfs2 mkfs.gfs2 mksquashfs mkfs.erofs mkfs.cramfs xorriso make-bcache";
 
 /// The release of util-linux whose words are in the golden text.
 const UTIL_LINUX: &str = "2.38";

@@ -57,8 +57,10 @@ impl Tools {
         for other in others {
             writeln!(text, "== {other}").unwrap();
             let answer = run(line(other, &[]).arg(disk));
-            let lines =
-                answer.lines().map(str::trim_end).filter(|line| !line.is_empty() && !line.contains("leaked on"));
+            let lines = answer
+                .lines()
+                .map(str::trim_end)
+                .filter(|line| !line.is_empty() && !NOISE.iter().any(|noise| line.contains(noise)));
             lines.for_each(|line| writeln!(text, "{line}").unwrap());
         }
         Tools { text, table, partitions, signatures }
@@ -94,6 +96,9 @@ impl Tools {
 
 /// Partitions that are asked about, at most: sfdisk finds sixty where links run in a circle.
 const MOST: usize = 12;
+
+/// What pvck has to say of its caller.
+const NOISE: [&str; 2] = ["leaked on", "non-root user"];
 
 /// The fields that do not change from one release of util-linux to the next.
 const FIELDS: [&str; 6] = ["PTTYPE", "PTUUID", "TYPE", "VERSION", "LABEL", "UUID"];

@@ -58,8 +58,7 @@ label lvm 0 4G abcdefghijklmnopqrstuvwxyz012345 vg0 root data"#)
         .asked(&["pvck --dump headers"]),
         live("drbd-8", "DRBD 8.4 with its metadata at the end", r#"
 new 4G
-drbdmeta --force 0 v08 "$disk" internal create-md >/dev/null 2>&1
-lot "$disk" UUID"#),
+label drbd8 1122334455667700"#),
         live("drbd-9", "DRBD 9 with its metadata at the end, below it ext4", r#"
 new 4G
 ext e 4095M 11111111-1111-4111-8111-000000000001 mirrored

@@ -445,6 +445,13 @@ def verb_ddf(disk):
         disk.write(sector * 512, bytes(block))
 
 
+def verb_drbd8(disk, current):
+    """DRBD 8.4: user/shared/drbdmeta.c, struct md_on_disk_08; drbdmeta itself writes the same, as root only."""
+    block = struct.pack(">QQ24xQQII", disk.size // 512 - 328, int(current, 16), 0x1122334455667788, 0, 0, 0x8374026B)
+    block += struct.pack(">IiIiIIII", 328, -64, 257, -320, 4096, 0, 1, 8)
+    disk.write(-4096, block.ljust(4096, b"\0"))
+
+
 def verb_drbd9(disk, current):
     """DRBD 9: drbd-headers/drbd_meta_data.h, in the last 4 KiB."""
     block = struct.pack(">QQ32xQII", disk.size // 512 - 2048, int(current, 16), 0x1122334455667788, 0, 0x8374026D)
