@@ -1,5 +1,6 @@
 //! One run: the phases in their order.
 
+use std::ops::Range;
 use std::sync::Mutex;
 
 use prejoin_profiles::digest::Digest;
@@ -12,6 +13,12 @@ use super::pieces::{Content, Piece, Pieces};
 use super::table::{Copies, Tables};
 use super::{Event, Job, Phase, REPAIRS, Written, kept, pool};
 use crate::io::Buffer;
+
+/// What is compared, and written, as one: the file system's block, and no less than any disk's sector.
+const BLOCK: usize = 4096;
+
+/// A write costs as much as this many bytes more in the one before it.
+const NEAR: usize = 16 << 10;
 
 /// Bytes that are compared with zeroes at once.
 static ZEROES: [u8; 1 << 16] = [0; 1 << 16];
@@ -187,13 +194,27 @@ impl<'a> Run<'a> {
             Content::Zero => self.job.disk.zero(start, length).map_err(failed("zeroing"))?,
             Content::Chunk { .. } => {
                 let bytes = self.bytes(phase, piece, &mut scratch.chunk)?;
-                self.job.disk.write_at(start, bytes).map_err(failed("writing"))?;
+                let found = &mut scratch.found[..bytes.len()];
+                // What cannot be read is written whole: that may mend it.
+                let runs = match self.job.options.verify_first && self.job.disk.read_at(start, found).is_ok() {
+                    true => runs(bytes, found),
+                    false => std::iter::once(0..bytes.len()).collect(),
+                };
+                for run in &runs {
+                    let at = start + run.start as u64;
+                    self.job.disk.write_at(at, &bytes[run.clone()]).map_err(failed("writing"))?;
+                }
+                let written: u64 = runs.iter().map(|run| run.len() as u64).sum();
+                self.report(|report| {
+                    report.written += written;
+                    report.equal += length - written;
+                });
             }
         }
         self.report(|report| match (phase, piece.content) {
             (Phase::Clear, _) => report.cleared += length,
             (_, Content::Zero) => report.zeroed += length,
-            (_, Content::Chunk { .. }) => report.written += length,
+            (_, Content::Chunk { .. }) => {}
         });
         Ok(())
     }
@@ -389,6 +410,40 @@ impl<'a> Meter<'a> {
     }
 }
 
+/// Where two equally long runs of bytes differ, in whole blocks of 4096 bytes; differences with less than [`NEAR`]
+/// between them are one.
+fn runs(wanted: &[u8], found: &[u8]) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for (index, (wanted, found)) in wanted.chunks(BLOCK).zip(found.chunks(BLOCK)).enumerate() {
+        if wanted == found {
+            continue;
+        }
+        let start = index * BLOCK;
+        match runs.last_mut() {
+            Some(last) if start - last.end < NEAR => last.end = start + wanted.len(),
+            _ => runs.push(start..start + wanted.len()),
+        }
+    }
+    runs
+}
+
 fn bytes(pieces: &[&Piece]) -> u64 {
     pieces.iter().map(|piece| piece.extent.length).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_differs_is_written() {
+        let old = vec![1; 20 * BLOCK + 7];
+        let mut new = old.clone();
+        assert!(runs(&new, &old).is_empty());
+        new[5] = 2;
+        new[2 * BLOCK] = 2;
+        new[10 * BLOCK - 1] = 2;
+        *new.last_mut().expect("not empty") = 2;
+        assert_eq!(runs(&new, &old), [0..3 * BLOCK, 9 * BLOCK..10 * BLOCK, 20 * BLOCK..20 * BLOCK + 7]);
+    }
 }
