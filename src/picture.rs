@@ -4,6 +4,7 @@ use std::io::IsTerminal as _;
 
 use prejoin_disk::judge::operating_system;
 use prejoin_disk::region;
+use prejoin_disk::write::PARTIAL;
 use prejoin_profiles::disk::{Content, Device, Extent, Health, Region, RegionKind, Usage, decimal};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -125,6 +126,9 @@ pub(crate) fn sentence(device: &Device, content: &Content) -> String {
     let mut parts = Vec::new();
     if let Some((_, node)) = region::node_of(content) {
         parts.push(format!("node {node}"));
+    }
+    if content.partitions().iter().any(|partition| partition.type_id.eq_ignore_ascii_case(&PARTIAL.to_string())) {
+        parts.push("an image that was not written to its end".into());
     }
     if let Some((system, why)) = operating_system(content) {
         parts.push(format!("{system} ({why})"));

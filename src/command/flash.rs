@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 use self::carry::Outcome;
 use self::image::Image;
+use self::saved::Keep;
 use super::disk::look;
 use super::project::Project;
 use crate::args::Flash;
@@ -65,18 +66,29 @@ pub(crate) fn run(args: &Flash, report: &Report) -> Result<(), Failure> {
     if !report.is_json() {
         report.say(shown(&cases, report, true).trim_end());
     }
-    let allowed =
-        verdict_of_all(&cases).and_then(|()| ask::consent(args, &cases, report)).and_then(|()| image.complete());
-    if let Err(failure) = allowed {
-        if report.is_json() {
-            report.data(format!("{:#}", document(args, &image, &cases, &[])));
+    let keeps = match allowed(args, &image, &cases, report) {
+        Ok(keeps) => keeps,
+        Err(failure) => {
+            if report.is_json() {
+                report.data(format!("{:#}", document(args, &image, &cases, &[])));
+            }
+            return Err(failure);
         }
-        return Err(failure);
-    }
+    };
     let bars = MultiProgress::new();
-    let outcomes = write(args, &image, &cases, &bars);
+    let outcomes = write(args, &image, &cases, &keeps, &bars);
     report.result(|| show::outcomes(&outcomes), || document(args, &image, &cases, &outcomes));
     conclude(outcomes)
+}
+
+/// Fails unless all targets may be written; then, where their old tables go. Nobody is asked for what cannot be done.
+fn allowed(args: &Flash, image: &Image, cases: &[Case], report: &Report) -> Result<Vec<Keep>, Failure> {
+    verdict_of_all(cases)?;
+    image.complete()?;
+    let keep = |case: &Case| Keep::new(args.save.as_deref(), &args.node, &case.facts.device);
+    let keeps = cases.iter().map(keep).collect::<Result<_, _>>()?;
+    ask::consent(args, cases, report)?;
+    Ok(keeps)
 }
 
 /// What is on every target. The same disk twice is a mistake.
@@ -125,10 +137,10 @@ fn verdict_of_all(cases: &[Case]) -> Result<(), Failure> {
 }
 
 /// Writes all targets side by side.
-fn write(args: &Flash, image: &Image, cases: &[Case], bars: &MultiProgress) -> Vec<Outcome> {
+fn write(args: &Flash, image: &Image, cases: &[Case], keeps: &[Keep], bars: &MultiProgress) -> Vec<Outcome> {
     thread::scope(|scope| {
-        let threads: Vec<_> =
-            cases.iter().map(|case| scope.spawn(move || carry::carry(args, image, case, bars))).collect();
+        let spawn = |(case, keep)| scope.spawn(move || carry::carry(args, image, case, keep, bars));
+        let threads: Vec<_> = cases.iter().zip(keeps).map(spawn).collect();
         threads.into_iter().map(|thread| thread.join().expect("a writer does not panic")).collect()
     })
 }

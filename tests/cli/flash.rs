@@ -1,11 +1,11 @@
 //! Writing images to files: what is on them stays, what is written is the image, and what must not be written is not.
 
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Instant;
+use std::time::Duration;
 
 use prejoin_profiles::digest::Digest;
 use prejoin_profiles::manifest::{Manifest, Range};
@@ -248,22 +248,27 @@ fn killed_at_any_time_and_run_again() {
     let keepsake = data(&original);
     let (disk, expected) = (session.path("disk.img"), session.path("expected"));
     copy(&original, &disk);
-    let watch = Instant::now();
     session.quietly(FLASH);
-    let whole = watch.elapsed();
     fs::rename(&disk, &expected).unwrap();
     fs::remove_dir_all(session.path("state")).unwrap();
 
+    let blocks = |path: &Path| fs::metadata(path).unwrap().blocks();
+    let (none, all) = (blocks(&original), blocks(&expected));
     let mut killed = 0;
     for step in 1..=10 {
         copy(&original, &disk);
         let mut child = session.command(FLASH).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(whole * step / 11);
+        // Eight times while the image is written, twice while it is read back.
+        let point = none + (all - none) * step.min(9) / 9;
+        while child.try_wait().unwrap().is_none() && blocks(&disk) < point {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        std::thread::sleep(Duration::from_millis(if step > 8 { step * 5 } else { 0 }));
         child.kill().unwrap();
         killed += usize::from(child.wait().unwrap().code().is_none());
-        assert_eq!(data(&disk), keepsake, "killed after {step} of 11 parts");
+        assert_eq!(data(&disk), keepsake, "killed at point {step}");
         let table = checked(Command::new("sgdisk").arg("-p").arg(&disk));
-        assert!(table.contains("keepsake"), "killed after {step} of 11 parts:\n{table}");
+        assert!(table.contains("keepsake"), "killed at point {step}:\n{table}");
         // With the journal, and by comparing.
         let again = if step % 2 == 0 { FLASH.to_owned() } else { format!("{FLASH} --verify-first") };
         session.quietly(&again);
@@ -271,6 +276,31 @@ fn killed_at_any_time_and_run_again() {
         fs::remove_dir_all(session.path("state")).unwrap();
     }
     assert!(killed >= 5, "only {killed} runs were killed");
+}
+
+#[test]
+fn somebody_types_the_name_of_the_disk() {
+    let Some(session) = built() else { return };
+    if absent("script") {
+        return;
+    }
+    let disk = blank(&session, "disk.img", DISK);
+    let typed = |line: &str| {
+        let command = format!("{} flash one disk.img --save state", crate::session::PROGRAM);
+        let command = format!("exec script -qec '{command}' /dev/null");
+        let mut terminal = session.wrapped(&["sh", "-c", &command, "sh"], "");
+        let mut child = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(format!("{line}\n").as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, said) = typed("yes");
+    assert_eq!(code, Some(10), "{said}");
+    assert!(said.contains("Type the name of disk.img to write to it"), "{said}");
+    assert_eq!(fs::metadata(&disk).unwrap().blocks(), 0);
+    let (code, said) = typed("disk.img");
+    assert_eq!(code, Some(0), "{said}");
+    holds_image(&session, &disk);
 }
 
 #[test]

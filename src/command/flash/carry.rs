@@ -49,12 +49,12 @@ impl Outcome {
 }
 
 /// Writes the image to one target, which was judged and agreed to.
-pub(crate) fn carry(args: &Flash, image: &Image, case: &Case, bars: &MultiProgress) -> Outcome {
+pub(crate) fn carry(args: &Flash, image: &Image, case: &Case, keep: &Keep, bars: &MultiProgress) -> Outcome {
     let path = case.judgement.disk.clone();
     let meter = Meter::new(bars, &last(&path));
     let mut outcome =
         Outcome { node: args.node.clone(), path, written: None, failure: None, phases: Vec::new(), saved: None };
-    match steps(args, image, case, &meter, &mut outcome) {
+    match steps(args, image, case, keep, &meter, &mut outcome) {
         Ok(written) => outcome.written = Some(written),
         Err(failure) => outcome.failure = Some(failure.of(&outcome.path)),
     }
@@ -62,14 +62,20 @@ pub(crate) fn carry(args: &Flash, image: &Image, case: &Case, bars: &MultiProgre
     outcome
 }
 
-fn steps(args: &Flash, image: &Image, case: &Case, meter: &Meter, outcome: &mut Outcome) -> Result<Written, Failure> {
+fn steps(
+    args: &Flash,
+    image: &Image,
+    case: &Case,
+    keep: &Keep,
+    meter: &Meter,
+    outcome: &mut Outcome,
+) -> Result<Written, Failure> {
     let target = Target::open(Path::new(&case.facts.device.path), &target::Options::default())
         .map_err(|error| look::unusable(&error))?;
     // From here on nobody else writes to it. Is it still what was agreed to?
     let plan = again(image, case, &target)?;
     let disk = Guarded::new(&target, plan::writes(&plan));
 
-    let keep = Keep::new(args.save.as_deref(), &args.node, &case.facts.device)?;
     let journal = FileJournal::open(&keep.journal()).map_err(|error| {
         Failure::new(Class::Environment, &error).of(format!("the journal {}", keep.journal().display()))
     })?;
