@@ -88,6 +88,7 @@ fn cut_all(old: Old) {
 /// One run is recorded; then it is cut after every operation.
 fn cut_everywhere(scenario: &Scenario, options: Options, name: &str, count: &mut Count) {
     let medium = Medium::new(scenario.old.clone());
+    let medium = if options.threads > 1 { medium.slow() } else { medium };
     scenario.run(&medium, Some(&Notes::new(&medium, Vec::new())), options, &|_| {}).expect(name);
     assert!(medium.bytes() == scenario.new, "{name}: not what was planned");
     let log = medium.log();

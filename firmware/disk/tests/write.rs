@@ -13,7 +13,7 @@ use std::sync::Mutex;
 use prejoin_disk::device::{ReadAt, WriteAt};
 use prejoin_disk::io::journal::FileJournal;
 use prejoin_disk::write::{Error, Event, Journal as _, Options, Phase, Record, Saved, before, restore};
-use prejoin_profiles::disk::Extent;
+use prejoin_profiles::disk::{Entry, Extent};
 use proptest::prelude::*;
 
 use support::{Fault, Medium, Notes, Old, Op, Random, SIZES, Scenario};
@@ -200,11 +200,14 @@ fn a_failing_disk_is_an_error_and_loses_nothing() {
 #[test]
 fn errors_say_where() {
     let scenario = Scenario::new(7, Old::Good, 512);
-    let dead = Medium::with(scenario.old.clone(), Fault::Dead(60));
-    let error = scenario.write(&dead, None, false).unwrap_err();
-    let Error::Io { phase: Phase::Write, doing: "writing", spot, source } = &error else { panic!("{error:?}") };
+    let error = |number| scenario.write(&Medium::with(scenario.old.clone(), Fault::Dead(number)), None, false).err();
+    let while_writing = |error: &Error| matches!(error, Error::Io { phase: Phase::Write, doing: "writing", .. });
+    let error = (1..).find_map(|number| error(number).filter(while_writing)).unwrap();
+    let Error::Io { spot, source, .. } = &error else { unreachable!() };
     assert_eq!(source.to_string(), "dead");
-    assert!(spot.owner.starts_with("partition "), "{spot}");
+    let inside = |entry: &&Entry| entry.extent.covers(&Extent { start: spot.offset, length: spot.length });
+    let entry = scenario.plan.after.iter().find(inside).unwrap();
+    assert_eq!(spot.owner, format!("partition {} {:?}", entry.number, entry.name));
     assert_eq!(error.to_string(), format!("writing: writing {}+{} ({})", spot.offset, spot.length, spot.owner));
 }
 

@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Mutex, MutexGuard};
+use std::thread;
+use std::time::Duration;
 
 use prejoin_disk::device::{ReadAt, WriteAt};
 use prejoin_disk::write::{Chunks, Error, Event, Job, Journal, Options, Record, Sizes, Written, write};
@@ -104,6 +106,8 @@ pub enum Fault {
 #[derive(Default)]
 pub struct Medium {
     state: Mutex<State>,
+    /// Time that a flush takes to return after it took effect: time for other threads to write something.
+    pause: Duration,
 }
 
 #[derive(Default)]
@@ -117,11 +121,15 @@ struct State {
 
 impl Medium {
     pub fn new(bytes: Vec<u8>) -> Self {
-        Medium { state: Mutex::new(State { bytes, ..State::default() }) }
+        Medium { state: Mutex::new(State { bytes, ..State::default() }), ..Medium::default() }
     }
 
     pub fn with(bytes: Vec<u8>, fault: Fault) -> Self {
-        Medium { state: Mutex::new(State { bytes, fault, ..State::default() }) }
+        Medium { state: Mutex::new(State { bytes, fault, ..State::default() }), ..Medium::default() }
+    }
+
+    pub fn slow(self) -> Self {
+        Medium { pause: Duration::from_millis(1), ..self }
     }
 
     pub fn bytes(&self) -> Vec<u8> {
@@ -202,6 +210,8 @@ impl WriteAt for Medium {
         let mut state = self.state();
         state.operation()?;
         state.log.push(Op::Flush);
+        drop(state);
+        thread::sleep(self.pause);
         Ok(())
     }
 
