@@ -6,7 +6,7 @@ use prejoin_formats::gpt::{self, Table};
 use prejoin_formats::guid::Guid;
 use prejoin_profiles::digest::Digest;
 use prejoin_profiles::disk::{
-    Clear, Content, Entry, Extent, Facts, Kept, Mode, Origin, Partition, Place, Plan, Scheme, merge,
+    Clear, Content, Entry, Extent, Facts, Kept, Mode, Origin, Partition, Place, Plan, Region, RegionKind, Scheme, merge,
 };
 use prejoin_profiles::handoff::Handoff;
 use prejoin_profiles::manifest::{Manifest, Range};
@@ -163,12 +163,12 @@ impl<'a> Sorted<'a> {
                 }
             }
         }
-        if content.table().is_none() && !wish.deletes_disk(content, &whole) {
-            let region = region::regions(content, size, Some(own));
-            let blank = region.iter().all(|region| region.kind == prejoin_profiles::disk::RegionKind::Blank);
-            if !blank {
-                sorted.protected.push(whole);
-            }
+        if content.partitions().is_empty() && !wish.deletes_disk(content, &whole) {
+            let guarded = |region: &Region| {
+                matches!(region.kind, RegionKind::Data | RegionKind::Unknown | RegionKind::Unreadable)
+            };
+            let regions = region::regions(content, size, Some(own));
+            sorted.protected.extend(regions.iter().filter(|region| guarded(region)).map(|region| region.extent));
         }
         sorted.protected = merge(sorted.protected);
         sorted

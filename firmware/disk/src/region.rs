@@ -78,12 +78,17 @@ pub fn regions(content: &Content, size: u64, own: Option<&Own>) -> Vec<Region> {
     }
     let covered = merge(regions.iter().map(|region| region.extent).collect());
     for extent in without(whole, &covered) {
-        let what = match first_byte(content, &extent) {
-            // What is left of alignment is nobody's.
-            Some(first) if extent.length >= ALIGNMENT => format!("free, not blank from byte {first}"),
-            _ => "free".into(),
+        // What is left of alignment is nobody's.
+        let first = first_byte(content, &extent).filter(|_| extent.length >= ALIGNMENT);
+        let (kind, what) = match first {
+            // A table without partitions over something: they were lost, or it was never divided.
+            Some(first) if table.partitions.is_empty() => {
+                (RegionKind::Unknown, format!("unknown data from byte {first}"))
+            }
+            Some(first) => (RegionKind::Free, format!("free, not blank from byte {first}")),
+            None => (RegionKind::Free, "free".into()),
         };
-        regions.push(Region { extent, kind: RegionKind::Free, partition: None, what });
+        regions.push(Region { extent, kind, partition: None, what });
     }
     regions.sort_by_key(|region| (region.extent, region.partition));
     regions

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use prejoin_profiles::disk::{
-    Code, Content, Extent, Mode, Origin, Partition, RegionKind, Scheme, Severity, Signature, Table, decimal,
+    Code, Content, Extent, Mode, Origin, Partition, Place, RegionKind, Scheme, Severity, Signature, Table, decimal,
 };
 
 use super::Case;
@@ -38,9 +38,8 @@ impl Case<'_> {
         let gpt = |table: &&Table| table.scheme == Scheme::Gpt && table.sector_size == self.sector_size();
         let place =
             |place| content.tables.iter().filter(gpt).find(|table| table.place == place && table.valid).cloned();
-        let (primary, backup) =
-            (place(prejoin_profiles::disk::Place::Primary), place(prejoin_profiles::disk::Place::Backup));
-        let stray = place(prejoin_profiles::disk::Place::Stray);
+        let (primary, backup) = (place(Place::Primary), place(Place::Backup));
+        let stray = place(Place::Stray);
         let stays = self.planned.plan.after.iter().any(|entry| entry.origin == Origin::Kept);
         if table.scheme == Scheme::Gpt {
             match (&primary, &backup) {
@@ -63,7 +62,7 @@ impl Case<'_> {
                 (Some(_), None) => {
                     self.add(Code::LyPrimaryOnly, Info, &disk, "only the primary copy of the table is good", "");
                 }
-                (None, _) => {
+                (None, _) if table.sector_size == self.sector_size() => {
                     let evidence = format!("only the copy at byte {} of the table is good", table.offset);
                     self.add(Code::LyBackupOnly, Info, &disk, evidence, "");
                 }
@@ -78,6 +77,15 @@ impl Case<'_> {
                 evidence,
                 "name what may go with --delete, or use another disk",
             );
+        }
+        // Without a copy at either end, which of several leftovers was the last one cannot be told.
+        let other = content
+            .tables
+            .iter()
+            .any(|other| other.valid && other.scheme == Scheme::Gpt && other.partitions != table.partitions);
+        if table.place == Place::Stray && other {
+            let evidence = "leftover copies of the table differ, and there is none at either end of the disk";
+            self.add(Code::LyDisagree, Refuse, &disk, evidence, "find out which is right, and repair it with gdisk");
         }
         let hybrid = content.tables.iter().any(|table| table.scheme == Scheme::HybridMbr);
         if hybrid && stays {
@@ -167,6 +175,10 @@ impl Case<'_> {
     }
 
     fn kept(&mut self, partition: &Partition, subject: &str, what: String) {
+        if partition.name.contains(char::REPLACEMENT_CHARACTER) {
+            let evidence = "its name is not UTF-16, and would not be the same in a new table";
+            self.add(Code::LyOtherTable, Severity::Refuse, subject, evidence, "give it another name with gdisk");
+        }
         if partition.guid == self.own.state && self.intent.wish.mode == Mode::ReimageWipeState {
             let evidence = format!("{} of state are made anew: {what}", decimal(partition.extent.length));
             self.add(Code::DtState, Severity::Confirm, subject, evidence, "");
@@ -240,19 +252,34 @@ impl Case<'_> {
                 self.add(Code::DtWholeDisk, Severity::Refuse, &disk, format!("the whole disk is {evidence}"), &advice);
             }
         }
-        if content.table().is_some() || !signatures.is_empty() {
-            return;
+        if signatures.is_empty() {
+            self.nobodys(&name, named);
         }
-        let regions = region::regions(content, device.size, Some(self.own));
-        let Some(region) = regions.first() else { return };
-        match region.kind {
-            RegionKind::Blank => self.add(Code::LyBlank, Severity::Info, &disk, "nothing is on it", ""),
-            _ if named => {
-                self.add(Code::DtDelete, Severity::Confirm, &disk, format!("named for deletion: {}", region.what), "");
-            }
-            _ => {
-                let advice = format!("if it may go, name it: --delete {name}");
-                self.add(Code::LyUnknown, Severity::Refuse, &disk, region.what.clone(), &advice);
+    }
+
+    /// What belongs to no partition and to nothing that is known.
+    fn nobodys(&mut self, name: &str, named: bool) {
+        let (content, disk) = (&self.facts.content, self.facts.device.path.clone());
+        for region in region::regions(content, self.facts.device.size, Some(self.own)) {
+            let written = || plan::writes(&self.planned.plan).iter().any(|write| write.meets(&region.extent));
+            match region.kind {
+                RegionKind::Blank if region.partition.is_none() => {
+                    self.add(Code::LyBlank, Severity::Info, &disk, "nothing is on it", "");
+                }
+                RegionKind::Free if region.what != "free" && written() => {
+                    let evidence = format!("{}, and would be written", region.what);
+                    let advice = "was there a partition? gdisk or testdisk may find it again";
+                    self.add(Code::LyUnknown, Severity::Confirm, &disk, evidence, advice);
+                }
+                RegionKind::Unknown | RegionKind::Unreadable if region.partition.is_none() && named => {
+                    let evidence = format!("named for deletion: {}", region.what);
+                    self.add(Code::DtDelete, Severity::Confirm, &disk, evidence, "");
+                }
+                RegionKind::Unknown | RegionKind::Unreadable if region.partition.is_none() => {
+                    let advice = format!("if it may go, name it: --delete {name}");
+                    self.add(Code::LyUnknown, Severity::Refuse, &disk, region.what.clone(), &advice);
+                }
+                _ => {}
             }
         }
     }
@@ -339,6 +366,15 @@ pub fn operating_system(content: &Content) -> Option<(String, String)> {
         let locked = locked.and_then(|s| partitions.iter().find(|partition| partition.extent == s.of));
         let bitlocker = locked.map(|partition| format!(", BitLocker on partition {}", partition.number));
         return Some(("Windows".into(), numbers(&windows) + &bitlocker.unwrap_or_default()));
+    }
+    for (kind, name) in
+        [("talos", "Talos"), ("coreos", "Fedora CoreOS"), ("harvester", "Harvester"), ("kairos", "Kairos")]
+    {
+        if let Some(inside) = content.inside.iter().find(|inside| inside.kind == kind) {
+            let number = partitions.iter().find(|partition| partition.extent == inside.of).map(|p| p.number);
+            let place = number.map_or_else(|| "the disk".to_owned(), |number| format!("partition {number}"));
+            return Some((name.into(), place));
+        }
     }
     if content.signatures.iter().any(|signature| signature.kind == "talos_meta") {
         return Some(("Talos".into(), "its META partition".into()));

@@ -12,7 +12,9 @@ use super::record::Recorder;
 const SAMPLE: u64 = 64 << 10;
 const MIB: u64 = 1 << 20;
 /// Reads per extent, at most.
-const MOST_SAMPLES: u64 = 128;
+const MOST_SAMPLES: u64 = 512;
+/// Bytes at either end that are read whole: the first partition of a table that is gone began at 1, 4 or 8 MiB.
+const EDGE: u64 = 10 * MIB;
 /// Extents that get that many; more of them share 512 MiB.
 const FULL_EXTENTS: u64 = 64;
 /// Smallest gap between partitions that counts.
@@ -68,8 +70,8 @@ fn places(length: u64, most: u64) -> BTreeSet<u64> {
     if length <= most * SAMPLE {
         return (0..length).step_by(SAMPLE as usize).collect();
     }
-    // The first and last MiB, unless there are too many extents for that.
-    let edge = (most / 8).clamp(1, MIB / SAMPLE);
+    // The first and last 10 MiB, unless there are too many extents for that.
+    let edge = (most / 3).clamp(1, EDGE / SAMPLE);
     let mut places: BTreeSet<u64> = (0..edge).flat_map(|n| [n * SAMPLE, last - n * SAMPLE]).collect();
     // Where mkfs.xfs puts its four allocation groups by default, and mke2fs its backup superblocks (group 1, 3, 5, 7,
     // 9, 25, 27 and 49 of 128 MiB, or of 8 MiB with blocks of 1 KiB).
@@ -99,7 +101,7 @@ mod tests {
     #[test]
     fn samples_are_bounded_and_inside() {
         for length in [1, 511, 65536, 65537, 8 << 20, (8 << 20) + 1, 10 << 30, 1 << 44, u64::MAX] {
-            for most in [8, 128] {
+            for most in [8, 128, MOST_SAMPLES] {
                 let places = places(length, most);
                 assert!(places.len() as u64 <= most && places.first() == Some(&0), "{length} {most} {}", places.len());
                 let last = *places.last().unwrap();

@@ -43,6 +43,10 @@ pub(super) fn write(job: &Job) -> Result<Written, Error> {
     run.record(Phase::Commit, &Record::Done)?;
     let mut report = run.report.into_inner().expect("nothing panics while it holds the lock");
     report.kept = proofs;
+    if job.options.verify_first {
+        let image: u64 = pieces.image().map(|piece| piece.extent.length).sum();
+        report.equal = image.saturating_sub(report.written + report.zeroed);
+    }
     Ok(report)
 }
 
@@ -110,9 +114,6 @@ impl<'a> Run<'a> {
         let meter = Meter::new(self, Phase::Compare, total);
         let [clear, bulk, heads, boot] = areas.map(|pieces| self.differing(&meter, pieces).map(|(bad, _)| bad));
         let todo = Todo { clear: clear?, bulk: bulk?, heads: heads?, boot: boot? };
-        let image: u64 = self.pieces.image().map(|piece| piece.extent.length).sum();
-        let differs = bytes(&todo.bulk) + bytes(&todo.heads) + bytes(&todo.boot);
-        self.report(|report| report.equal = image - differs);
         self.end(Phase::Compare)?;
         Ok(todo)
     }
@@ -205,10 +206,7 @@ impl<'a> Run<'a> {
                     self.job.disk.write_at(at, &bytes[run.clone()]).map_err(failed("writing"))?;
                 }
                 let written: u64 = runs.iter().map(|run| run.len() as u64).sum();
-                self.report(|report| {
-                    report.written += written;
-                    report.equal += length - written;
-                });
+                self.report(|report| report.written += written);
             }
         }
         self.report(|report| match (phase, piece.content) {

@@ -245,7 +245,11 @@ fn a_file_system_over_the_whole_disk_outweighs_what_is_left_of_our_table() {
     let size = 8 * GIB;
     let mut content = ours("w1", size);
     content.tables.remove(0);
-    assert_eq!(verdict(content.clone(), size, &intent(Mode::Reimage, &[])).verdict, Verdict::Ok, "the backup copy alone");
+    assert_eq!(
+        verdict(content.clone(), size, &intent(Mode::Reimage, &[])).verdict,
+        Verdict::Ok,
+        "the backup copy alone"
+    );
     content.signatures.push(signature("ext4", Extent::between(0, size), 1080, 2));
     let report = verdict(content, size, &intent(Mode::Reimage, &[]));
     let refused = codes(&report, Severity::Refuse);

@@ -190,10 +190,10 @@ fn storage(add: &mut Add) {
             (0, b"SPDKBLOB"),
             (8, &3u32.to_le_bytes()),
             (12, &4096u32.to_le_bytes()),
-            (24, &(1u64 << 32 | 1).to_le_bytes()),
-            (32, &(4u32 << 20).to_le_bytes()),
-            (52, &9u32.to_le_bytes()),
-            (60, kind),
+            (20, &(1u64 << 32 | 1).to_le_bytes()),
+            (28, &(4u32 << 20).to_le_bytes()),
+            (48, &9u32.to_le_bytes()),
+            (56, kind),
         ];
         let mut bytes = put(4096, &parts);
         let sum = crc32c(&bytes[..4092]);

@@ -47,13 +47,13 @@ fn bluestore_name(bytes: &[u8]) -> Option<String> {
     description
 }
 
-/// SPDK's `blobstore.h`, `struct spdk_bs_super_block`.
+/// SPDK's `blobstore.h`, `struct spdk_bs_super_block`, which is packed: only so do its members fill a page.
 fn spdk(medium: &Medium) -> Option<Found> {
     let bytes = medium.bytes(0, PAGE)?;
     let version = bytes.le32(8)?;
     let sound = bytes.has(0, b"SPDKBLOB") && (1..=16).contains(&version);
     let mut found = Found::new("spdk_blobstore", 0, PAGE as u64, 8).version(version);
-    found.label = bytes.text(60, 16);
+    found.label = bytes.text(56, 16);
     if let Some((name, uuid)) = lvstore(medium, &bytes) {
         found.label = name;
         found.uuid = uuid;
@@ -64,9 +64,9 @@ fn spdk(medium: &Medium) -> Option<Found> {
 /// A store of logical volumes has its name and UUID in two attributes of its first blob, whose metadata is one page
 /// (`struct spdk_blob_md_page`).
 fn lvstore(medium: &Medium, superblock: &[u8]) -> Option<(Option<String>, Option<String>)> {
-    let page = superblock.le64(24)? & u64::from(u32::MAX);
-    let offset = u64::from(superblock.le32(52)?).checked_add(page)?.checked_mul(PAGE as u64)?;
-    let bytes = medium.bytes(offset, PAGE).filter(|_| superblock.has(60, b"LVOLSTORE"))?;
+    let page = superblock.le64(20)? & u64::from(u32::MAX);
+    let offset = u64::from(superblock.le32(48)?).checked_add(page)?.checked_mul(PAGE as u64)?;
+    let bytes = medium.bytes(offset, PAGE).filter(|_| superblock.has(56, b"LVOLSTORE"))?;
     let (mut name, mut uuid, mut at) = (None, None, 16);
     while let (Some(kind), Some(length)) = (bytes.byte(at), bytes.le32(at + 1)) {
         let Some(value) = bytes.part(at + 5, length as usize).filter(|_| kind > 0) else { break };
