@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use prejoin_disk::judge::operating_system;
 use prejoin_disk::region;
 use prejoin_disk::write::PARTIAL;
-use prejoin_profiles::disk::{Content, Device, Extent, Health, Region, RegionKind, Usage, decimal};
+use prejoin_profiles::disk::{Content, Device, Extent, Health, Partition, Region, RegionKind, Scheme, Usage, decimal};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -14,6 +14,9 @@ use crate::report::size;
 
 /// Columns where there is no terminal to ask.
 const WIDTH: usize = 100;
+
+/// Partitions whose content is told in one sentence.
+const MOST_PARTITIONS: usize = 6;
 
 /// Columns of the terminal on stdout or stderr.
 pub(crate) fn width(talk: bool) -> usize {
@@ -87,7 +90,7 @@ fn columns(regions: &[Region], width: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..regions.len()).collect();
     order.sort_by_key(|&index| (std::cmp::Reverse(share(&regions[index]) % total), index));
     let left = room - columns.iter().sum::<usize>().min(room);
-    for index in order.into_iter().take(left) {
+    for index in order.into_iter().cycle().take(left) {
         columns[index] += 1;
     }
     columns
@@ -137,21 +140,56 @@ pub(crate) fn sentence(device: &Device, content: &Content) -> String {
     for inside in &content.inside {
         parts.extend(worth(content, inside, &whole));
     }
+    if content.tables.iter().any(|table| table.scheme == Scheme::Ldm) {
+        parts.push("a Windows dynamic disk".into());
+    }
     parts.extend(whole_disk(content, &whole));
-    let others =
-        content.partitions().iter().filter(|p| region::signatures(content, &p.extent).next().is_some()).count();
-    match (parts.is_empty(), content.table()) {
-        (false, _) => parts.join("; "),
-        (true, Some(_)) if others > 0 => format!("{others} partitions with data of no known system"),
-        (true, Some(table)) if table.partitions.is_empty() => "an empty partition table".into(),
-        _ if !content.unreadable.is_empty() => "it cannot be read, at least not all of it".into(),
-        _ => match region::regions(content, device.size, None)
-            .iter()
-            .find(|region| !matches!(region.kind, RegionKind::Blank | RegionKind::Free | RegionKind::Table))
-        {
-            Some(region) => format!("nothing that is known: {}", region.what),
-            None => "blank".into(),
-        },
+    if parts.is_empty() {
+        parts.extend(partitions(content));
+    }
+    match parts.is_empty() {
+        false => parts.join("; "),
+        true => unknown(device, content),
+    }
+}
+
+/// What is on the partitions of a disk of no known system.
+fn partitions(content: &Content) -> Vec<String> {
+    let one = |partition: &Partition| {
+        let mut kinds: Vec<&str> =
+            region::signatures(content, &partition.extent).map(|signature| signature.kind.as_str()).collect();
+        kinds.dedup();
+        (!kinds.is_empty()).then(|| format!("{} on partition {}", kinds.join(" and "), partition.number))
+    };
+    let mut parts: Vec<String> = content.partitions().iter().filter_map(one).collect();
+    if parts.len() > MOST_PARTITIONS {
+        let more = parts.len() - MOST_PARTITIONS;
+        parts.truncate(MOST_PARTITIONS);
+        parts.push(format!("and {more} more"));
+    }
+    parts
+}
+
+/// A disk on which nothing was recognised.
+fn unknown(device: &Device, content: &Content) -> String {
+    if !content.unreadable.is_empty() {
+        return "it cannot be read, at least not all of it".into();
+    }
+    let regions = region::regions(content, device.size, None);
+    let is_known = |region: &&Region| matches!(region.kind, RegionKind::Blank | RegionKind::Table | RegionKind::Free);
+    if let Some(region) = regions.iter().find(|region| !is_known(region)) {
+        return format!("nothing that is known: {}", region.what);
+    }
+    let table = match content.table() {
+        None => "",
+        Some(table) if table.partitions.is_empty() => "an empty partition table, ",
+        Some(_) => "a partition table, ",
+    };
+    let first = content.blankness.iter().filter_map(|blankness| blankness.first).min();
+    let looked: u64 = content.blankness.iter().map(|blankness| blankness.read).sum();
+    match first {
+        Some(first) => format!("{table}and something that is not blank from byte {first}"),
+        None => format!("{table}blank in the {} that were looked at", size(looked)),
     }
 }
 
@@ -246,7 +284,7 @@ mod tests {
             region(Table, 1, None),
         ];
         let text = line(&regions, 40, false);
-        assert_eq!(text, "├╪┼1░░░░░░░┼·┼12▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓┼╪┤\n╪ table   · free   ░ system   ▓ data\n");
+        assert_eq!(text, "├╪┼1░░░░░░░┼·┼12▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓┼╪┤\n╪ table   · free   ░ system   ▓ data\n");
         for width in [20, 40, 61, 100, 237] {
             let first = line(&regions, width, false).lines().next().map(|line| line.chars().count());
             assert_eq!(first, Some(width));

@@ -11,7 +11,7 @@ use prejoin_disk::judge::judge;
 use prejoin_disk::plan;
 use prejoin_disk::write::{self, Job, Written};
 use prejoin_image_builder::class::Class;
-use prejoin_image_builder::io::chunks;
+use prejoin_image_builder::io::chunks::{self, ChunkStore};
 use prejoin_profiles::disk::{Code, Extent, Plan, Verdict};
 use serde_json::{Value, json};
 
@@ -79,7 +79,7 @@ fn steps(
     let journal = FileJournal::open(&keep.journal()).map_err(|error| {
         Failure::new(Class::Environment, &error).of(format!("the journal {}", keep.journal().display()))
     })?;
-    let old = write::before(&plan, &disk).map_err(|error| failed(&error, image))?;
+    let old = write::before(&plan, &disk).map_err(|error| failed(&error, &args.node, &image.store))?;
     outcome.saved = Some(keep.save(&old)?);
     capacity(&target, case, &plan)?;
 
@@ -98,7 +98,7 @@ fn steps(
         options,
         events: &|event| meter.show(event),
     };
-    write::write(&job).map_err(|error| failed(&error, image))
+    write::write(&job).map_err(|error| failed(&error, &args.node, &image.store))
 }
 
 /// Looks at the disk again, now that it is ours alone, and makes the plan anew: it must be the one that was agreed to.
@@ -138,19 +138,19 @@ fn capacity(target: &Target, case: &Case, plan: &Plan) -> Result<(), Failure> {
 }
 
 /// A failure of writing, with the exit code that stands for it.
-fn failed(error: &write::Error, image: &Image) -> Failure {
+fn failed(error: &write::Error, node: &str, store: &ChunkStore) -> Failure {
     use write::Error;
     let disk = |source| Failed::of(source).and_then(Failed::hint).or_else(|| error.hint());
     let failure = |class| Failure::new(class, error);
     match error {
         Error::Fetch { source, .. } => match source.downcast_ref::<chunks::Error>() {
-            Some(inner) => verify::damage(inner, &image.manifest.node),
+            Some(inner) => verify::damage(inner, node),
             None => failure(Class::Environment).hint(error.hint()),
         },
         Error::Chunk { digest, found, .. } => {
             let what = format!("its content has digest {found}");
-            let damaged = chunks::Error::Damaged { digest: *digest, path: image.store.path(digest), what };
-            verify::damage(&damaged, &image.manifest.node)
+            let damaged = chunks::Error::Damaged { digest: *digest, path: store.path(digest), what };
+            verify::damage(&damaged, node)
         }
         Error::Io { source, .. } | Error::Flush { source, .. } => {
             failure(Class::Environment).exit(exit::DISK).hint(disk(source))
@@ -166,4 +166,38 @@ fn failed(error: &write::Error, image: &Image) -> Failure {
 pub(crate) fn restored(error: &write::Error) -> Failure {
     let code = if matches!(error, write::Error::Plan(_)) { exit::REFUSED } else { exit::DISK };
     Failure::new(Class::Environment, error).exit(code).hint(error.hint())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use prejoin_disk::write::{Error, Fingerprint, Phase, Spot};
+    use prejoin_profiles::digest::Digest;
+
+    use super::*;
+
+    #[test]
+    fn exit_codes() {
+        let spot = || Spot { offset: 0, length: 1, owner: "partition 1".into() };
+        let phase = Phase::Write;
+        let broken = || io::Error::other("broken");
+        let print = Fingerprint(Digest::of(b""));
+        let store = ChunkStore::open(Path::new("out"));
+        let digest = Digest::of(b"chunk");
+        let missing = Box::new(chunks::Error::Missing(digest));
+        for (error, code) in [
+            (Error::Plan("it cannot be".into()), 20),
+            (Error::NotListed { number: 1, name: "data".into() }, 20),
+            (Error::Io { phase, doing: "writing", spot: spot(), source: broken() }, 30),
+            (Error::Flush { phase, source: broken() }, 30),
+            (Error::Unstable { phase, spot: spot(), repairs: 3 }, 31),
+            (Error::DataChanged { phase, number: 1, name: "data".into(), before: print, after: print }, 32),
+            (Error::Journal { phase, source: broken() }, 6),
+            (Error::Chunk { phase, digest, found: digest, spot: spot() }, 5),
+            (Error::Fetch { phase, digest, spot: spot(), source: missing }, 5),
+        ] {
+            assert_eq!(failed(&error, "w1", &store).number(), code, "{error}");
+        }
+    }
 }
