@@ -74,6 +74,6 @@ fn mode(args: &Flash, facts: &Facts, image: &Image) -> Result<Mode, Failure> {
 
 /// Whether another disk may have this name after the next start: a node right in `/dev` that is no link.
 fn is_kernel_name(path: &str) -> bool {
-    let path = Path::new(path);
-    path.parent() == Some(Path::new("/dev")) && !fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink())
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    path.parent() == Some(Path::new("/dev")) && !fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink())
 }
