@@ -447,6 +447,28 @@ fn images_that_must_not_be_written() {
     session.golden("flash-images");
 }
 
+#[test]
+fn a_disk_that_fails_in_the_middle() {
+    let (Some(session), Some(way)) = (built(), crate::session::own_mounts()) else { return };
+    fs::create_dir(session.path("small")).unwrap();
+    // A file with holes where there is not room for all of it: the first writes succeed.
+    let script = "mount -t tmpfs -o size=4m tmpfs small && truncate -s 1500M small/disk.img && \
+                  \"$0\" flash one small/disk.img --save state --accept ID-EXPECTMISMATCH; code=$?; \
+                  mount -o remount,size=1g small && sgdisk -p small/disk.img; \
+                  \"$0\" flash one small/disk.img --save state --accept ID-EXPECTMISMATCH && \
+                  sgdisk -v small/disk.img && sgdisk -p small/disk.img; exit $code";
+    let output = session.wrapped(&[way.as_slice(), &["sh", "-c", script]].concat(), "").output().unwrap();
+    let (said, told) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(30), "{said}{told}");
+    assert!(told.contains("there is no space left") && told.contains("hint: make room"), "{told}");
+    assert!(said.contains("small/disk.img is not written to its end"), "{said}");
+    assert!(told.contains("This is: an image that was not written to its end"), "{told}");
+    assert!(said.contains("small/disk.img is written: node one starts from it"), "{said}");
+    assert!(said.contains("No problems found."), "{said}");
+    let (before, after) = said.split_once("is written").unwrap();
+    assert!(before.contains("FFFF  boot") && after.contains("EF00  boot"), "{said}");
+}
+
 fn manifest_of(text: &str) -> Manifest {
     Manifest::parse(text.as_bytes()).unwrap()
 }
