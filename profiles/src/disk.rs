@@ -13,7 +13,9 @@ pub use facts::{
     Blankness, Content, Device, Facts, Health, Inside, Partition, Place, Scheme, Signature, Table, Unreadable, Usage,
     VERSION,
 };
-pub use report::{Clear, Code, Entry, Finding, Kept, Mode, Origin, Plan, Region, RegionKind, Report, Severity, Verdict};
+pub use report::{
+    Clear, Code, Entry, Finding, Kept, Mode, Origin, Plan, Region, RegionKind, Report, Severity, Verdict,
+};
 
 /// A run of bytes of a disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -67,7 +69,9 @@ pub fn merge(mut extents: Vec<Extent>) -> Vec<Extent> {
     let mut merged: Vec<Extent> = Vec::new();
     for extent in extents {
         match merged.last_mut() {
-            Some(last) if last.end() >= extent.start => *last = Extent::between(last.start, last.end().max(extent.end())),
+            Some(last) if last.end() >= extent.start => {
+                *last = Extent::between(last.start, last.end().max(extent.end()))
+            }
             _ => merged.push(extent),
         }
     }

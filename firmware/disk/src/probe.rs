@@ -43,6 +43,9 @@ pub fn probe(disk: &dyn ReadAt, size: u64, sector_size: u32) -> Content {
         signatures.extend(found);
         unreadable.extend(failed);
     }
+    if content.table().is_none() {
+        signatures.extend(lost(&recorder, size));
+    }
     content.signatures = settle(of_whole, signatures);
 
     for &of in std::iter::once(&whole).chain(&divided) {
@@ -59,6 +62,16 @@ pub fn probe(disk: &dyn ReadAt, size: u64, sector_size: u32) -> Content {
     content.unreadable = join(unreadable, failed);
     content.digest = Some(digest);
     content
+}
+
+/// What begins where the first partition usually begins, on a disk whose table is gone: after 63 sectors, at 1 MiB, and
+/// at 4 and 8 MiB as Raspberry Pi OS has it.
+fn lost(disk: &Recorder, size: u64) -> Vec<Signature> {
+    let starts = [63 * 512, 1 << 20, 4 << 20, 8 << 20];
+    let at = |start| {
+        scan(disk, Extent::between(start, size)).0.into_iter().filter(move |s| s.magic.start < start + (1 << 20))
+    };
+    starts.into_iter().filter(|&start| start < size).flat_map(at).collect()
 }
 
 /// The extents of the partitions of every table that can be used, each once, without containers of others.

@@ -165,7 +165,8 @@ pub fn precious<'a>(content: &'a Content, of: &'a Extent) -> impl Iterator<Item 
 
 /// The first byte of an extent that was seen not to be blank.
 fn first_byte(content: &Content, of: &Extent) -> Option<u64> {
-    content.blankness.iter().filter(|blankness| of.covers(&blankness.of)).find_map(|blankness| blankness.first)
+    let seen = content.blankness.iter().filter_map(|blankness| blankness.first);
+    seen.filter(|first| (of.start..of.end()).contains(first)).min()
 }
 
 fn of_partition(content: &Content, partition: &Partition, own: Option<&Own>) -> Region {

@@ -271,9 +271,16 @@ impl Case<'_> {
                     let advice = "was there a partition? gdisk or testdisk may find it again";
                     self.add(Code::LyUnknown, Severity::Confirm, &disk, evidence, advice);
                 }
-                RegionKind::Unknown | RegionKind::Unreadable if region.partition.is_none() && named => {
+                RegionKind::Data | RegionKind::Unknown | RegionKind::Unreadable
+                    if region.partition.is_none() && named =>
+                {
                     let evidence = format!("named for deletion: {}", region.what);
                     self.add(Code::DtDelete, Severity::Confirm, &disk, evidence, "");
+                }
+                RegionKind::Data if region.partition.is_none() => {
+                    let advice = format!("if it may go, name it: --delete {name}");
+                    let evidence = format!("without a table that can be used: {}", region.what);
+                    self.add(Code::DtWholeDisk, Severity::Refuse, &disk, evidence, &advice);
                 }
                 RegionKind::Unknown | RegionKind::Unreadable if region.partition.is_none() => {
                     let advice = format!("if it may go, name it: --delete {name}");
@@ -367,15 +374,6 @@ pub fn operating_system(content: &Content) -> Option<(String, String)> {
         let bitlocker = locked.map(|partition| format!(", BitLocker on partition {}", partition.number));
         return Some(("Windows".into(), numbers(&windows) + &bitlocker.unwrap_or_default()));
     }
-    for (kind, name) in
-        [("talos", "Talos"), ("coreos", "Fedora CoreOS"), ("harvester", "Harvester"), ("kairos", "Kairos")]
-    {
-        if let Some(inside) = content.inside.iter().find(|inside| inside.kind == kind) {
-            let number = partitions.iter().find(|partition| partition.extent == inside.of).map(|p| p.number);
-            let place = number.map_or_else(|| "the disk".to_owned(), |number| format!("partition {number}"));
-            return Some((name.into(), place));
-        }
-    }
     if content.signatures.iter().any(|signature| signature.kind == "talos_meta") {
         return Some(("Talos".into(), "its META partition".into()));
     }
@@ -384,6 +382,14 @@ pub fn operating_system(content: &Content) -> Option<(String, String)> {
             foreign.iter().copied().filter(|partition| names.contains(&partition.name.as_str())).collect();
         if found.len() > 1 && found.len() >= names.len().min(3) {
             return Some((name.into(), numbers(&found)));
+        }
+    }
+    for (kind, name) in
+        [("talos", "Talos"), ("coreos", "Fedora CoreOS"), ("harvester", "Harvester"), ("kairos", "Kairos")]
+    {
+        if let Some(inside) = content.inside.iter().find(|inside| inside.kind == kind) {
+            let names = "the names of its partitions".to_owned();
+            return Some((name.into(), Some(inside.path.clone()).filter(|path| !path.is_empty()).unwrap_or(names)));
         }
     }
     let release = content.inside.iter().find(|inside| {

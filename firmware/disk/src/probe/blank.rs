@@ -8,11 +8,13 @@ use prejoin_profiles::disk::{Blankness, Extent, Table, merge};
 
 use super::record::Recorder;
 
-/// Bytes of one read.
+/// Bytes of one read where everything is read.
 const SAMPLE: u64 = 64 << 10;
+/// Bytes of one read elsewhere.
+const BLOCK: u64 = 4096;
 const MIB: u64 = 1 << 20;
 /// Reads per extent, at most.
-const MOST_SAMPLES: u64 = 512;
+const MOST_SAMPLES: u64 = 1536;
 /// Bytes at either end that are read whole: the first partition of a table that is gone began at 1, 4 or 8 MiB.
 const EDGE: u64 = 10 * MIB;
 /// Extents that get that many; more of them share 512 MiB.
@@ -43,8 +45,9 @@ pub(crate) fn look(disk: &Recorder, of: Extent, count: usize, known: &[Extent]) 
     let samples = (MOST_SAMPLES * FULL_EXTENTS / (count as u64).max(FULL_EXTENTS)).max(8);
     let mut end = of.start;
     for start in places(of.length, samples) {
+        let whole = of.length <= samples * SAMPLE || start < EDGE || of.length - start <= EDGE;
         let start = (of.start + start).max(end);
-        let length = SAMPLE.min(of.end().saturating_sub(start));
+        let length = if whole { SAMPLE } else { BLOCK }.min(of.end().saturating_sub(start));
         let Some(bytes) = (length > 0).then(|| disk.bytes(start, length as usize)).flatten() else { continue };
         end = start + bytes.len() as u64;
         blankness.read += bytes.len() as u64;
@@ -71,7 +74,7 @@ fn places(length: u64, most: u64) -> BTreeSet<u64> {
         return (0..length).step_by(SAMPLE as usize).collect();
     }
     // The first and last 10 MiB, unless there are too many extents for that.
-    let edge = (most / 3).clamp(1, EDGE / SAMPLE);
+    let edge = (most / 8).clamp(1, EDGE / SAMPLE);
     let mut places: BTreeSet<u64> = (0..edge).flat_map(|n| [n * SAMPLE, last - n * SAMPLE]).collect();
     // Where mkfs.xfs puts its four allocation groups by default, and mke2fs its backup superblocks (group 1, 3, 5, 7,
     // 9, 25, 27 and 49 of 128 MiB, or of 8 MiB with blocks of 1 KiB).

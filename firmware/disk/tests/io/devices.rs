@@ -288,33 +288,3 @@ fn a_disk_that_changes() {
     File::options().write(true).open(disk.file()).unwrap().set_len(MIB).unwrap();
     assert!(matches!(target.unchanged(&file), Err(Error::Changed { what: "size", .. })));
 }
-
-#[test]
-fn device_mapper() {
-    use prejoin_disk::device::{ReadAt as _, WriteAt as _};
-
-    let Some(mut disk) = Loop::new(8 * MIB, &[]) else { return };
-    if !Command::new("dmsetup").arg("version").output().is_ok_and(|output| output.status.success()) {
-        return skip("a kernel with device-mapper").unwrap_or_default();
-    }
-    // One MiB of errors in the middle.
-    let name = format!("prejoin-test-{}", std::process::id());
-    let table = format!("0 8192 linear {0} 0\n8192 2048 error\n10240 6144 linear {0} 10240\n", disk.text());
-    run(&["dmsetup", "create", &name, "--table", &table]);
-    disk.undo(&["dmsetup", "remove", &name]);
-    let node = fs::canonicalize(format!("/dev/mapper/{name}")).unwrap();
-    let by = node.display().to_string();
-    assert_eq!(usage(&disk.device()), [Usage::Holder { device: disk.text(), by }, claimed()]);
-
-    let target = Target::open(&node, &Options::default()).unwrap();
-    let errors = [
-        target.read_at(4 * MIB, &mut [0; 512]).unwrap_err(),
-        target.write_at(5 * MIB - 512, &[1; 1024]).unwrap_err(),
-        target.zero(4 * MIB, MIB).unwrap_err(),
-    ];
-    for error in errors {
-        let failed = Failed::of(&error).unwrap();
-        assert!(failed.code == Some(5) && failed.hint().is_some(), "{error}");
-    }
-    target.write_at(5 * MIB, &[1; 1024]).unwrap();
-}

@@ -344,7 +344,7 @@ fn blank_is_more_than_no_signature() {
         disk.write(0, &vec![0; MIB as usize]);
         let blankness = &disk.probe().blankness[0];
         assert!(blankness.first.is_some(), "{tool}");
-        assert!(blankness.read <= 128 * 65536, "{tool} {}", blankness.read);
+        assert!(blankness.read <= 32 * MIB, "{tool} {}", blankness.read);
     }
 }
 

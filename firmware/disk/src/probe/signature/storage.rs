@@ -55,7 +55,7 @@ fn spdk(medium: &Medium) -> Option<Found> {
     let mut found = Found::new("spdk_blobstore", 0, PAGE as u64, 8).version(version);
     found.label = bytes.text(56, 16);
     if let Some((name, uuid)) = lvstore(medium, &bytes) {
-        found.label = name;
+        found.label = name.or(found.label);
         found.uuid = uuid;
     }
     sound.then_some(found)
