@@ -6,10 +6,10 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use prejoin_disk::io::Error;
 use prejoin_disk::io::inventory::{device, disks};
 use prejoin_disk::io::target::{Options, Reader, Target};
 use prejoin_disk::io::usage::{usage, while_held};
-use prejoin_disk::io::{Error, Failed};
 use prejoin_profiles::disk::{Device, Usage};
 use prejoin_sys::block;
 use tempfile::TempDir;
