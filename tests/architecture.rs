@@ -93,6 +93,37 @@ fn every_dependency_may_be_linked() {
     }
 }
 
+/// The agent is static on both architectures, without a C compiler: nothing that it links may build or link C.
+#[test]
+fn the_agent_links_no_c_code() {
+    let tree = |package: &str| {
+        let arguments =
+            ["tree", "--locked", "--edges=normal", "--prefix=none", "--format={p} {l}", "--package", package];
+        let output = Command::new(env!("CARGO")).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+        let output = output.expect("cargo runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("cargo prints UTF-8")
+    };
+    let metadata = metadata();
+    let links = |name: &str| {
+        let package = metadata["packages"].as_array().expect("a list").iter().find(|package| package["name"] == name);
+        package.is_some_and(|package| !package["links"].is_null())
+    };
+    for package in ["prejoin-agent", "prejoin-disk"] {
+        let tree = tree(package);
+        let names: Vec<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+        assert!(names.contains(&"sha2"), "{names:?}");
+        for name in names {
+            // The standard library's own interface to the kernel.
+            assert!(!links(name) || name == "libc", "{package} links {name}");
+            assert!(
+                !name.ends_with("-sys") || name == "linux-raw-sys" || name == "prejoin-sys",
+                "{package} uses {name}"
+            );
+        }
+    }
+}
+
 #[test]
 fn unsafe_code_has_one_home() {
     let output = Command::new("git")

@@ -5,11 +5,11 @@ pub(crate) mod carry;
 mod image;
 pub(crate) mod intent;
 mod meter;
-mod saved;
+pub(crate) mod saved;
 mod show;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use indicatif::MultiProgress;
@@ -54,8 +54,10 @@ pub(crate) fn run(args: &Flash, report: &Report) -> Result<(), Failure> {
     let node = intent::node(&project, &args.node)?;
     let image = Image::open(&args.out, &args.node)?;
     let mut cases = Vec::new();
-    for facts in facts(args)? {
-        let intent = intent::intent(args, &project, node, &facts, &image)?;
+    for (index, facts) in facts(args)?.into_iter().enumerate() {
+        // Recorded facts know no other name of the disk than the kernel's.
+        let asked = args.targets.get(index).map_or(Path::new(&facts.device.path), PathBuf::as_path).to_owned();
+        let intent = intent::intent(args, &project, node, &facts, &asked, &image)?;
         let judgement = judge(&facts, &intent, &image.view());
         cases.push(Case { facts, intent, judgement });
     }

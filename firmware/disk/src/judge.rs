@@ -67,7 +67,7 @@ pub fn judge(facts: &Facts, intent: &Intent, image: &Image) -> Report {
     // Gravest first; within that, in the order of the codes, so that a report reads the same every time.
     findings.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.code.cmp(&b.code)).then(a.subject.cmp(&b.subject)));
     let verdict = verdict(&findings);
-    let token = (verdict != Verdict::Refuse).then(|| token(facts, intent, image, &planned));
+    let token = (verdict != Verdict::Refuse).then(|| token(facts, intent, image, &planned, &findings));
     Report {
         node: intent.node.clone(),
         disk: facts.device.path.clone(),
@@ -88,13 +88,17 @@ pub fn verdict(findings: &[Finding]) -> Verdict {
     }
 }
 
-/// Stands for this node, this disk in this state, this plan and this image, and nothing else.
-fn token(facts: &Facts, intent: &Intent, image: &Image, planned: &Planned) -> String {
+/// Stands for this node, this disk in this state, this plan and this image, for what was asked about, and for nothing
+/// else.
+fn token(facts: &Facts, intent: &Intent, image: &Image, planned: &Planned, findings: &[Finding]) -> String {
     let device = &facts.device;
     let plan = serde_json::to_string(&planned.plan).expect("a plan has only string keys and whole numbers");
     let state = facts.content.digest.map(|digest| digest.to_string()).unwrap_or_default();
     let identity = (&device.path, &device.wwid, &device.serial, device.size, device.diskseq);
-    Digest::of(format!("{}\n{identity:?}\n{state}\n{plan}\n{}", intent.node, image.digest).as_bytes()).to_string()
+    let asked = findings.iter().filter(|finding| finding.severity == Severity::Confirm);
+    let asked: Vec<_> = asked.map(|finding| (finding.code.name(), &finding.subject)).collect();
+    Digest::of(format!("{}\n{asked:?}\n{identity:?}\n{state}\n{plan}\n{}", intent.node, image.digest).as_bytes())
+        .to_string()
 }
 
 fn lift(finding: &mut Finding, rules: &Rules) {

@@ -2,17 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use prejoin_formats::gpt::{self, Table};
+use prejoin_formats::gpt;
 use prejoin_formats::guid::Guid;
 use prejoin_profiles::digest::Digest;
 use prejoin_profiles::disk::{
-    Clear, Content, Entry, Extent, Facts, Kept, Mode, Origin, Partition, Place, Plan, Region, RegionKind, Scheme, merge,
+    Clear, Content, Entry, Extent, Facts, Kept, Mode, Origin, Partition, Place, Plan, Region, RegionKind, Scheme,
+    Signature, Table, merge,
 };
 use prejoin_profiles::handoff::Handoff;
 use prejoin_profiles::manifest::{Manifest, Range};
 
 use crate::layout;
-use crate::region::{self, Own, Owner};
+use crate::region::{self, Own};
 use crate::write::PARTIAL;
 
 /// Bytes at the start of a partition of its own that a node looks at before it makes a file system there.
@@ -22,6 +23,12 @@ const HEAD: u64 = 1 << 20;
 /// of its own, and how much of it has to go.
 const COPY: Extent = Extent { start: 32768 * 4096, length: 4096 };
 
+/// What is cleared, at least: a sector of any disk.
+const BLOCK: u64 = 4096;
+
+/// What images have in their partitions, by blkid's names.
+const BROUGHT: [&str; 5] = ["vfat", "ext2", "ext3", "ext4", "DM_verity_hash"];
+
 /// An image that could be written.
 #[derive(Clone, Copy, Debug)]
 pub struct Image<'a> {
@@ -30,7 +37,7 @@ pub struct Image<'a> {
     /// Digest of the manifest.
     pub digest: Digest,
     /// The partition table in its first bytes.
-    pub table: &'a Table,
+    pub table: &'a gpt::Table,
     /// `node.json` of its identity partition.
     pub handoff: &'a Handoff,
 }
@@ -52,9 +59,9 @@ impl Wish {
         guid || self.delete.contains(&format!("@{}", partition.extent.start))
     }
 
-    /// Whether everything that is on the whole disk was named: its first byte, or each signature's UUID.
-    pub fn deletes_disk(&self, content: &Content, whole: &Extent) -> bool {
-        let mut signatures = content.signatures.iter().filter(|signature| signature.of == *whole).peekable();
+    /// Whether everything that is on the whole disk was named: its first byte, or the UUID of each thing on it.
+    pub fn deletes_disk(&self, content: &Content, size: u64) -> bool {
+        let mut signatures = region::undivided_signatures(content, size).peekable();
         let named = |uuid: &Option<String>| uuid.as_ref().is_some_and(|uuid| self.delete.contains(uuid));
         self.delete.contains("@0") || signatures.peek().is_some() && signatures.all(|found| named(&found.uuid))
     }
@@ -149,7 +156,6 @@ struct Sorted<'a> {
 impl<'a> Sorted<'a> {
     fn new(content: &'a Content, size: u64, own: &Own, wish: &Wish) -> Self {
         let mut sorted = Sorted { kept: vec![], replaced: vec![], deleted: vec![], protected: vec![] };
-        let whole = Extent::between(0, size);
         for partition in content.partitions() {
             let wiped = is_wiped(partition, own, wish);
             if wish.deletes(partition) && !wiped {
@@ -163,7 +169,8 @@ impl<'a> Sorted<'a> {
                 }
             }
         }
-        if content.partitions().is_empty() && !wish.deletes_disk(content, &whole) {
+        sorted.protected.extend(listed_elsewhere(content, own, wish).map(|partition| partition.extent));
+        if content.partitions().is_empty() && !wish.deletes_disk(content, size) {
             let guarded = |region: &Region| {
                 matches!(region.kind, RegionKind::Data | RegionKind::Unknown | RegionKind::Unreadable)
             };
@@ -181,11 +188,34 @@ impl<'a> Sorted<'a> {
     }
 }
 
-/// A partition of a node's system may go for its successor, unless somebody's data is inside.
+/// A partition of a node's system may go for its successor, unless something is in it that no image brings.
 fn replaceable(content: &Content, partition: &Partition, own: &Own) -> bool {
     let nested = region::precious(content, &partition.extent).next().is_some();
-    region::owner(content, partition, Some(own)).is_some_and(|owner| matches!(owner, Owner::Own | Owner::Other(_)))
-        && !nested
+    let foreign = |signature: &Signature| !BROUGHT.contains(&signature.kind.as_str());
+    let foreign = region::signatures(content, &partition.extent).any(foreign);
+    region::owner(content, partition, Some(own)).is_some() && !nested && !foreign
+}
+
+/// Partitions that are only in a table that is not believed, at the start or end of the disk: the backup copy of before
+/// an image was copied over the disk, the MBR beside a GPT, a table for the other sector size. What they list may be
+/// all that says where somebody's data is.
+pub(crate) fn listed_elsewhere<'a>(
+    content: &'a Content,
+    own: &'a Own,
+    wish: &'a Wish,
+) -> impl Iterator<Item = &'a Partition> {
+    let ends = |table: &&Table| {
+        let divides = matches!(table.scheme, Scheme::Gpt | Scheme::HybridMbr | Scheme::Mbr);
+        table.valid && table.place != Place::Stray && divides
+    };
+    let believed = |partition: &Partition| content.partitions().iter().any(|known| known.extent == partition.extent);
+    // 0xee stands for the whole disk, and an extended partition for those in it.
+    let container = |partition: &Partition| ["ee", "05", "0f", "85"].contains(&partition.type_id.as_str());
+    let partitions = content.tables.iter().filter(ends).flat_map(|table| &table.partitions);
+    partitions.filter(move |partition| {
+        let ours = own.system.contains(&partition.guid) || is_unfinished(partition, own);
+        !believed(partition) && !container(partition) && !ours && !wish.deletes(partition)
+    })
 }
 
 /// Whether it is the node's state, which is to be made anew.
@@ -221,7 +251,7 @@ fn complete(after: &[Entry], image: &Image, size: u64) -> Result<layout::Complet
 }
 
 /// Entries as a table for a disk of `size` bytes.
-pub fn table(entries: &[Entry], disk_guid: &Guid, sector_size: u32, size: u64) -> Table {
+pub fn table(entries: &[Entry], disk_guid: &Guid, sector_size: u32, size: u64) -> gpt::Table {
     let guid = |text: &str| Guid::parse(text).unwrap_or_default();
     let partition = |entry: &Entry| gpt::Partition {
         number: entry.number,
@@ -233,18 +263,23 @@ pub fn table(entries: &[Entry], disk_guid: &Guid, sector_size: u32, size: u64) -
         name: entry.name.clone(),
     };
     let partitions = entries.iter().map(partition).collect();
-    Table { disk_guid: *disk_guid, sector_size, disk_size: size, partitions }
+    gpt::Table { disk_guid: *disk_guid, sector_size, disk_size: size, partitions }
 }
 
 /// What goes before anything is written: leftovers that would mislead.
 fn clears(content: &Content, size: u64, sorted: &Sorted, wish: &Wish, own: &Own) -> Vec<Clear> {
     let whole = Extent::between(0, size);
     let mut clears = Vec::new();
-    let kept: Vec<Extent> = sorted.kept.iter().map(|partition| partition.extent).collect();
+    let stays = sorted.kept.iter().filter(|partition| !is_wiped(partition, own, wish));
+    let kept: Vec<Extent> = merge(stays.map(|partition| partition.extent).collect());
+    // Whole blocks, which are whole sectors of any disk; what stays is cut out again where somebody's block is shared.
     let mut clear = |extent: Extent, why: String| {
-        let extent = extent.common(&whole).unwrap_or_default();
-        if extent.length > 0 && !clears.iter().any(|clear: &Clear| clear.extent.covers(&extent)) {
-            clears.push(Clear { extent, why });
+        let end = extent.end().checked_next_multiple_of(BLOCK).unwrap_or(extent.end());
+        let extent = Extent::between(extent.start / BLOCK * BLOCK, end).common(&whole).unwrap_or_default();
+        for extent in region::without(extent, &kept) {
+            if !clears.iter().any(|clear: &Clear| clear.extent.covers(&extent)) {
+                clears.push(Clear { extent, why: why.clone() });
+            }
         }
     };
     for partition in &sorted.deleted {
@@ -258,7 +293,7 @@ fn clears(content: &Content, size: u64, sorted: &Sorted, wish: &Wish, own: &Own)
         let inside = kept.iter().any(|extent| extent.meets(&signature.header));
         let deleted = sorted.deleted.iter().any(|partition| partition.extent == signature.of);
         let stale = signature.of == whole && !inside;
-        if deleted || stale && (content.table().is_some() || wish.deletes_disk(content, &whole)) {
+        if deleted || stale && (content.table().is_some() || wish.deletes_disk(content, size)) {
             clear(signature.header, format!("leftover of {}", signature.kind));
         }
     }
@@ -268,14 +303,12 @@ fn clears(content: &Content, size: u64, sorted: &Sorted, wish: &Wish, own: &Own)
             clear(extent, "leftover copy of a partition table".into());
         }
     }
-    if wish.mode == Mode::ReimageWipeState {
-        for partition in sorted.kept.iter().filter(|partition| partition.guid == own.state) {
-            for one in blank(&partition.extent, "the state is to be made anew") {
-                clear(one.extent, one.why);
-            }
-            for signature in region::signatures(content, &partition.extent) {
-                clear(signature.header, "the state is to be made anew".into());
-            }
+    for partition in sorted.kept.iter().filter(|partition| is_wiped(partition, own, wish)) {
+        for one in blank(&partition.extent, "the state is to be made anew") {
+            clear(one.extent, one.why);
+        }
+        for signature in region::signatures(content, &partition.extent) {
+            clear(signature.header, "the state is to be made anew".into());
         }
     }
     clears.sort_by_key(|clear| clear.extent);

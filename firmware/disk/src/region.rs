@@ -2,7 +2,7 @@
 
 use prejoin_formats::gpt::ALIGNMENT;
 use prejoin_profiles::disk::{Content, Extent, Inside, Partition, Region, RegionKind, Scheme, Signature, merge};
-use prejoin_profiles::handoff::{self, Handoff};
+use prejoin_profiles::handoff::Handoff;
 use prejoin_profiles::manifest::Manifest;
 
 /// Names of the partitions that an image brings; only together with a `node.json` do they make a disk ours.
@@ -47,7 +47,12 @@ pub enum Owner {
 
 /// The node that a disk was written for, by the `node.json` on its identity partition.
 pub fn node_of(content: &Content) -> Option<(&Inside, &str)> {
-    content.inside.iter().filter(|inside| inside.kind == "prejoin-node").find_map(|inside| {
+    // Anybody's FAT may hold a file of this name; only the identity partition's says whose the disk is.
+    let identity = |inside: &&Inside| {
+        let mut partitions = content.partitions().iter();
+        inside.kind == "prejoin-node" && partitions.any(|p| p.extent == inside.of && p.name == "identity")
+    };
+    content.inside.iter().filter(identity).find_map(|inside| {
         let node = inside.detail.iter().find_map(|detail| detail.strip_prefix("node="))?;
         Some((inside, node))
     })
@@ -158,6 +163,13 @@ pub fn signatures<'a>(content: &'a Content, of: &'a Extent) -> impl Iterator<Ite
     content.signatures.iter().filter(move |signature| signature.of == *of)
 }
 
+/// What describes no partition, each once: the disk as a whole; without a table that is believed, everything.
+pub fn undivided_signatures(content: &Content, size: u64) -> impl Iterator<Item = &Signature> {
+    let whole = Extent::between(0, size);
+    let divided = content.table().is_some();
+    content.signatures.iter().filter(move |found| !found.copy && (!divided || found.of == whole))
+}
+
 /// What is inside a file system that somebody would miss.
 pub fn precious<'a>(content: &'a Content, of: &'a Extent) -> impl Iterator<Item = &'a Inside> {
     content.inside.iter().filter(move |inside| inside.of == *of && PRECIOUS.contains(&inside.kind.as_str()))
@@ -211,9 +223,4 @@ fn undivided(content: &Content, whole: Extent) -> Region {
         Some(first) => of(RegionKind::Unknown, format!("unknown data from byte {first}")),
         None => of(RegionKind::Unknown, "not looked at".into()),
     }
-}
-
-/// What a partition that is made by the node itself is called.
-pub fn is_own_name(name: &str) -> bool {
-    name == handoff::STATE || name == handoff::DATA
 }

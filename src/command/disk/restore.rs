@@ -3,22 +3,24 @@
 use std::path::Path;
 
 use prejoin_disk::guard::Guarded;
-use prejoin_disk::io::inventory;
 use prejoin_disk::io::target::{self, Target};
-use prejoin_disk::write::{self, Saved};
+use prejoin_disk::io::{inventory, usage};
+use prejoin_disk::write;
 use prejoin_image_builder::class::Class;
-use prejoin_profiles::disk::Extent;
+use prejoin_profiles::disk::{Extent, Usage};
 use serde_json::json;
 
 use super::look::unusable;
 use crate::args::Restore;
+use crate::command::flash::saved::Tables;
 use crate::command::flash::{ask, carry, exit};
 use crate::failure::Failure;
+use crate::picture;
 use crate::report::Report;
 use crate::settings;
 
 pub(crate) fn run(args: &Restore, report: &Report) -> Result<(), Failure> {
-    let saved = read(&args.saved)?;
+    let Tables { serial, wwid, saved, .. } = read(&args.saved)?;
     let device = inventory::device(&args.disk).map_err(|error| unusable(&error))?;
     if device.size != saved.size {
         let message = format!(
@@ -28,6 +30,24 @@ pub(crate) fn run(args: &Restore, report: &Report) -> Result<(), Failure> {
             args.saved.display(),
             saved.size
         );
+        return Err(Failure::plain(Class::Input, message).exit(exit::REFUSED));
+    }
+    if (&device.serial, &device.wwid) != (&serial, &wwid) {
+        let name = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".into());
+        let message = format!(
+            "{} has the serial number {} and the wwid {}, and {} was saved from one with {} and {}",
+            device.path,
+            name(&device.serial),
+            name(&device.wwid),
+            args.saved.display(),
+            name(&serial),
+            name(&wwid)
+        );
+        return Err(Failure::plain(Class::Input, message).exit(exit::REFUSED).hint("is it the right disk?".to_owned()));
+    }
+    let users = usage::usage(&device);
+    if let Some(user) = users.iter().find(|user| !matches!(user, Usage::Open { .. })) {
+        let message = format!("{} is in use: {}", device.path, picture::usage(user));
         return Err(Failure::plain(Class::Input, message).exit(exit::REFUSED));
     }
     let areas: Vec<Extent> =
@@ -54,7 +74,7 @@ pub(crate) fn run(args: &Restore, report: &Report) -> Result<(), Failure> {
     Ok(())
 }
 
-fn read(path: &Path) -> Result<Saved, Failure> {
+fn read(path: &Path) -> Result<Tables, Failure> {
     let text = settings::read(path, "saved tables")?;
     serde_json::from_str(&text).map_err(|error| Failure::new(Class::Input, &error).of(path.display()))
 }

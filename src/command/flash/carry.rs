@@ -12,7 +12,7 @@ use prejoin_disk::plan;
 use prejoin_disk::write::{self, Job, Written};
 use prejoin_image_builder::class::Class;
 use prejoin_image_builder::io::chunks::{self, ChunkStore};
-use prejoin_profiles::disk::{Code, Extent, Plan, Verdict};
+use prejoin_profiles::disk::{Code, Extent, Place, Plan, Verdict};
 use serde_json::{Value, json};
 
 use super::image::Image;
@@ -81,7 +81,9 @@ fn steps(
     })?;
     let old = write::before(&plan, &disk).map_err(|error| failed(&error, &args.node, &image.store))?;
     outcome.saved = Some(keep.save(&old)?);
-    capacity(&target, case, &plan)?;
+    if !args.verify_first {
+        capacity(&target, case, &plan)?;
+    }
 
     let options = write::Options {
         verify_first: args.verify_first,
@@ -125,7 +127,10 @@ fn again(image: &Image, case: &Case, target: &Target) -> Result<Plan, Failure> {
 /// Whether a disk is as large as it says, where its last MiB is nobody's.
 fn capacity(target: &Target, case: &Case, plan: &Plan) -> Result<(), Failure> {
     let end = Extent::between(plan.size.saturating_sub(1 << 20), plan.size);
-    if case.facts.device.file || plan.kept.iter().any(|kept| kept.extent.meets(&end)) {
+    // The copy of the table there is overwritten for a moment, which must not be the only one.
+    let content = &case.facts.content;
+    let needed = content.table().is_some_and(|table| table.place != Place::Primary);
+    if needed || case.facts.device.file || plan.kept.iter().any(|kept| kept.extent.meets(&end)) {
         return Ok(());
     }
     let disk = Guarded::new(target, vec![end]);

@@ -32,6 +32,7 @@ pub(crate) fn intent(
     project: &Project,
     node: &Node,
     facts: &Facts,
+    asked: &Path,
     image: &Image,
 ) -> Result<Intent, Failure> {
     let board = project
@@ -44,7 +45,7 @@ pub(crate) fn intent(
         node: args.node.clone(),
         architecture: Some(board.architecture),
         sector_sizes: board.sector_sizes.clone(),
-        by_kernel_name: !facts.device.file && is_kernel_name(&facts.device.path),
+        by_kernel_name: !facts.device.file && is_kernel_name(asked),
         rules: Rules { accepted: args.accept.iter().copied().collect() },
     })
 }
@@ -73,7 +74,7 @@ fn mode(args: &Flash, facts: &Facts, image: &Image) -> Result<Mode, Failure> {
 }
 
 /// Whether another disk may have this name after the next start: a node right in `/dev` that is no link.
-fn is_kernel_name(path: &str) -> bool {
+fn is_kernel_name(path: &Path) -> bool {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
     path.parent() == Some(Path::new("/dev")) && !fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink())
 }

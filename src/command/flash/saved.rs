@@ -10,13 +10,32 @@ use prejoin_image_builder::class::Class;
 use prejoin_profiles::digest::Digest;
 use prejoin_profiles::disk::Device;
 
+use serde::{Deserialize, Serialize};
+
 use super::last;
 use crate::failure::Failure;
 use crate::settings;
 
+/// Old tables, and the disk that they are from.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tables {
+    /// Node that was written over them.
+    pub(crate) node: String,
+    /// The disk's serial number.
+    pub(crate) serial: Option<String>,
+    /// Its world-wide identifier.
+    pub(crate) wwid: Option<String>,
+    /// What was in the places of its tables.
+    pub(crate) saved: Saved,
+}
+
 /// A folder for one disk and one node.
 pub(crate) struct Keep {
     folder: PathBuf,
+    node: String,
+    serial: Option<String>,
+    wwid: Option<String>,
     /// Beginning of the names of its files.
     name: String,
 }
@@ -42,7 +61,8 @@ impl Keep {
         let shown: String =
             shown.chars().map(|c| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '-' }).collect();
         let name = format!("{node}-{}-{}", &shown[..shown.len().min(40)], Digest::of(identity.as_bytes()).short());
-        Ok(Keep { folder, name })
+        let (serial, wwid) = (device.serial.clone(), device.wwid.clone());
+        Ok(Keep { folder, node: node.to_owned(), serial, wwid, name })
     }
 
     /// The journal's file.
@@ -52,7 +72,9 @@ impl Keep {
 
     /// Keeps the old tables, for good; nothing is overwritten.
     pub(crate) fn save(&self, saved: &Saved) -> Result<PathBuf, Failure> {
-        let text = serde_json::to_string(saved).expect("saved areas have only string keys and whole numbers");
+        let (serial, wwid) = (self.serial.clone(), self.wwid.clone());
+        let tables = Tables { node: self.node.clone(), serial, wwid, saved: saved.clone() };
+        let text = serde_json::to_string(&tables).expect("saved areas have only string keys and whole numbers");
         let now = settings::now();
         for count in 0.. {
             let counted = if count == 0 { String::new() } else { format!("-{count}") };

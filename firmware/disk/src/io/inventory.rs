@@ -210,7 +210,11 @@ fn health(log: nvme::Smart) -> Health {
 fn twins(device: &Device, all: &[Device]) -> Vec<String> {
     let same = |one: &Option<String>, other: &Option<String>| one.is_some() && one == other;
     let is_twin = |other: &&Device| {
-        other.path != device.path && (same(&other.serial, &device.serial) || same(&other.wwid, &device.wwid))
+        // The namespaces of one NVMe drive have its serial number, and world-wide identifiers of their own.
+        let apart = other.wwid.is_some() && device.wwid.is_some() && other.wwid != device.wwid;
+        let namespace = apart && other.transport == Some(Transport::Nvme);
+        other.path != device.path
+            && (same(&other.wwid, &device.wwid) || same(&other.serial, &device.serial) && !namespace)
     };
     all.iter().filter(is_twin).map(|other| other.path.clone()).collect()
 }

@@ -87,6 +87,10 @@ impl Case<'_> {
             let evidence = "leftover copies of the table differ, and there is none at either end of the disk";
             self.add(Code::LyDisagree, Refuse, &disk, evidence, "find out which is right, and repair it with gdisk");
         }
+        if table.place == Place::Stray && stays {
+            let evidence = "only a leftover copy in the midst of the disk lists what stays";
+            self.add(Code::LyBackupOnly, Refuse, &disk, evidence, "put the table back with gdisk first");
+        }
         let hybrid = content.tables.iter().any(|table| table.scheme == Scheme::HybridMbr);
         if hybrid && stays {
             let evidence = "its MBR lists partitions beside the GPT, and both would have to stay the same";
@@ -120,7 +124,8 @@ impl Case<'_> {
                     let evidence = format!("partitions {} and {} share bytes", b.number, a.number);
                     self.add(Code::LyOverlap, Severity::Refuse, disk, evidence, "repair the table with gdisk");
                 }
-                if stays && !a.guid.is_empty() && a.guid == b.guid {
+                let named = self.intent.wish.delete.contains(&a.guid);
+                if (stays || named) && !a.guid.is_empty() && a.guid == b.guid {
                     let evidence = format!("partitions {} and {} are both {}", b.number, a.number, a.guid);
                     self.add(Code::LyDuplicate, Severity::Refuse, disk, evidence, "repair the table with gdisk");
                 }
@@ -158,6 +163,15 @@ impl Case<'_> {
             }
         }
         self.nested();
+        let elsewhere: Vec<Partition> = plan::listed_elsewhere(content, self.own, &self.intent.wish).cloned().collect();
+        for partition in elsewhere {
+            let subject = title(content, &partition);
+            let evidence =
+                format!("only a table that is not the one in use lists it, at byte {}", partition.extent.start);
+            let advice =
+                format!("repair the table with gdisk; if it may go, name it: --delete {}", partition_name(&partition));
+            self.add(Code::LyDisagree, Severity::Refuse, &subject, evidence, &advice);
+        }
         for name in self.unmatched() {
             let disk = self.facts.device.path.clone();
             let evidence = format!("nothing on it is called {name}, which was named for deletion");
@@ -168,8 +182,10 @@ impl Case<'_> {
     /// Names that were given for deletion and stand for nothing here.
     fn unmatched(&self) -> Vec<String> {
         let content = &self.facts.content;
-        let partitions = content.partitions().iter().flat_map(|p| [p.guid.clone(), format!("@{}", p.extent.start)]);
-        let volumes = content.signatures.iter().filter_map(|signature| signature.uuid.clone());
+        let partitions = content.tables.iter().filter(|table| table.valid).flat_map(|table| &table.partitions);
+        let partitions = partitions.flat_map(|p| [p.guid.clone(), format!("@{}", p.extent.start)]);
+        let size = self.facts.device.size;
+        let volumes = region::undivided_signatures(content, size).filter_map(|signature| signature.uuid.clone());
         let known: BTreeSet<String> = partitions.chain(volumes).chain(["@0".to_owned()]).collect();
         self.intent.wish.delete.difference(&known).cloned().collect()
     }
@@ -234,14 +250,21 @@ impl Case<'_> {
         let device = &self.facts.device;
         let whole = Extent::between(0, device.size);
         let kept: Vec<Extent> = self.planned.plan.kept.iter().map(|kept| kept.extent).collect();
-        let outside = |signature: &&Signature| !kept.iter().any(|extent| extent.meets(&signature.header));
-        let signatures: Vec<Signature> = region::signatures(content, &whole).filter(outside).cloned().collect();
-        let named = self.intent.wish.deletes_disk(content, &whole);
+        let named = self.intent.wish.deletes_disk(content, device.size);
+        let divided = content.table().is_some();
         // A table whose partitions are all ours, or all named, cannot be inside what the signature describes.
-        let stale = content.table().is_some() && kept.iter().all(|extent| self.is_own(extent));
+        let stale = divided && kept.iter().all(|extent| self.is_own(extent));
         let name = disk_name(content, device.size);
         let disk = device.path.clone();
-        for signature in signatures.iter().filter(|signature| !signature.copy) {
+        let outside = |found: &&Signature| {
+            let inside = kept.iter().any(|extent| extent.meets(&found.header));
+            !divided || found.of == whole && !inside
+        };
+        let seen: Vec<Signature> = content.signatures.iter().filter(outside).cloned().collect();
+        // A copy speaks where nothing else of its kind does.
+        let mut kinds: BTreeSet<&str> =
+            seen.iter().filter(|found| !found.copy).map(|found| found.kind.as_str()).collect();
+        for signature in seen.iter().filter(|found| !found.copy || kinds.insert(&found.kind)) {
             let evidence = format!("{} at byte {}", words(signature), signature.magic.start);
             if named {
                 self.add(Code::DtDelete, Severity::Confirm, &disk, format!("named for deletion: {evidence}"), "");
@@ -249,10 +272,16 @@ impl Case<'_> {
                 self.add(Code::DtStale, Severity::Confirm, &disk, format!("a leftover that misleads: {evidence}"), "");
             } else {
                 let advice = format!("if it may go, name it: --delete {name}");
-                self.add(Code::DtWholeDisk, Severity::Refuse, &disk, format!("the whole disk is {evidence}"), &advice);
+                let subject =
+                    if signature.of == whole { "the whole disk is" } else { "without a table that can be used:" };
+                self.add(Code::DtWholeDisk, Severity::Refuse, &disk, format!("{subject} {evidence}"), &advice);
             }
         }
-        if signatures.is_empty() {
+        for inside in content.inside.iter().filter(|inside| named && !divided && inside.kind != "unread") {
+            let evidence = format!("named for deletion: {} in {}", inside.kind, inside.path);
+            self.add(Code::DtDelete, Severity::Confirm, &disk, evidence, "");
+        }
+        if divided || seen.is_empty() {
             self.nobodys(&name, named);
         }
     }
@@ -271,16 +300,9 @@ impl Case<'_> {
                     let advice = "was there a partition? gdisk or testdisk may find it again";
                     self.add(Code::LyUnknown, Severity::Confirm, &disk, evidence, advice);
                 }
-                RegionKind::Data | RegionKind::Unknown | RegionKind::Unreadable
-                    if region.partition.is_none() && named =>
-                {
+                RegionKind::Unknown | RegionKind::Unreadable if region.partition.is_none() && named => {
                     let evidence = format!("named for deletion: {}", region.what);
                     self.add(Code::DtDelete, Severity::Confirm, &disk, evidence, "");
-                }
-                RegionKind::Data if region.partition.is_none() => {
-                    let advice = format!("if it may go, name it: --delete {name}");
-                    let evidence = format!("without a table that can be used: {}", region.what);
-                    self.add(Code::DtWholeDisk, Severity::Refuse, &disk, evidence, &advice);
                 }
                 RegionKind::Unknown | RegionKind::Unreadable if region.partition.is_none() => {
                     let advice = format!("if it may go, name it: --delete {name}");
@@ -338,8 +360,7 @@ fn partition_name(partition: &Partition) -> String {
 
 /// How what is on the whole disk is named for deletion: by its UUID where one stands for all of it.
 pub(super) fn disk_name(content: &Content, size: u64) -> String {
-    let whole = Extent::between(0, size);
-    let mut uuids: Vec<Option<&str>> = region::signatures(content, &whole).map(|s| s.uuid.as_deref()).collect();
+    let mut uuids: Vec<Option<&str>> = region::undivided_signatures(content, size).map(|s| s.uuid.as_deref()).collect();
     uuids.dedup();
     match uuids[..] {
         [Some(uuid)] => uuid.to_owned(),

@@ -37,7 +37,7 @@ pub(super) fn write(job: &Job) -> Result<Written, Error> {
 
     let todo = if job.options.verify_first { run.compare()? } else { run.remaining(&past) };
     if !(todo.is_empty() && tables.whole.count(job.disk) == 2) {
-        run.carry_out(&todo, &tables, &relied, &past, &before)?;
+        run.carry_out(&todo, &tables, &relied, &before)?;
     }
     let proofs = kept::prove(job.plan, job.disk, &before, Phase::Commit)?;
     run.record(Phase::Commit, &Record::Done)?;
@@ -123,7 +123,6 @@ impl<'a> Run<'a> {
         todo: &Todo<'a>,
         tables: &Tables,
         relied: &[Extent],
-        past: &Past,
         before: &[kept::Fingerprint],
     ) -> Result<(), Error> {
         // A stale copy of the table that is the only good one goes when the new table stands.
@@ -135,11 +134,12 @@ impl<'a> Run<'a> {
 
         self.put(Phase::Write, &todo.bulk)?;
         self.end(Phase::Write)?;
-        // What was compared and left alone has been read already, and what was verified before an interruption, too.
+        // What was compared and left alone has been read already. What an earlier run verified has not: somebody else may
+        // have had the disk since.
         let all = |pieces: &'a [Piece]| pieces.iter().collect::<Vec<_>>();
         let proven = self.job.options.verify_first;
         if self.job.options.read_back {
-            let bulk = if proven || past.verified { todo.bulk.clone() } else { all(&self.pieces.bulk) };
+            let bulk = if proven { todo.bulk.clone() } else { all(&self.pieces.bulk) };
             self.settle(Phase::Verify, bulk)?;
             self.end(Phase::Verify)?;
         }

@@ -257,6 +257,64 @@ fn a_file_system_over_the_whole_disk_outweighs_what_is_left_of_our_table() {
 }
 
 #[test]
+fn an_image_copied_over_the_disk_does_not_hide_the_state_and_data_behind_it() {
+    let size = 8 * GIB;
+    let mut content = ours("w1", size);
+    content.tables[0].partitions.truncate(6);
+    for mode in [Mode::Install, Mode::Reimage] {
+        let report = verdict(content.clone(), size, &intent(mode, &[]));
+        let refused = codes(&report, Severity::Refuse);
+        assert!(refused.contains(&Code::LyDisagree) && refused.contains(&Code::DtTouch), "{refused:?}");
+    }
+    let names = [guid("w1", "state").to_string(), guid("w1", "data").to_string()];
+    let report = verdict(content, size, &intent(Mode::Reimage, &[&names[0], &names[1]]));
+    assert_ne!(report.verdict, Verdict::Refuse, "{:#?}", report.findings);
+}
+
+#[test]
+fn naming_one_leftover_releases_nothing_else() {
+    let size = 8 * GIB;
+    let partition = entry(1, MIB, 4 * GIB, "longhorn", "33333333-0000-4000-8000-000000000001");
+    let mut content = gpt(vec![partition.clone()], size);
+    content.tables.remove(0);
+    content.signatures.push(signature("ext4", partition.extent, 1080, 2));
+    content.signatures.push(signature("btrfs", Extent::between(0, size), 65_600, 8));
+    assert_eq!(verdict(content.clone(), size, &intent(Mode::Install, &[])).verdict, Verdict::Refuse);
+    assert_eq!(verdict(content.clone(), size, &intent(Mode::Install, &["btrfs-uuid"])).verdict, Verdict::Refuse);
+    let report = verdict(content, size, &intent(Mode::Install, &["@0"]));
+    let named = |kind: &str| report.findings.iter().any(|f| f.code == Code::DtDelete && f.evidence.contains(kind));
+    assert!(named("btrfs") && named("ext4"), "{:#?}", report.findings);
+}
+
+#[test]
+fn a_slot_that_was_put_to_other_use_is_data() {
+    let size = 8 * GIB;
+    for kind in ["crypto_LUKS", "xfs", "LVM2_member", "ceph_bluestore"] {
+        let mut content = ours("w1", size);
+        let slot = content.partitions()[1].extent;
+        content.signatures.push(signature(kind, slot, 0, 4));
+        let report = verdict(content, size, &intent(Mode::Reimage, &[]));
+        assert_eq!(report.verdict, Verdict::Refuse, "{kind}");
+    }
+}
+
+#[test]
+fn clears_are_whole_blocks_and_spare_what_stays() {
+    let size = 8 * GIB;
+    let mut content = ours("w1", size);
+    let whole = Extent::between(0, size);
+    let state = content.partitions()[6].extent;
+    content.signatures.push(signature("linux_raid_member", whole, size - 8192 - 512, 4));
+    content.signatures.push(signature("zfs_member", whole, state.start - 600, 300));
+    let plan = verdict(content, size, &intent(Mode::Reimage, &[])).plan.unwrap();
+    assert_eq!(plan.clear.len(), 2);
+    for clear in &plan.clear {
+        assert!(clear.extent.start % 4096 == 0 && clear.extent.end() % 4096 == 0, "{clear:?}");
+        assert!(!clear.extent.meets(&state), "{clear:?}");
+    }
+}
+
+#[test]
 fn devices_and_users_have_their_say() {
     let size = 8 * GIB;
     let image = sample("w1", 512, None, false);
@@ -297,6 +355,8 @@ fn a_token_is_for_one_disk_in_one_state() {
     assert_eq!(first, token(&|_| ()));
     assert_ne!(first, token(&|facts| facts.device.serial = Some("S2".into())));
     assert_ne!(first, token(&|facts| facts.device.diskseq = Some(9)));
+    let open = Usage::Open { device: "/dev/x".into(), process: 7, program: "qemu".into() };
+    assert_ne!(first, token(&|facts| facts.usage.push(open.clone())), "what is asked about is part of it");
     let digest = Some(prejoin_profiles::digest::Digest::of(b"x"));
     assert_ne!(first, token(&|facts| facts.content.digest = digest));
 }
@@ -304,7 +364,8 @@ fn a_token_is_for_one_disk_in_one_state() {
 /// Disks with anything on them: partitions anywhere, ours or not, volumes over all, tables of other kinds.
 fn disks() -> impl Strategy<Value = (u64, Content)> {
     let place = (0u64..7 * 1024, 1u64..2048, 0usize..10, any::<bool>(), any::<bool>());
-    (prop::collection::vec(place, 0..7), 1u64..9, 0u8..8, any::<bool>()).prop_map(|(places, gib, kind, stray)| {
+    let disk = (prop::collection::vec(place, 0..7), 1u64..9, 0u8..8, any::<bool>(), 0usize..4);
+    disk.prop_map(|(places, gib, kind, stray, lost)| {
         let size = gib * GIB;
         let names =
             ["boot", "root-a", "root-a-verity", "root-b", "root-b-verity", "identity", "state", "data", "theirs", ""];
@@ -334,6 +395,10 @@ fn disks() -> impl Strategy<Value = (u64, Content)> {
                 content.signatures.push(signature("ext4", partition.extent, 1080, 2));
             }
         }
+        // One of the copies has forgotten some partitions.
+        if let Some(table) = content.tables.first_mut() {
+            table.partitions.truncate(table.partitions.len().saturating_sub(lost));
+        }
         if stray {
             content.signatures.push(signature("linux_raid_member", Extent::between(0, size), size - 8192, 4));
         }
@@ -347,6 +412,10 @@ fn images() -> impl Strategy<Value = Sample> {
         let sector = if big { 4096 } else { 512 };
         sample("w1", sector, (data || fixed).then_some(gib * GIB), data)
     })
+}
+
+fn wiped_state(partition: &Partition, own: &region::Own, mode: Mode) -> bool {
+    partition.guid == own.state && mode == Mode::ReimageWipeState
 }
 
 proptest! {
@@ -376,6 +445,13 @@ proptest! {
                 for write in plan::writes(&plan) {
                     prop_assert!(!write.meets(&region.extent), "{write:?} meets {region:?}");
                 }
+            }
+        }
+        for partition in facts.content.tables.iter().flat_map(|table| &table.partitions) {
+            let known = facts.content.partitions().contains(partition);
+            let ours = own.system.contains(&partition.guid) || wiped_state(partition, &own, mode);
+            for write in plan::writes(&plan).iter().filter(|_| !known && !ours) {
+                prop_assert!(!write.meets(&partition.extent), "{write:?} meets {partition:?} of another table");
             }
         }
         for kept in plan.before.iter().filter(|entry| entry.origin == Origin::Kept) {
