@@ -2,11 +2,8 @@
 //! sectors that are not empty.
 #![no_main]
 
-#[allow(dead_code)]
-#[path = "../../firmware/agent/src/layout.rs"]
-mod layout;
-
 use libfuzzer_sys::fuzz_target;
+use prejoin_disk::layout;
 use prejoin_formats::gpt::{self, ALIGNMENT, Found};
 use prejoin_fuzz::unpack;
 use prejoin_profiles::handoff::{Format, Partition, Uuid};
@@ -60,7 +57,7 @@ fn edit(found: Found) {
             size,
             format: Format::Ext4,
         });
-        if let Ok(plan) = layout::plan(&table, 1 << 40, &wanted) {
+        if let Ok(plan) = layout::complete(&table, 1 << 40, &wanted) {
             plan.table.check().expect("a plan can be written");
         }
     }
