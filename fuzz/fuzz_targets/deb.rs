@@ -26,6 +26,7 @@ fuzz_target!(|bytes: &[u8]| {
         entries: 1000,
         ratio: 100,
         memory: 8 << 20,
+        threads: 1,
     };
     let early = deb::read_control(bytes, &limits);
     let Ok(package) = deb::read(bytes, &limits, &mut Nowhere) else { return };

@@ -46,6 +46,7 @@ fuzz_target!(|bytes: &[u8]| {
         entries: 1000,
         ratio: 100,
         memory: 8 << 20,
+        threads: 1,
     };
     let Ok(package) = deb::read(&package[..], &limits, &mut Nowhere) else { return };
     let mut paths = BTreeSet::new();
