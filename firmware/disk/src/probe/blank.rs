@@ -17,8 +17,9 @@ const MIB: u64 = 1 << 20;
 const MOST_SAMPLES: u64 = 1536;
 /// Bytes at either end that are read whole: the first partition of a table that is gone began at 1, 4 or 8 MiB.
 const EDGE: u64 = 10 * MIB;
-/// Extents that get that many; more of them share 512 MiB.
-const FULL_EXTENTS: u64 = 64;
+/// Reads that all extents share: a spinning disk takes some ten seconds for them. What is in a partition matters less than
+/// what is on a disk without any: a partition stays, blank or not.
+const SHARED_SAMPLES: u64 = 2048;
 /// Smallest gap between partitions that counts.
 const SMALLEST_GAP: u64 = MIB;
 /// Unit in which a disk is written.
@@ -42,7 +43,7 @@ pub(crate) fn gaps(table: &Table, size: u64) -> Vec<Extent> {
 /// Looks at samples of `of`, one of `count` extents; what is in `known` (tables) does not count.
 pub(crate) fn look(disk: &Recorder, of: Extent, count: usize, known: &[Extent]) -> Blankness {
     let mut blankness = Blankness { of, read: 0, first: None };
-    let samples = (MOST_SAMPLES * FULL_EXTENTS / (count as u64).max(FULL_EXTENTS)).max(8);
+    let samples = (SHARED_SAMPLES / (count as u64).max(1)).clamp(8, MOST_SAMPLES);
     let mut end = of.start;
     for start in places(of.length, samples) {
         let whole = of.length <= samples * SAMPLE || start < EDGE || of.length - start <= EDGE;
