@@ -8,6 +8,8 @@ show systemctl is-system-running
 show systemctl list-units --failed --no-legend --plain
 cloud-init status --long | grep -v last_update
 journalctl --boot --priority err --quiet --no-pager --output cat
+# A service that is restarted while the system starts cuts off whoever uses it.
+sudo journalctl --boot _PID=1 --quiet --no-pager --output cat --grep '^Started (ssh|containerd)\.service' | sort
 section identity
 show hostname
 show id

@@ -27,7 +27,7 @@ impl Login {
     pub fn wait(&self, machine: &mut Machine) -> String {
         let started = Instant::now();
         loop {
-            // Connections are cut while cloud-init sets the system up: sshd is restarted with its final settings.
+            // Nobody may log in before systemd-user-sessions.service has started.
             if let Ok(state) = self.try_run("systemctl is-system-running --wait") {
                 return state.trim().to_owned();
             }
