@@ -10,8 +10,8 @@ mod report;
 use serde::{Deserialize, Serialize};
 
 pub use facts::{
-    Blankness, Content, Device, Facts, Health, Inside, Partition, Place, Scheme, Signature, Table, Unreadable, Usage,
-    VERSION,
+    Blankness, Content, Device, Facts, Health, Inside, Opal, Partition, Place, Scheme, Signature, Table, Unreadable,
+    Usage, VERSION,
 };
 pub use report::{
     Clear, Code, Entry, Finding, Kept, Mode, Origin, Plan, Region, RegionKind, Report, Severity, Verdict,

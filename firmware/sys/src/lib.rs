@@ -12,4 +12,5 @@ pub mod mapper;
 pub mod module;
 pub mod mount;
 pub mod nvme;
+pub mod opal;
 pub mod process;

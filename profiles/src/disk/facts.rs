@@ -62,6 +62,9 @@ pub struct Device {
     pub diskseq: Option<u64>,
     /// What the drive says of its own health.
     pub health: Option<Health>,
+    /// What a drive that encrypts itself says of its locks; not known of drives that do not, and where asking is not
+    /// allowed.
+    pub opal: Option<Opal>,
     /// The system that is running came from it; why that is believed.
     pub boot_medium: Option<String>,
     /// Other disks of this machine that claim the same serial or world-wide identifier.
@@ -90,6 +93,19 @@ pub struct Health {
     pub unsafe_shutdowns: u64,
     /// Times data could not be read back right.
     pub media_errors: u64,
+}
+
+/// The locks of a drive that encrypts itself: the Locking feature of its Level 0 Discovery (TCG Storage Opal SSC 2.02,
+/// 3.1.1.3), as the kernel passes it on (`linux/sed-opal.h`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Opal {
+    /// Somebody has taken it into use.
+    pub locking: bool,
+    /// A range of it cannot be read or written until it is unlocked.
+    pub locked: bool,
+    /// It shows a shadow of its start, from which it asks for the password, instead of what is there.
+    pub shadowed: bool,
 }
 
 /// One user of a disk.
