@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use prejoin_formats::gpt;
 use prejoin_profiles::cluster::Transport;
-use prejoin_profiles::disk::{Device, Health};
-use prejoin_sys::{block, nvme};
+use prejoin_profiles::disk::{Device, Health, Opal};
+use prejoin_sys::{block, nvme, opal};
 
 use super::machine::{Machine, printable};
 use super::{Error, target::Reader};
@@ -51,12 +51,12 @@ pub fn device_of(machine: &Machine, path: &Path) -> Result<Device, Error> {
     let name = if machine.is_live() {
         let metadata = fs::metadata(path).map_err(|error| Error::open(path, error))?;
         if metadata.is_file() {
-            return Ok(file(path, metadata.len()));
+            return file(path, metadata.len());
         }
         if !metadata.file_type().is_block_device() {
             return Err(Error::Kind { path: path.to_owned() });
         }
-        machine.name(&block::number(metadata.rdev()))
+        machine.at(path)
     } else {
         machine.named(&text)
     };
@@ -68,15 +68,12 @@ pub fn device_of(machine: &Machine, path: &Path) -> Result<Device, Error> {
     if device.size == 0 {
         return Err(Error::NoMedium { path: path.to_owned() });
     }
-    if machine.is_live()
-        && fs::metadata(&device.path).map(|found| found.rdev()).ok()
-            != fs::metadata(path).map(|asked| asked.rdev()).ok()
-    {
+    device.twins = twins(&device, &present(machine));
+    // In a container the kernel's name may lead nowhere, or elsewhere.
+    if machine.is_live() && machine.at(Path::new(&device.path)).as_ref() != Some(&name) {
         device.path = text.into_owned();
     }
-    let others = present(machine);
-    ask(machine, &mut device, &boot_media(machine));
-    device.twins = twins(&device, &others);
+    ask(machine, &name, &mut device, &boot_media(machine));
     Ok(device)
 }
 
@@ -84,12 +81,12 @@ pub fn device_of(machine: &Machine, path: &Path) -> Result<Device, Error> {
 pub fn disks_of(machine: &Machine) -> Vec<Device> {
     let media = boot_media(machine);
     let all = present(machine);
-    let mut disks = all.clone();
-    for disk in &mut disks {
-        ask(machine, disk, &media);
-        disk.twins = twins(disk, &all);
-    }
-    disks
+    let disk = |(name, device): (&String, &Device)| {
+        let mut disk = Device { twins: twins(device, &all), ..device.clone() };
+        ask(machine, name, &mut disk, &media);
+        disk
+    };
+    all.iter().map(disk).collect()
 }
 
 /// Whether a name of sysfs stands for a disk that something could be installed on.
@@ -100,9 +97,10 @@ fn is_disk(machine: &Machine, name: &str) -> bool {
     !NO_DISKS.iter().any(of_kind) && !is_boot_area() && machine.number(name, "hidden") != Some(1)
 }
 
-fn present(machine: &Machine) -> Vec<Device> {
+/// The disks with a medium in them, by the kernel's names.
+fn present(machine: &Machine) -> BTreeMap<String, Device> {
     let names = machine.disks().into_iter().filter(|name| is_disk(machine, name));
-    names.map(|name| describe(machine, &name)).filter(|device| device.size > 0).collect()
+    names.map(|name| (name.clone(), describe(machine, &name))).filter(|(_, device)| device.size > 0).collect()
 }
 
 /// What sysfs alone says.
@@ -171,25 +169,32 @@ fn serial(machine: &Machine, name: &str) -> Option<String> {
 }
 
 /// What costs a question to the drive, or to the whole machine.
-fn ask(machine: &Machine, device: &mut Device, media: &BTreeMap<String, String>) {
-    device.boot_medium = media.get(&device.path).cloned();
-    if machine.is_live() && device.path.starts_with("/dev/nvme") {
-        ask_drive(device);
+fn ask(machine: &Machine, name: &str, device: &mut Device, media: &BTreeMap<String, String>) {
+    device.boot_medium = media.get(name).cloned();
+    let drive = || File::options().read(true).custom_flags(block::NONBLOCKING).open(&device.path).ok();
+    let Some(drive) = machine.is_live().then(drive).flatten() else { return };
+    // `EOPNOTSUPP` without OPAL, `ENOTTY` from drivers that never have it, `EACCES` without the right to ask.
+    device.opal = opal::status(&drive).ok().map(lock);
+    if nvme_namespace(name) {
+        ask_drive(&drive, device);
     }
 }
 
-fn ask_drive(device: &mut Device) {
-    let Ok(drive) = File::options().read(true).custom_flags(block::NONBLOCKING).open(&device.path) else { return };
-    device.health = nvme::smart(&drive).ok().map(health);
+fn ask_drive(drive: &File, device: &mut Device) {
+    device.health = nvme::smart(drive).ok().map(health);
     if device.serial.is_some() && device.model.is_some() {
         return;
     }
-    if let Ok(controller) = nvme::controller(&drive) {
+    if let Ok(controller) = nvme::controller(drive) {
         let some = |text: String| Some(text).filter(|text| !text.is_empty());
         device.serial = device.serial.take().or_else(|| some(controller.serial));
         device.model = device.model.take().or_else(|| some(controller.model));
         device.firmware = device.firmware.take().or_else(|| some(controller.firmware));
     }
+}
+
+fn lock(status: opal::Status) -> Opal {
+    Opal { locking: status.locking, locked: status.locked, shadowed: status.shadowed }
 }
 
 fn health(log: nvme::Smart) -> Health {
@@ -207,7 +212,7 @@ fn health(log: nvme::Smart) -> Health {
 }
 
 /// Device nodes of other disks that claim to be this one.
-fn twins(device: &Device, all: &[Device]) -> Vec<String> {
+fn twins(device: &Device, all: &BTreeMap<String, Device>) -> Vec<String> {
     let same = |one: &Option<String>, other: &Option<String>| one.is_some() && one == other;
     let is_twin = |other: &&Device| {
         // The namespaces of one NVMe drive have its serial number, and world-wide identifiers of their own.
@@ -216,17 +221,17 @@ fn twins(device: &Device, all: &[Device]) -> Vec<String> {
         other.path != device.path
             && (same(&other.wwid, &device.wwid) || same(&other.serial, &device.serial) && !namespace)
     };
-    all.iter().filter(is_twin).map(|other| other.path.clone()).collect()
+    all.values().filter(is_twin).map(|other| other.path.clone()).collect()
 }
 
-/// Device nodes of the disks that the running system came from, and why that is believed.
+/// The kernel's names of the disks that the running system came from, and why that is believed.
 fn boot_media(machine: &Machine) -> BTreeMap<String, String> {
     let mut media: BTreeMap<String, String> = BTreeMap::new();
     for mount in machine.mounts().iter().filter(|mount| BOOT_MOUNTS.contains(&mount.at.as_str())) {
         for name in machine.devices(mount) {
             for disk in machine.disks_below(&name) {
                 let reason = format!("{} is on {}", mount.at, Machine::node(&name));
-                media.entry(Machine::node(&disk)).or_insert(reason);
+                media.entry(disk).or_insert(reason);
             }
         }
     }
@@ -234,7 +239,7 @@ fn boot_media(machine: &Machine) -> BTreeMap<String, String> {
     for disk in machine.disks().into_iter().filter(|name| is_disk(machine, name)) {
         if has_partition(machine, &disk, &wanted) {
             let reason = format!("the boot loader was started from its partition {wanted}");
-            media.entry(Machine::node(&disk)).or_insert(reason);
+            media.entry(disk).or_insert(reason);
         }
     }
     media
@@ -262,10 +267,12 @@ fn efi_text(value: &[u8]) -> String {
     char::decode_utf16(units).map(|unit| unit.unwrap_or('\u{fffd}')).collect::<String>().to_lowercase()
 }
 
-fn file(path: &Path, size: u64) -> Device {
+fn file(path: &Path, size: u64) -> Result<Device, Error> {
+    // One name for one file, whichever way it was asked for: confirmations are bound to it.
+    let path = &fs::canonicalize(path).map_err(|error| Error::open(path, error))?;
     // Opening asks every obstacle at once: permission, mount, attribute. Nothing is written.
     let read_only = File::options().write(true).open(path).is_err();
-    Device { path: path.to_string_lossy().into_owned(), file: true, size, read_only, ..Device::default() }
+    Ok(Device { path: path.to_string_lossy().into_owned(), file: true, size, read_only, ..Device::default() })
 }
 
 /// `nvme0n1`, not `nvme0c0n1` and not `nvme0n1p1`.

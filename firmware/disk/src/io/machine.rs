@@ -173,21 +173,24 @@ impl Machine {
         members.next().unwrap_or_else(|| vec![name])
     }
 
-    /// The kernel's name of a device that a path leads to.
+    /// The kernel's name of the block device at a path, by its number: a node may be anywhere and be called anything.
+    pub(super) fn at(&self, path: &Path) -> Option<String> {
+        let metadata = self.is_live.then(|| fs::metadata(path).ok())??;
+        metadata.file_type().is_block_device().then(|| self.name(&block::number(metadata.rdev())))?
+    }
+
+    /// The kernel's name of a device that a path in `/dev` leads to.
     pub(super) fn named(&self, path: &str) -> Option<String> {
         let rest = path.strip_prefix("/dev/")?;
+        if let Some(name) = self.at(Path::new(path)) {
+            return Some(name);
+        }
         let name = rest.replace('/', "!");
         if self.directory(&name).is_dir() {
             return Some(name);
         }
-        if let Some(volume) = rest.strip_prefix("mapper/") {
-            let is_it = |name: &String| self.text(name, "dm/name").as_deref() == Some(volume);
-            if let Some(name) = self.disks().into_iter().find(is_it) {
-                return Some(name);
-            }
-        }
-        let metadata = fs::metadata(path).ok().filter(|_| self.is_live)?;
-        metadata.file_type().is_block_device().then(|| self.name(&block::number(metadata.rdev())))?
+        let volume = rest.strip_prefix("mapper/")?;
+        self.disks().into_iter().find(|name| self.text(name, "dm/name").as_deref() == Some(volume))
     }
 
     /// The whole disks below a device, through partitions, md, dm and loop devices.
@@ -232,6 +235,13 @@ impl Machine {
             links.filter_map(|link| Some((fs::read_link(&link).ok()?.to_string_lossy().into_owned(), link))).collect()
         };
         processes.filter(|&process| process != own || !self.is_live).map(|process| (process, files(process))).collect()
+    }
+
+    /// The inode number of an open file (proc_pid_fdinfo(5), Linux 5.14), without asking the file system it is on.
+    pub(super) fn inode(&self, link: &Path) -> Option<u64> {
+        let about = link.parent()?.with_file_name("fdinfo").join(link.file_name()?);
+        let bytes = read(&about, LONGEST_ATTRIBUTE)?;
+        String::from_utf8_lossy(&bytes).lines().find_map(|line| line.strip_prefix("ino:")?.trim().parse().ok())
     }
 
     /// A process's name.

@@ -207,6 +207,118 @@ fn a_loop_device_over_a_partition_over_a_loop_device() {
 }
 
 #[test]
+fn other_loop_devices_over_the_same_file() {
+    let Some(mut disk) = Loop::new(32 * MIB, &[]) else { return };
+    // By a name that the first one does not know.
+    let other_name = disk.home.path().join("other");
+    fs::hard_link(disk.file(), &other_name).unwrap();
+    let other = Loop::over(&other_name, &[]).unwrap().display().to_string();
+    disk.undo(&["losetup", "-d", &other]);
+    let at = disk.home.path().join("mnt").display().to_string();
+    fs::create_dir(&at).unwrap();
+    run(&["mkfs.ext4", "-q", &other]);
+    run(&["mount", &other, &at]);
+    disk.undo(&["umount", &at]);
+    let mounted = Usage::Mounted { device: other.clone(), at };
+    let read = |file: &Path, by: &str| Usage::Loop { device: file.display().to_string(), by: by.into() };
+    assert_eq!(usage(&disk.device()), [mounted.clone(), read(&disk.file(), &other)]);
+    // Of the file, whichever name is asked for.
+    let users = |file: &Path| usage(&device(file).unwrap());
+    for file in [disk.file(), other_name.clone()] {
+        let (own, mut all) = (disk.text(), vec![mounted.clone(), read(&file, &other), read(&file, &disk.text())]);
+        all.sort();
+        assert_eq!(users(&file), all, "{own}");
+    }
+    // A new file of the old name is nobody's.
+    fs::remove_file(&other_name).unwrap();
+    File::create(&other_name).unwrap().set_len(MIB).unwrap();
+    assert_eq!(users(&other_name), []);
+}
+
+#[test]
+fn a_loop_device_over_a_partition_that_others_use() {
+    let Some(mut disk) = Loop::new(32 * MIB, &[]) else { return };
+    let partition = disk.partition(4, MIB, 16 * MIB);
+    let above = Loop::over(Path::new(&partition), &[]).unwrap().display().to_string();
+    disk.undo(&["losetup", "-d", &above]);
+    let at = disk.home.path().join("mnt").display().to_string();
+    fs::create_dir(&at).unwrap();
+    run(&["mkfs.ext4", "-q", &partition]);
+    run(&["mount", &partition, &at]);
+    disk.undo(&["umount", &at]);
+    assert_eq!(usage(&device(Path::new(&above)).unwrap()), [Usage::Mounted { device: partition, at }]);
+}
+
+#[test]
+fn programs_that_have_the_file_of_a_loop_device_open() {
+    let Some(disk) = Loop::new(MIB, &[]) else { return };
+    let other_name = disk.home.path().join("other");
+    fs::hard_link(disk.file(), &other_name).unwrap();
+    let file = File::open(&other_name).unwrap();
+    let program = Running(Command::new("sleep").arg("600").stdin(file).spawn().unwrap());
+    let open =
+        Usage::Open { device: disk.file().display().to_string(), process: program.0.id(), program: "sleep".into() };
+    assert_eq!(usage(&disk.device()), [open]);
+}
+
+#[test]
+fn one_file_has_one_name() {
+    let home = tempfile::tempdir().unwrap();
+    let (path, link) = (home.path().join("disk.img"), home.path().join("link"));
+    File::create(&path).unwrap().set_len(MIB).unwrap();
+    std::os::unix::fs::symlink("disk.img", &link).unwrap();
+    let found = device(&path).unwrap();
+    assert_eq!(found.path, fs::canonicalize(&path).unwrap().display().to_string());
+    for name in [home.path().join("./disk.img"), home.path().join("../").join(&path), link] {
+        assert_eq!(device(&name).unwrap(), found, "{}", name.display());
+    }
+}
+
+/// Set to what is to be looked at where there is no `/dev`.
+const LOOK_AT: &str = "PREJOIN_TEST_ALIASES";
+
+#[test]
+fn disks_are_found_by_number_under_any_name() {
+    if let Ok(aliases) = std::env::var(LOOK_AT) {
+        return found_by_number(&aliases);
+    }
+    let Some(mut disk) = Loop::new(32 * MIB, &[]) else { return };
+    let partition = disk.partition(5, MIB, 16 * MIB);
+    let at = disk.home.path().join("mnt").display().to_string();
+    fs::create_dir(&at).unwrap();
+    run(&["mkfs.ext4", "-q", &partition]);
+    run(&["mount", &partition, &at]);
+    disk.undo(&["umount", &at]);
+    let Some(medium) = disks().unwrap().into_iter().find(|disk| disk.boot_medium.is_some()) else {
+        return skip("a machine that was started from one of its disks").unwrap_or_default();
+    };
+    let alias = |name: &str, of: &str| {
+        let alias = disk.home.path().join(name).display().to_string();
+        let number = block::number(fs::metadata(of).unwrap().rdev());
+        let (major, minor) = number.split_once(':').unwrap();
+        run(&["mknod", &alias, "b", major, minor]);
+        alias
+    };
+    let aliases = [alias("used", &disk.text()), alias("medium", &medium.path)].join(" ");
+    let myself = std::env::current_exe().unwrap();
+    let script = "mount -t tmpfs none /dev && exec \"$0\" --exact devices::disks_are_found_by_number_under_any_name";
+    let mut child = Command::new("unshare");
+    let output = child.args(["-m", "sh", "-c", script]).arg(myself).env(LOOK_AT, aliases).output().unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+fn found_by_number(aliases: &str) {
+    let (used, medium) = aliases.split_once(' ').unwrap();
+    let found = device(Path::new(used)).unwrap();
+    assert_eq!((found.path.as_str(), &found.twins), (used, &vec![]));
+    let users = usage(&found);
+    assert!(matches!(&users[..], [Usage::Mounted { .. }, Usage::Claimed { .. }]), "{users:?}");
+    let found = device(Path::new(medium)).unwrap();
+    assert!(found.boot_medium.is_some() && found.twins.is_empty(), "{found:?}");
+}
+
+#[test]
 fn somebody_who_claims_it() {
     let Some(disk) = Loop::new(MIB, &[]) else { return };
     let device = disk.device();
@@ -237,6 +349,7 @@ fn programs_that_have_it_open() {
     let program = sleep(&disk.file());
     let users = usage(&device(&disk.file()).unwrap());
     assert!(users.contains(&open(&program, &disk.file())), "{users:?}");
+    drop(program);
     // Our own open files are no users.
     let _own = File::open(&disk.path).unwrap();
     assert_eq!(usage(&disk.device()), []);

@@ -350,6 +350,35 @@ fn every_kind_of_user() {
 }
 
 #[test]
+fn users_of_what_a_loop_device_reads() {
+    let zoo = zoo();
+    for (name, file) in [("loop0", "/srv/disk"), ("loop1", "/srv/disk"), ("loop2", "/srv/other"), ("loop3", "/dev/sda")]
+    {
+        if name != "loop0" {
+            zoo.disk(&format!("virtual/block/{name}"), &[("size", "2048")]);
+        }
+        zoo.file(&format!("sys/devices/virtual/block/{name}/loop/backing_file"), format!("{file}\n"));
+        zoo.file(&format!("sys/devices/virtual/block/{name}/dev"), format!("7:{}\n", &name[4..]));
+    }
+    zoo.mounts(&["29 1 7:1 / /mnt/loop rw - ext4 /dev/loop1 rw", "30 1 7:2 / /mnt/other rw - ext4 /dev/loop2 rw"]);
+    zoo.file("proc/814/comm", "qemu\n").link("proc/814/fd/9", "/srv/disk").link("proc/814/fd/10", "/dev/sda");
+    let machine = zoo.machine();
+    let users = |path: &str| usage_of(&machine, &device_of(&machine, Path::new(path)).unwrap());
+    let open = |device: &str| Usage::Open { device: device.into(), process: 814, program: "qemu".into() };
+    let expected = [
+        Usage::Mounted { device: "/dev/loop1".into(), at: "/mnt/loop".into() },
+        Usage::Loop { device: "/srv/disk".into(), by: "/dev/loop1".into() },
+        open("/srv/disk"),
+    ];
+    assert_eq!(users("/dev/loop0"), expected);
+    assert_eq!(users("/dev/loop3"), [open("/dev/sda")]);
+    assert_eq!(
+        users("/dev/sda"),
+        [Usage::Loop { device: "/dev/sda".into(), by: "/dev/loop3".into() }, open("/dev/sda")]
+    );
+}
+
+#[test]
 fn all_members_of_a_btrfs_are_mounted() {
     let zoo = zoo();
     for name in ["sdb", "sdc"] {
