@@ -8,11 +8,11 @@ mod meter;
 pub(crate) mod saved;
 mod show;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 
 use indicatif::MultiProgress;
+use prejoin_disk::io::inventory;
 use prejoin_disk::judge::{Intent, judge};
 use prejoin_image_builder::class::Class;
 use prejoin_profiles::disk::{Facts, Report as Judgement, Severity, Verdict};
@@ -100,11 +100,11 @@ fn facts(args: &Flash) -> Result<Vec<Facts>, Failure> {
     }
     let mut seen = Vec::new();
     for path in &args.targets {
-        let real = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
-        if seen.contains(&real) {
+        let found = inventory::identity(path);
+        if found.is_some() && seen.contains(&found) {
             return Err(Failure::plain(Class::Input, format!("{} is given twice", path.display())));
         }
-        seen.push(real);
+        seen.push(found);
     }
     args.targets.iter().map(|path| look::look(path)).collect()
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use prejoin_formats::gpt;
@@ -43,6 +43,16 @@ pub fn disks() -> Result<Vec<Device>, Error> {
     let list = Path::new("/sys/block");
     fs::read_dir(list).map_err(|source| Error::Ask { path: list.to_owned(), what: "disks of this machine", source })?;
     Ok(disks_of(&Machine::here()))
+}
+
+/// What a path leads to, the same under all of its names: a device by its number, a file by its file system and inode.
+/// Nothing if it leads nowhere.
+pub fn identity(path: &Path) -> Option<(Option<u64>, u64)> {
+    let found = fs::metadata(path).ok()?;
+    Some(match found.file_type().is_block_device() {
+        true => (None, found.rdev()),
+        false => (Some(found.dev()), found.ino()),
+    })
 }
 
 /// As [`device`]. On a recorded machine the path of a block device is the kernel's name for it, in `/dev`.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use prejoin_disk::io::Error;
-use prejoin_disk::io::inventory::{device, disks};
+use prejoin_disk::io::inventory::{device, disks, identity};
 use prejoin_disk::io::target::{Options, Reader, Target};
 use prejoin_disk::io::usage::{usage, while_held};
 use prejoin_profiles::disk::{Device, Usage};
@@ -271,7 +271,13 @@ fn one_file_has_one_name() {
     assert_eq!(found.path, fs::canonicalize(&path).unwrap().display().to_string());
     for name in [home.path().join("./disk.img"), home.path().join("../").join(&path), link] {
         assert_eq!(device(&name).unwrap(), found, "{}", name.display());
+        assert_eq!(identity(&name), identity(&path));
     }
+    let (twin, copy) = (home.path().join("twin"), home.path().join("copy"));
+    fs::hard_link(&path, &twin).unwrap();
+    fs::copy(&path, &copy).unwrap();
+    assert_eq!((identity(&twin), identity(&home.path().join("none"))), (identity(&path), None));
+    assert_ne!(identity(&copy), identity(&path));
 }
 
 /// Set to what is to be looked at where there is no `/dev`.
