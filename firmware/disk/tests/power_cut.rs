@@ -60,6 +60,11 @@ fn only_a_backup_in_the_midst_of_the_disk() {
 }
 
 #[test]
+fn only_a_backup_where_the_new_one_goes() {
+    cut_all(Old::ShiftedBadPrimary);
+}
+
+#[test]
 fn no_table() {
     cut_all(Old::Blank);
 }

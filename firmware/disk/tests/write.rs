@@ -197,6 +197,42 @@ fn a_failing_disk_is_an_error_and_loses_nothing() {
     assert!(errors > 1000 && mended > 100, "{errors} errors, {mended} mended");
 }
 
+/// The table vanishes while nobody looks: before the first write it is a plan that does not fit, then a disk that fails.
+#[test]
+fn a_table_that_vanishes() {
+    let lost = |phase: Phase, clear: bool| {
+        let mut scenario = Scenario::new(7, Old::Good, 512);
+        if !clear {
+            scenario.plan.clear.clear();
+        }
+        let medium = Medium::new(scenario.old.clone());
+        let options = Options { threads: 1, sizes: SIZES, ..Options::default() };
+        let vanish = |event: Event| {
+            if matches!(event, Event::Begin { phase: begun, .. } if begun == phase) {
+                scenario.plan.table_extents.iter().for_each(|extent| medium.damage(extent));
+            }
+        };
+        scenario.run(&medium, None, options, &vanish).unwrap_err()
+    };
+    assert!(matches!(lost(Phase::Table, false), Error::NotListed { .. }));
+    assert!(matches!(lost(Phase::Table, true), Error::Unlisted { phase: Phase::Table, .. }));
+    let error = lost(Phase::Commit, false);
+    assert!(matches!(&error, Error::Unlisted { phase: Phase::Commit, .. }) && error.hint().is_some(), "{error:?}");
+}
+
+/// A disk that answers nothing any more is not one on which something is missing.
+#[test]
+fn a_disk_that_dies_is_no_table_that_vanishes() {
+    let scenario = Scenario::new(7, Old::Good, 512);
+    let medium = Medium::new(scenario.old.clone());
+    scenario.write(&medium, None, false).unwrap();
+    for number in 1..=medium.operations() {
+        let medium = Medium::with(scenario.old.clone(), Fault::Dead(number));
+        let error = scenario.write(&medium, None, false).unwrap_err();
+        assert!(matches!(error, Error::Io { .. } | Error::Flush { .. } | Error::Unstable { .. }), "{error:?}");
+    }
+}
+
 #[test]
 fn errors_say_where() {
     let scenario = Scenario::new(7, Old::Good, 512);

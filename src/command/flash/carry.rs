@@ -160,6 +160,7 @@ fn failed(error: &write::Error, node: &str, store: &ChunkStore) -> Failure {
         Error::Io { source, .. } | Error::Flush { source, .. } => {
             failure(Class::Environment).exit(exit::DISK).hint(disk(source))
         }
+        Error::Unlisted { .. } => failure(Class::Environment).exit(exit::DISK).hint(error.hint()),
         Error::Journal { .. } => failure(Class::Environment).hint(error.hint()),
         Error::Unstable { .. } => failure(Class::Environment).exit(exit::READ_BACK).hint(error.hint()),
         Error::DataChanged { .. } => failure(Class::Environment).exit(exit::DATA).hint(error.hint()),
@@ -194,6 +195,7 @@ mod tests {
         for (error, code) in [
             (Error::Plan("it cannot be".into()), 20),
             (Error::NotListed { number: 1, name: "data".into() }, 20),
+            (Error::Unlisted { phase, number: 1, name: "data".into() }, 30),
             (Error::Io { phase, doing: "writing", spot: spot(), source: broken() }, 30),
             (Error::Flush { phase, source: broken() }, 30),
             (Error::Unstable { phase, spot: spot(), repairs: 3 }, 31),

@@ -9,8 +9,8 @@ use prejoin_profiles::digest::Digest;
 use super::Phase;
 use super::kept::Fingerprint;
 
-/// Why a disk was not written to the end. Whatever it is, every kept partition is listed by a valid table, and writing
-/// again completes the image.
+/// Why a disk was not written to the end. Whatever it is but [`Error::Unlisted`], every kept partition is listed by a
+/// valid table, and writing again completes the image.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -23,6 +23,16 @@ pub enum Error {
     /// The disk is not what it was when the plan was made; nothing was touched.
     #[error("no valid copy of the partition table on the disk lists partition {number} ({name}), which is to be kept")]
     NotListed {
+        /// Number of the partition.
+        number: u32,
+        /// Its name.
+        name: String,
+    },
+    /// The table was lost while it was being written: something else writes to the disk, or it forgets.
+    #[error("{phase}: no valid copy of the partition table lists partition {number} ({name}) any more, which is kept")]
+    Unlisted {
+        /// When.
+        phase: Phase,
         /// Number of the partition.
         number: u32,
         /// Its name.
@@ -116,6 +126,9 @@ impl Error {
         let hint = match self {
             Error::Plan(_) | Error::Table(_) => return None,
             Error::NotListed { .. } => "something changed the disk since it was looked at: look again",
+            Error::Unlisted { .. } => {
+                "something else writes to this disk, or it fails: put the old table back before anything else"
+            }
             Error::Io { .. } | Error::Flush { .. } | Error::Unstable { .. } => {
                 "look at the cable, the power and the health of the disk; then write again, which goes on from here"
             }

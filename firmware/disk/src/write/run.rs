@@ -31,7 +31,7 @@ pub(super) fn write(job: &Job) -> Result<Written, Error> {
     // An interrupted run may have left something in a cache that was never flushed.
     run.flush(Phase::Compare)?;
     run.forget(Phase::Compare)?;
-    let (_, relied) = tables.relied(job.disk)?;
+    let relied = tables.relied(job.disk, Phase::Compare)?;
     let before = kept::fingerprints(job.plan, job.disk, Phase::Compare)?;
     let past = run.past(&tables)?;
 
@@ -170,7 +170,10 @@ impl<'a> Run<'a> {
 
     fn table(&self, phase: Phase, tables: &Tables, copies: &Copies) -> Result<(), Error> {
         (self.job.events)(Event::Begin { phase, total: 0 });
-        let written = tables.put(copies, self.job.disk, phase)?;
+        let written = tables.put(copies, self.job.disk, phase).map_err(|error| match error {
+            Error::NotListed { number, name } if self.has_written() => Error::Unlisted { phase, number, name },
+            other => other,
+        })?;
         self.report(|report| report.tables += written);
         self.end(phase)
     }
@@ -326,6 +329,11 @@ impl<'a> Run<'a> {
 
     fn report(&self, change: impl FnOnce(&mut Written)) {
         change(&mut self.report.lock().expect("nothing panics while it holds the lock"));
+    }
+
+    fn has_written(&self) -> bool {
+        let report = self.report.lock().expect("nothing panics while it holds the lock");
+        [report.cleared, report.tables, report.written, report.zeroed].iter().any(|&bytes| bytes > 0)
     }
 
     fn end(&self, phase: Phase) -> Result<(), Error> {

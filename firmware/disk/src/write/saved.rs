@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Spot};
 use super::kept::{self, Fingerprint};
-use super::table::{Relied, Tables};
+use super::table::Tables;
 use super::{Phase, REPAIRS};
 use crate::device::{ReadAt, WriteAt};
 
@@ -52,10 +52,7 @@ impl fmt::Debug for Area {
 pub fn before(plan: &Plan, disk: &dyn ReadAt) -> Result<Saved, Error> {
     let phase = Phase::Table;
     let mut extents = plan.table_extents.clone();
-    let (relied, old) = Tables::of(plan)?.relied(disk)?;
-    if relied == Relied::Elsewhere {
-        extents.extend(old);
-    }
+    extents.extend(Tables::of(plan)?.relied(disk, phase)?);
     let mut areas = Vec::new();
     for Extent { start, length } in merge(extents) {
         if length > LIMIT || start.checked_add(length).is_none_or(|end| end > plan.size) {

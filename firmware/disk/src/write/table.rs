@@ -1,5 +1,8 @@
 //! The two copies of the partition table, replaced so that one of them always counts.
 
+use std::cell::RefCell;
+use std::io;
+
 use prejoin_formats::gpt::{self, Partition, Place, Table};
 use prejoin_formats::guid::Guid;
 use prejoin_profiles::disk::{Entry, Extent, Origin, Plan};
@@ -33,23 +36,12 @@ pub(super) struct Tables {
 pub(super) struct Copies {
     /// Protective MBR and primary copy, at byte 0.
     pub(super) primary: Vec<u8>,
+    /// How many bytes of it are MBR and header; the rest is entries.
+    head: usize,
     /// The backup copy.
     pub(super) backup: Vec<u8>,
     /// Where it goes.
     pub(super) backup_at: u64,
-}
-
-/// Which copy on the disk lists everything that is kept, and must stay until another one does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Relied {
-    /// None, and nothing is kept.
-    None,
-    /// The primary one.
-    Primary,
-    /// The backup one in the last sector.
-    Backup,
-    /// A backup one in the midst of a disk that has grown.
-    Elsewhere,
 }
 
 impl Tables {
@@ -85,41 +77,57 @@ impl Tables {
         Ok(Tables { partial, whole, kept, size: plan.size, sector_size: plan.sector_size })
     }
 
-    /// Which copy on the disk counts now, and where it lies (header and entries).
-    pub(super) fn relied(&self, disk: &dyn ReadAt) -> Result<(Relied, Vec<Extent>), Error> {
-        let whole = self.read(disk, false).filter(|found| self.lists(found));
+    /// Where the copy lies that counts now (header and entries), which lists everything that is kept and must stay until
+    /// another one does. Nowhere if there is none, and nothing is kept.
+    pub(super) fn relied(&self, disk: &dyn ReadAt, phase: Phase) -> Result<Vec<Extent>, Error> {
+        let broken = RefCell::new(None);
+        let whole = self.read(disk, false, &broken).filter(|found| self.lists(found));
         // With the primary copy out of sight, the backup speaks.
-        let found = whole.or_else(|| self.read(disk, true).filter(|found| self.lists(found)));
+        let found = whole.or_else(|| self.read(disk, true, &broken).filter(|found| self.lists(found)));
         let Some(found) = found else {
-            return match self.kept.first() {
-                Some(kept) => Err(Error::NotListed { number: kept.number, name: kept.name.clone() }),
-                None => Ok((Relied::None, Vec::new())),
-            };
+            let Some(kept) = self.kept.first() else { return Ok(Vec::new()) };
+            return Err(match broken.into_inner() {
+                Some((spot, source)) => Error::Io { phase, doing: "reading", spot, source },
+                None => Error::NotListed { number: kept.number, name: kept.name.clone() },
+            });
         };
         let sector = u64::from(self.sector_size);
-        let (relied, header) = match found.place {
-            Place::Primary => (Relied::Primary, 1),
-            Place::Backup { lba } if lba == self.size / sector - 1 => (Relied::Backup, lba),
-            Place::Backup { lba } => (Relied::Elsewhere, lba),
-        };
         let usual = self.whole.backup.len() as u64;
-        let start = if header == 1 { sector } else { (header * sector + sector).saturating_sub(usual) };
+        let start = match found.place {
+            Place::Primary => sector,
+            Place::Backup { lba } => ((lba + 1) * sector).saturating_sub(usual),
+        };
         let mut extents = vec![Extent { start, length: usual }];
         for finding in &found.findings {
             if let gpt::Finding::UnusualEntries { lba, count, size } = *finding {
                 extents.push(Extent { start: lba * sector, length: u64::from(count) * u64::from(size) });
             }
         }
-        Ok((relied, extents))
+        let meets = |copy: Extent| extents.iter().any(|extent| extent.meets(&copy));
+        if !self.kept.is_empty() && meets(self.whole.primary_extent()) && meets(self.whole.backup_extent()) {
+            return Err(Error::Plan(
+                "the table that lists what is kept lies where both copies of the new one go".into(),
+            ));
+        }
+        Ok(extents)
     }
 
-    fn read(&self, disk: &dyn ReadAt, hide_primary: bool) -> Option<gpt::Found> {
+    /// Reads the table; notes in `broken` what the disk did not deliver.
+    fn read(
+        &self,
+        disk: &dyn ReadAt,
+        hide_primary: bool,
+        broken: &RefCell<Option<(Spot, io::Error)>>,
+    ) -> Option<gpt::Found> {
         let read = |offset, buffer: &mut [u8]| {
             if hide_primary && offset == u64::from(self.sector_size) {
                 buffer.fill(0);
                 return Ok(());
             }
-            disk.read_at(offset, buffer)
+            disk.read_at(offset, buffer).inspect_err(|error| {
+                let copy = io::Error::new(error.kind(), error.to_string());
+                broken.replace(Some((spot(offset, buffer.len() as u64), copy)));
+            })
         };
         gpt::read(read, self.size, self.sector_size).ok()
     }
@@ -128,20 +136,22 @@ impl Tables {
         self.kept.iter().all(|kept| found.table.partitions.contains(kept))
     }
 
-    /// Puts a table on the disk: first the copy that nothing relies on, then, when the medium has it, the other one.
+    /// Puts a table on the disk: the backup copy, then, when the medium has it, the primary one; the other way round where
+    /// the copy that counts now lies in the place of the new backup.
     /// A copy that is there already is left alone. Returns the bytes written.
     ///
     /// "Backup first" would not do: whoever was interrupted while the primary copy was written has only the backup.
     pub(super) fn put(&self, copies: &Copies, disk: &dyn WriteAt, phase: Phase) -> Result<u64, Error> {
-        let relied = self.relied(disk)?.0;
-        copies.put(relied, disk, phase)
+        let relied = self.relied(disk, phase)?;
+        copies.put(&relied, disk, phase)
     }
 }
 
 impl Copies {
     fn of(table: &Table) -> Result<Self, Error> {
         let (backup_at, backup) = table.backup().map_err(Error::Table)?;
-        Ok(Copies { primary: table.primary().map_err(Error::Table)?, backup, backup_at })
+        let head = 2 * table.sector_size as usize;
+        Ok(Copies { primary: table.primary().map_err(Error::Table)?, head, backup, backup_at })
     }
 
     fn primary_extent(&self) -> Extent {
@@ -160,11 +170,16 @@ impl Copies {
             .count()
     }
 
-    pub(super) fn put(&self, relied: Relied, disk: &dyn WriteAt, phase: Phase) -> Result<u64, Error> {
-        let (primary, backup) = ((0, self.primary.as_slice()), (self.backup_at, self.backup.as_slice()));
-        let order = if relied == Relied::Backup { [primary, backup] } else { [backup, primary] };
+    fn put(&self, relied: &[Extent], disk: &dyn WriteAt, phase: Phase) -> Result<u64, Error> {
+        let (head, entries) = self.primary.split_at(self.head);
+        // Its header last: until then a damaged one may be all that says where the backup copy is, on a disk that has
+        // grown.
+        let primary = [(self.head as u64, entries), (0, head)];
+        let backup = [(self.backup_at, self.backup.as_slice())];
+        let primary_first = relied.iter().any(|extent| extent.meets(&self.backup_extent()));
+        let order = if primary_first { [&primary[..], &backup] } else { [&backup[..], &primary] };
         let mut written = 0;
-        for (at, bytes) in order {
+        for &(at, bytes) in order.into_iter().flatten() {
             written += put(at, bytes, disk, phase)?;
         }
         Ok(written)
@@ -172,7 +187,7 @@ impl Copies {
 }
 
 fn put(at: u64, bytes: &[u8], disk: &dyn WriteAt, phase: Phase) -> Result<u64, Error> {
-    let spot = || Spot { offset: at, length: bytes.len() as u64, owner: "partition table".into() };
+    let spot = || spot(at, bytes.len() as u64);
     let flushing = |source| Error::Flush { phase, source };
     if is(disk, at, bytes) {
         // Found in a cache perhaps: an interrupted run wrote it and did not come to flush it.
@@ -188,6 +203,10 @@ fn put(at: u64, bytes: &[u8], disk: &dyn WriteAt, phase: Phase) -> Result<u64, E
         }
     }
     Err(Error::Unstable { phase, spot: spot(), repairs: REPAIRS })
+}
+
+fn spot(offset: u64, length: u64) -> Spot {
+    Spot { offset, length, owner: "partition table".into() }
 }
 
 fn is(disk: &dyn ReadAt, at: u64, bytes: &[u8]) -> bool {

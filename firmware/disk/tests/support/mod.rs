@@ -140,6 +140,11 @@ impl Medium {
         self.state().log.clone()
     }
 
+    /// Somebody else overwrites it.
+    pub fn damage(&self, extent: &Extent) {
+        Op::Zero(extent.start, extent.length).apply(&mut self.state().bytes);
+    }
+
     pub fn operations(&self) -> u64 {
         self.state().operations
     }
@@ -277,13 +282,22 @@ pub enum Old {
     Grown,
     /// The same, and the primary copy is broken but for the place of the backup.
     GrownBadPrimary,
+    /// The same on a disk that has grown by so little that the new backup copy goes over a part of the old one.
+    ShiftedBadPrimary,
     /// No table, and nothing that is kept.
     Blank,
 }
 
 impl Old {
-    pub const ALL: [Old; 6] =
-        [Old::Good, Old::BadPrimary, Old::BadBackup, Old::Grown, Old::GrownBadPrimary, Old::Blank];
+    pub const ALL: [Old; 7] = [
+        Old::Good,
+        Old::BadPrimary,
+        Old::BadBackup,
+        Old::Grown,
+        Old::GrownBadPrimary,
+        Old::Blank,
+        Old::ShiftedBadPrimary,
+    ];
 }
 
 /// A disk, an image for it, and what is to come of both.
@@ -319,7 +333,7 @@ impl Scenario {
 
     pub fn random(seed: u64) -> Self {
         let mut random = Random(seed ^ 0x5eed);
-        let old = Old::ALL[random.below(6) as usize];
+        let old = Old::ALL[random.below(Old::ALL.len() as u64) as usize];
         Scenario::new(seed, old, if random.chance(30) { 4096 } else { 512 })
     }
 
@@ -543,6 +557,18 @@ impl Maker {
                 let stale = Extent { start, length: backup.len() as u64 };
                 let ours = before.backup().unwrap().0;
                 return (stale.end() <= ours).then_some(stale);
+            }
+            Old::ShiftedBadPrimary => {
+                let (start, backup) = before.backup().unwrap();
+                let mut small = before.clone();
+                small.disk_size -= (1 + self.random.below(backup.len() as u64 / sector as u64 - 1)) * sector as u64;
+                put_table(&small, bytes, true, true);
+                let old = small.backup().unwrap().0;
+                assert!(old < start && start < old + backup.len() as u64);
+                bytes[end - sector..].fill(0);
+                // The header, or the entries.
+                let at = if self.random.chance(50) { sector + 16 } else { 2 * sector + 3 };
+                bytes[at] ^= 0xff;
             }
         }
         None
