@@ -1,4 +1,7 @@
-//! The partitions that a node makes for itself behind those of its image: where they go.
+//! The partitions that a node makes for itself beside those of its image: where they go.
+
+use std::cmp::Reverse;
+use std::ops::Range;
 
 use prejoin_formats::gpt::{self, ALIGNMENT, Partition, Table};
 use prejoin_formats::guid::Guid;
@@ -6,6 +9,10 @@ use prejoin_profiles::handoff::{self, SMALLEST_STATE};
 
 /// The smallest data partition worth making.
 const SMALLEST_DATA: u64 = 1 << 20;
+
+/// The smallest gap between other partitions that is worth being taken as a whole: smaller ones are what alignment or
+/// another layout has left.
+const SMALLEST_HOLE: u64 = 1 << 30;
 
 /// A disk without room for what it lacks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +38,7 @@ pub enum Error {
         name: String,
         /// MiB it needs.
         needed: u64,
-        /// MiB there.
+        /// MiB in the largest gap.
         free: u64,
     },
     /// 128 partitions are there already.
@@ -64,16 +71,28 @@ pub fn called<'a>(table: &'a Table, name: &str) -> Result<Option<&'a Partition>,
 
 /// Plans the partitions of `wanted` that `table` does not have yet, on a disk of `disk_size` bytes.
 ///
-/// They go behind the last partition, in order, [`handoff::GAP`] apart from it: so the place depends on the image's
-/// partitions alone, not on where the table's backup copy was (directly behind them in an image that was copied to a
-/// larger disk), and a node whose disk is written again finds its state where it left it.
+/// One of a fixed size goes to the first gap that has room for it, one that takes what there is to the largest gap (the
+/// first of equals), [`handoff::GAP`] apart from the partition in front of it. Behind an image alone on its disk that is
+/// directly behind the image, whatever is there in the order of `wanted`: the place depends on the image's partitions
+/// alone, not on where the table's backup copy was (directly behind them in an image that was copied to a larger disk),
+/// and a node whose disk is written again finds its state where it left it.
 ///
 /// A data partition that came into the plan after the state partition took the disk is done without.
 pub fn complete(table: &Table, disk_size: u64, wanted: &[handoff::Partition]) -> Result<Completed, Error> {
+    complete_where(table, disk_size, wanted, |_| None)
+}
+
+/// As [`complete`], where some of the partitions were before: `was` knows the first byte by GUID, and they begin there
+/// again where there is room for them.
+pub fn complete_where(
+    table: &Table,
+    disk_size: u64,
+    wanted: &[handoff::Partition],
+    was: impl Fn(&Guid) -> Option<u64>,
+) -> Result<Completed, Error> {
     let mut plan = Completed { table: table.clone(), added: Vec::new(), skipped: Vec::new() };
     plan.table.grow(disk_size)?;
-    let mut free = plan.table.free_tail().unwrap_or(0..0);
-    free.start += handoff::GAP;
+    let mut gaps = Gaps::of(&plan.table);
     for want in wanted {
         let guid = Guid::from_bytes(want.guid.0);
         if let Some(existing) = called(&plan.table, &want.name)? {
@@ -84,37 +103,110 @@ pub fn complete(table: &Table, disk_size: u64, wanted: &[handoff::Partition]) ->
             continue;
         }
         let least = if want.name == handoff::STATE { SMALLEST_STATE } else { SMALLEST_DATA };
-        let room = free.end.saturating_sub(free.start) / ALIGNMENT * ALIGNMENT;
-        let size = want.size.map_or(room.max(least), |size| size.max(least));
-        if size > room {
-            let needed = size.div_ceil(ALIGNMENT);
-            let error = Error::Full { name: want.name.clone(), needed, free: room / ALIGNMENT };
+        let needed = want.size.map_or(least, |size| size.max(least));
+        let Some((start, room)) = gaps.find(needed, want.size.is_none(), was(&guid)) else {
+            let free = gaps.largest() / ALIGNMENT;
+            let error = Error::Full { name: want.name.clone(), needed: needed.div_ceil(ALIGNMENT), free };
             // Nothing is made in half: if state would be new too, the disk is too small for what was asked for.
             if want.name == handoff::STATE || !plan.added.is_empty() {
                 return Err(error);
             }
             plan.skipped.push(error);
             continue;
-        }
-        let size = size.next_multiple_of(ALIGNMENT);
-        let number = plan.table.partitions.iter().map(|partition| partition.number).max().unwrap_or(0) + 1;
-        if number > 128 {
-            return Err(Error::Numbers);
-        }
-        plan.table.partitions.push(Partition {
-            number,
-            type_guid: Guid::from_bytes(want.type_guid.0),
-            guid,
-            start: free.start,
-            size,
-            attributes: 0,
-            name: want.name.clone(),
-        });
+        };
+        let size = if want.size.is_none() { room } else { needed.next_multiple_of(ALIGNMENT) };
+        let number = number(&plan.table).ok_or(Error::Numbers)?;
+        let (type_guid, name) = (Guid::from_bytes(want.type_guid.0), want.name.clone());
+        plan.table.partitions.push(Partition { number, type_guid, guid, start, size, attributes: 0, name });
         plan.added.push(number);
-        free.start += size;
+        gaps.take(start, size);
     }
     plan.table.check()?;
     Ok(plan)
+}
+
+/// The number behind the last one, or else the first that is free.
+fn number(table: &Table) -> Option<u32> {
+    let last = table.partitions.iter().map(|partition| partition.number).max().unwrap_or(0);
+    (last + 1..=128).chain(1..=128).find(|&number| table.partition(number).is_none())
+}
+
+/// What is free of a disk, in its order.
+struct Gaps(Vec<Gap>);
+
+/// A free part of a disk; both ends are on [`ALIGNMENT`].
+#[derive(Clone, Copy)]
+struct Gap {
+    start: u64,
+    end: u64,
+    /// Where something new may begin: apart from what is in front of the gap.
+    from: u64,
+    /// Nothing follows.
+    is_last: bool,
+}
+
+impl Gap {
+    fn between(start: u64, end: u64, apart: u64) -> Option<Self> {
+        let start = start.checked_next_multiple_of(ALIGNMENT)?;
+        let end = end / ALIGNMENT * ALIGNMENT;
+        (start < end).then(|| Gap { start, end, from: start + apart, is_last: false })
+    }
+
+    fn room(&self) -> u64 {
+        self.end.saturating_sub(self.from)
+    }
+
+    /// The largest is the best, the first of equals.
+    fn order(&self) -> (u64, Reverse<u64>) {
+        (self.room(), Reverse(self.start))
+    }
+}
+
+impl Gaps {
+    /// Those of a table that was checked.
+    fn of(table: &Table) -> Self {
+        let usable = table.usable();
+        let mut partitions: Vec<Range<u64>> = table.partitions.iter().map(|p| p.start..p.start + p.size).collect();
+        partitions.sort_by_key(|partition| partition.start);
+        let (mut gaps, mut end, mut apart) = (Vec::new(), usable.start, 0);
+        for partition in partitions {
+            gaps.extend(Gap::between(end, partition.start, apart));
+            (end, apart) = (partition.end, handoff::GAP);
+        }
+        gaps.extend(Gap::between(end, usable.end, apart).map(|gap| Gap { is_last: true, ..gap }));
+        Gaps(gaps)
+    }
+
+    /// Where something begins that needs so many bytes, and how many there are from there on.
+    fn find(&self, needed: u64, takes_all: bool, was: Option<u64>) -> Option<(u64, u64)> {
+        let again = was.filter(|was| was.is_multiple_of(ALIGNMENT)).and_then(|was| {
+            let gap = self.0.iter().find(|gap| (gap.start..gap.end).contains(&was))?;
+            Some((was, gap.end - was)).filter(|&(_, room)| room >= needed)
+        });
+        let mut fitting = self.0.iter().filter(|gap| gap.room() >= needed);
+        let gap = || match takes_all {
+            true => fitting.filter(|gap| gap.is_last || gap.room() >= SMALLEST_HOLE).max_by_key(|gap| gap.order()),
+            false => fitting.next(),
+        };
+        again.or_else(|| gap().map(|gap| (gap.from, gap.room())))
+    }
+
+    fn largest(&self) -> u64 {
+        self.0.iter().map(Gap::room).max().unwrap_or(0)
+    }
+
+    /// Cuts out what is taken. What follows it may be close.
+    fn take(&mut self, start: u64, size: u64) {
+        let left = self.0.iter().flat_map(|gap| match (gap.start..gap.end).contains(&start) {
+            true => {
+                let rest = Gap::between(start + size, gap.end, 0);
+                let front = Gap { end: start, is_last: false, ..*gap };
+                [(gap.start < start).then_some(front), rest.map(|rest| Gap { is_last: gap.is_last, ..rest })]
+            }
+            false => [Some(*gap), None],
+        });
+        self.0 = left.flatten().collect();
+    }
 }
 
 /// A state partition of another node is in the way of this one; its data is merely none of our business.
@@ -132,6 +224,7 @@ mod tests {
     use prejoin_profiles::catalog::{Catalog, Kind};
     use prejoin_profiles::handoff::{Format, Uuid};
     use prejoin_profiles::layout::{Disk, Layout, Purpose};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -200,6 +293,12 @@ mod tests {
         // Data was asked for later: there is no room, and the node boots all the same.
         let later = complete(&first.table, 20 * GIB, &[want("state", None), want("data", None)]).unwrap();
         assert!(later.added.is_empty() && matches!(later.skipped[..], [Error::Full { .. }]));
+        let middle = [want("state", None), want("data", Some(9 * MIB))];
+        assert_eq!(
+            places(&complete(&first.table, 20 * GIB, &middle).unwrap()),
+            [(8, 1, 9)],
+            "a size that was asked for"
+        );
         // A larger disk gives it room.
         let larger = complete(&first.table, 40 * GIB, &[want("state", None), want("data", None)]).unwrap();
         assert_eq!((larger.added, larger.table.partitions[6].size), (vec![8], first.table.partitions[6].size));
@@ -238,6 +337,129 @@ mod tests {
                 "{name}"
             );
             assert!(made(smallest - MIB).size < last.min_size.unwrap().bytes(), "{name}");
+        }
+    }
+
+    /// An image, and partitions of somebody else behind it: number, first MiB, number of MiB.
+    fn beside(others: &[(u32, u64, u64)]) -> Table {
+        let mut table = image();
+        for &(number, start, size) in others {
+            let (start, size) = (start * MIB, size * MIB);
+            let (guid, name) = (guid(100 + number as u8), format!("other-{number}"));
+            table.partitions.push(Partition {
+                number,
+                type_guid: types::LINUX,
+                guid,
+                start,
+                size,
+                attributes: 0,
+                name,
+            });
+        }
+        table.disk_size = 40 * GIB;
+        table
+    }
+
+    fn places(made: &Completed) -> Vec<(u32, u64, u64)> {
+        let of = |&number| made.table.partition(number).map(|p| (number, p.start / MIB, p.size / MIB)).unwrap();
+        made.added.iter().map(of).collect()
+    }
+
+    #[test]
+    fn the_best_gap_is_taken() {
+        // 70 to 3000, 4000 to 6000, 10000 to 30000, and nothing at the end.
+        let table = beside(&[(9, 3000, 1000), (10, 6000, 4000), (11, 30_000, 40 * 1024 - 1 - 30_000)]);
+        let made = |wanted: &[handoff::Partition]| complete(&table, 40 * GIB, wanted).map(|made| places(&made));
+        assert_eq!(made(&[want("state", None)]), Ok(vec![(12, 10_001, 19_999)]));
+        assert_eq!(made(&[want("state", Some(2 * GIB))]), Ok(vec![(12, 71, 2048)]));
+        assert_eq!(made(&[want("state", Some(3 * GIB))]), Ok(vec![(12, 10_001, 3072)]));
+        let both = [want("state", Some(2 * GIB)), want("data", None)];
+        assert_eq!(made(&both), Ok(vec![(12, 71, 2048), (13, 10_001, 19_999)]));
+        let error = made(&[want("state", Some(20 * GIB))]).unwrap_err();
+        assert_eq!(error, Error::Full { name: "state".into(), needed: 20 * 1024, free: 19_999 });
+    }
+
+    #[test]
+    fn what_was_there_before_begins_there_again() {
+        let table = beside(&[(9, 3000, 1000), (10, 10_000, 1000)]);
+        let made = |size, start: u64| {
+            let was = |asked: &Guid| (*asked == guid(7)).then_some(start);
+            places(&complete_where(&table, 40 * GIB, &[want("state", size)], was).unwrap())
+        };
+        assert_eq!(made(Some(2 * GIB), 5000 * MIB), [(11, 5000, 2048)]);
+        assert_eq!(made(None, 5000 * MIB), [(11, 5000, 5000)]);
+        assert_eq!(made(None, 4000 * MIB), [(11, 4000, 6000)], "also directly behind somebody else's");
+        let elsewhere = [(11, 71, 2048)];
+        assert_eq!(made(Some(2 * GIB), 8000 * MIB), elsewhere, "there is not room any more");
+        assert_eq!(made(Some(2 * GIB), 3500 * MIB), elsewhere, "somebody is there");
+        assert_eq!(made(Some(2 * GIB), 5000 * MIB + 512), elsewhere, "it was not aligned");
+        assert_eq!(made(Some(2 * GIB), u64::MAX / MIB * MIB), elsewhere);
+    }
+
+    #[test]
+    fn numbers_run_out_only_when_all_are_taken() {
+        let table = beside(&[(128, 3000, 1000)]);
+        let made = complete(&table, 40 * GIB, &[want("state", Some(2 * GIB)), want("data", None)]).unwrap();
+        assert_eq!(made.added, [7, 8]);
+        let all: Vec<(u32, u64, u64)> = (7..=128).map(|number| (number, 1000 + u64::from(number), 1)).collect();
+        let full = complete(&beside(&all), 40 * GIB, &[want("state", None)]);
+        assert_eq!(full, Err(Error::Numbers));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn nothing_is_refused_that_has_room(
+            cuts in prop::collection::vec((1u64..4000, 1u64..3000, 1u64..2048), 0..8),
+            size in prop::option::of(1u64..6000),
+            was in prop::option::of(0u64..40_000),
+        ) {
+            let (mut at, mut others) = (70 * MIB, Vec::new());
+            for (number, (gap, length, sectors)) in (9..).zip(cuts) {
+                at += gap * MIB - sectors * 512;
+                others.push((number, at, length * MIB + 512 * sectors));
+                at += length * MIB + 512 * sectors;
+            }
+            let mut table = beside(&others.iter().map(|&(number, ..)| (number, 0, 0)).collect::<Vec<_>>());
+            for &(number, start, size) in &others {
+                let partition = table.partitions.iter_mut().find(|partition| partition.number == number).unwrap();
+                (partition.start, partition.size) = (start, size);
+            }
+            let wanted = [want("state", size.map(|size| size * MIB))];
+            let made = complete_where(&table, 40 * GIB, &wanted, |_| was.map(|was| was * MIB));
+            // Every place there is, MiB by MiB.
+            let needed = size.unwrap_or(1).max(SMALLEST_STATE / MIB) * MIB;
+            let free = |start: u64, length: u64| {
+                let meets = |p: &Partition| p.start < start + length && start < p.start + p.size;
+                start + length <= 40 * GIB - MIB && !table.partitions.iter().any(meets)
+            };
+            let apart = |start: u64| free(start - MIB, MIB) && free(start, needed);
+            let first = (2..40 * 1024).map(|start| start * MIB).find(|&start| apart(start));
+            match made {
+                Ok(made) => {
+                    let state = made.table.partition(made.added[0]).unwrap();
+                    prop_assert!(free(state.start, state.size) && state.size >= needed);
+                    prop_assert_eq!(made.table.partitions.len(), table.partitions.len() + 1);
+                    let again = was.map(|was| was * MIB).filter(|&was| was > 0 && free(was, needed));
+                    match (again, size) {
+                        (Some(again), _) => prop_assert_eq!(state.start, again),
+                        (None, Some(_)) => prop_assert_eq!(Some(state.start), first),
+                        (None, None) => {
+                            let mut starts = (2..40 * 1024).map(|start| start * MIB);
+                            prop_assert!(!starts.any(|start| free(start - MIB, state.size + 2 * MIB)), "a larger gap");
+                        }
+                    }
+                    match size {
+                        Some(_) => prop_assert_eq!(state.size, needed),
+                        None => prop_assert!(!free(state.start, state.size + MIB), "some of the gap is left"),
+                    }
+                }
+                Err(error) => {
+                    prop_assert!(matches!(error, Error::Full { .. }), "{error}");
+                    prop_assert_eq!(first, None);
+                }
+            }
         }
     }
 

@@ -109,12 +109,12 @@ pub fn plan(facts: &Facts, image: &Image, wish: &Wish) -> Planned {
     after.extend(brought(image, &sorted.kept));
     let mut problem = None;
     let (mut added, mut without) = (Vec::new(), Vec::new());
-    match complete(&after, image, size) {
+    match complete(&after, image, size, &sorted) {
         Ok(done) => {
             without = done.skipped.iter().map(ToString::to_string).collect();
             for number in done.added {
                 let partition = done.table.partition(number).expect("the layout lists what it added");
-                added.push(of_gpt(partition, Origin::Image));
+                added.push(of_gpt(partition, Origin::Node));
             }
         }
         Err(error) => problem = Some(error.to_string()),
@@ -244,10 +244,16 @@ fn brought(image: &Image, kept: &[&Partition]) -> Vec<Entry> {
     entries
 }
 
-/// The new table, as far as it is known, with the partitions that the node makes for itself.
-fn complete(after: &[Entry], image: &Image, size: u64) -> Result<layout::Completed, layout::Error> {
+/// The new table, as far as it is known, with the partitions that the node makes for itself: where they were, if they
+/// go to be made anew.
+fn complete(after: &[Entry], image: &Image, size: u64, sorted: &Sorted) -> Result<layout::Completed, layout::Error> {
     let table = table(after, &image.table.disk_guid, image.manifest.sector_size, size);
-    layout::complete(&table, size, &image.handoff.partitions)
+    let was = |guid: &Guid| {
+        let mut freed = sorted.deleted.iter().chain(&sorted.replaced);
+        let same = freed.find(|partition| partition.guid.eq_ignore_ascii_case(&guid.to_string()));
+        same.map(|partition| partition.extent.start)
+    };
+    layout::complete_where(&table, size, &image.handoff.partitions, was)
 }
 
 /// Entries as a table for a disk of `size` bytes.

@@ -271,6 +271,48 @@ fn an_image_copied_over_the_disk_does_not_hide_the_state_and_data_behind_it() {
     assert_ne!(report.verdict, Verdict::Refuse, "{:#?}", report.findings);
 }
 
+/// The new table's partition of this name, and the verdict.
+fn made(content: Content, size: u64, intent: &Intent, name: &str) -> (Verdict, Extent) {
+    let report = verdict(content, size, intent);
+    let plan = report.plan.unwrap();
+    let entry = plan.after.iter().find(|entry| entry.name == name);
+    (report.verdict, entry.unwrap_or_else(|| panic!("{:#?}", report.findings)).extent)
+}
+
+#[test]
+fn a_state_that_goes_is_made_where_it_was() {
+    let size = 8 * GIB;
+    let content = ours("w1", size);
+    let (state, data) = (content.partitions()[6].extent, content.partitions()[7].extent);
+    let name = guid("w1", "state").to_string();
+    for mode in [Mode::Install, Mode::Reimage] {
+        // Data takes the end of the disk and stays.
+        let (verdict, extent) = made(content.clone(), size, &intent(mode, &[&name]), "state");
+        assert_eq!((verdict, extent), (Verdict::NeedsConfirmation, state));
+    }
+    // It was lost: the gap in front of the data is found all the same.
+    let mut content = content;
+    content.tables.iter_mut().for_each(|table| table.partitions.retain(|partition| partition.name != "state"));
+    content.signatures.retain(|signature| signature.of != state);
+    content.blankness.retain(|blankness| blankness.of != state);
+    let (verdict, extent) = made(content, size, &intent(Mode::Reimage, &[]), "state");
+    assert_eq!((verdict, extent), (Verdict::Ok, state));
+    assert!(extent.end() <= data.start);
+}
+
+#[test]
+fn a_disk_whose_end_is_taken_has_room_in_front() {
+    let size = 16 * GIB;
+    let theirs = entry(3, 12 * GIB, 4 * GIB - MIB, "theirs", "33333333-0000-4000-8000-000000000001");
+    let mut content = gpt(vec![theirs.clone()], size);
+    content.signatures.push(signature("xfs", theirs.extent, 0, 4));
+    let wish = intent(Mode::Install, &[]);
+    let (verdict, state) = made(content.clone(), size, &wish, "state");
+    let (_, data) = made(content, size, &wish, "data");
+    assert_eq!(verdict, Verdict::Ok);
+    assert_eq!((state.length, data.start, data.end()), (2 * GIB, state.end(), theirs.extent.start));
+}
+
 #[test]
 fn naming_one_leftover_releases_nothing_else() {
     let size = 8 * GIB;
