@@ -171,6 +171,8 @@ pub struct Entry {
 pub enum Origin {
     /// The image.
     Image,
+    /// The node: it makes its own state and data there when it first starts.
+    Node,
     /// The disk: it stays.
     Kept,
     /// It goes, because the image brings its successor.
@@ -285,6 +287,8 @@ codes! {
     LyEmptyTable "LY-EMPTYTABLE",
     /// This node's own disk.
     LyOurs "LY-OURS",
+    /// Nothing of this node is on it, and it is to be reimaged.
+    LyNotOurs "LY-NOTOURS",
     /// Another node's disk.
     LyOtherNode "LY-OTHERNODE",
     /// Another operating system.

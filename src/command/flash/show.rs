@@ -104,6 +104,7 @@ fn entries(name: &str, entries: &[Entry], plan: &Plan) -> String {
     for entry in entries {
         let origin = match entry.origin {
             Origin::Image => "the image",
+            Origin::Node => "the node, empty",
             Origin::Kept if !stays(entry) => "emptied",
             Origin::Kept if name == "After" => "the disk",
             Origin::Kept => "kept",

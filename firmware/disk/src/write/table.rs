@@ -53,7 +53,7 @@ impl Tables {
         let mut kept = Vec::new();
         for (entry, partition) in plan.after.iter().zip(&mut partial.partitions) {
             match entry.origin {
-                Origin::Image => partition.type_guid = PARTIAL,
+                Origin::Image | Origin::Node => partition.type_guid = PARTIAL,
                 Origin::Kept => kept.push(partition.clone()),
                 Origin::Replaced | Origin::Deleted => {
                     return Err(Error::Plan(format!("partition {} goes and is in the new table", entry.number)));

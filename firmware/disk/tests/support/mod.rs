@@ -375,7 +375,7 @@ impl Scenario {
                 return Err(format!("kept partition {} is not listed by the {}", kept.number, found.place));
             }
         }
-        let image = self.plan.after.iter().filter(|entry| entry.origin == Origin::Image);
+        let image = self.plan.after.iter().filter(|entry| matches!(entry.origin, Origin::Image | Origin::Node));
         if image.into_iter().any(|entry| found.table.partitions.contains(self.whole.partition(entry.number).unwrap())) {
             for extent in &self.plan.image_extents {
                 let part = extent.start as usize..extent.end() as usize;
