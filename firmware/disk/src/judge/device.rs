@@ -1,7 +1,7 @@
 //! What the device and its users say.
 
 use prejoin_profiles::cluster::Transport;
-use prejoin_profiles::disk::{Code, Device, Health, Severity, Usage};
+use prejoin_profiles::disk::{Code, Device, Health, Severity, Signature, Unreadable, Usage};
 
 use super::Case;
 use crate::select;
@@ -50,11 +50,42 @@ impl Case<'_> {
         if let Some(health) = &device.health {
             self.health(health, &disk);
         }
-        for unreadable in self.facts.content.unreadable.clone() {
-            let (extent, error) = (unreadable.extent, unreadable.error);
-            let evidence = format!("bytes {} to {}: {error}", extent.start, extent.end());
-            add(self, Code::DvIoError, Refuse, evidence, "what cannot be read may be data: replace the disk");
+        let locks = self.locks(&device);
+        for evidence in &locks {
+            let advice = "unlock it first: with its password as the machine starts, with sedutil-cli or cryptsetup";
+            add(self, Code::DvLocked, Refuse, evidence.clone(), advice);
         }
+        for unreadable in self.facts.content.unreadable.clone() {
+            let (evidence, advice) = match locks.is_empty() {
+                true => (missing(&unreadable), "what cannot be read may be data: replace the disk"),
+                false => (format!("{}; the drive is locked", missing(&unreadable)), "unlock the drive first"),
+            };
+            add(self, Code::DvIoError, Refuse, evidence, advice);
+        }
+    }
+
+    /// Why the drive's own encryption is believed to stand before what is on it.
+    fn locks(&self, device: &Device) -> Vec<String> {
+        let content = &self.facts.content;
+        let mut locks = Vec::new();
+        let opal = device.opal.unwrap_or_default();
+        if opal.locked {
+            let missing = content.unreadable.first().map(|one| format!(", and cannot be read: {}", missing(one)));
+            locks.push(format!("the drive is locked by its own encryption (OPAL){}", missing.unwrap_or_default()));
+        }
+        if opal.shadowed {
+            locks.push("it shows the shadow that asks for its password instead of what is at its start".into());
+        }
+        // Where the drive could not be asked, what is left in the open says it.
+        let left =
+            |signature: &&Signature| signature.version.as_ref().is_some_and(|version| version.contains("HW-OPAL"));
+        for signature in content.signatures.iter().filter(left).filter(|_| device.opal.is_none()) {
+            if let Some(one) = content.unreadable.iter().find(|one| one.extent.meets(&signature.of)) {
+                let (kind, start) = (&signature.kind, signature.magic.start);
+                locks.push(format!("{kind} at byte {start} leaves encryption to the drive, and {}", missing(one)));
+            }
+        }
+        locks
     }
 
     fn sectors(&mut self, device: &Device, disk: &str) {
@@ -127,4 +158,9 @@ impl Case<'_> {
             }
         }
     }
+}
+
+/// What cannot be read, and why.
+fn missing(unreadable: &Unreadable) -> String {
+    format!("bytes {} to {}: {}", unreadable.extent.start, unreadable.extent.end(), unreadable.error)
 }
