@@ -7,8 +7,10 @@
 
 mod content;
 mod device;
+mod name;
+mod system;
 
-pub use content::operating_system;
+pub use system::operating_system;
 
 use std::collections::BTreeSet;
 
@@ -17,6 +19,7 @@ use prejoin_profiles::cluster::DiskSelector;
 use prejoin_profiles::digest::Digest;
 use prejoin_profiles::disk::{Code, Extent, Facts, Finding, Report, Severity, Verdict};
 
+use self::name::Names;
 use crate::plan::{self, Image, Planned, Wish};
 use crate::region::{self, Own};
 
@@ -26,7 +29,8 @@ pub const LIFTED: [Code; 3] = [Code::IdMismatch, Code::DvSmart, Code::LyForeign]
 /// What somebody wants, and what they know.
 #[derive(Clone, Debug, Default)]
 pub struct Intent {
-    /// Mode and what may go.
+    /// Mode and what may go: the GUID of a partition, the UUID of what is on one or on the whole disk, or `@` and the
+    /// first byte.
     pub wish: Wish,
     /// What must hold for the disk, from the cluster file.
     pub selector: DiskSelector,
@@ -51,9 +55,12 @@ pub struct Rules {
 
 /// Passes judgement on writing `image` to the disk of `facts`.
 pub fn judge(facts: &Facts, intent: &Intent, image: &Image) -> Report {
-    let planned = plan::plan(facts, image, &intent.wish);
+    let names = Names::find(&facts.content, facts.device.size, &intent.wish.delete);
+    let wish = Wish { delete: names.delete.clone(), ..intent.wish.clone() };
+    let planned = plan::plan(facts, image, &wish);
     let own = Own::of(image.manifest, image.handoff);
-    let mut case = Case { facts, intent, image, planned: &planned, own: &own, findings: Vec::new() };
+    let mut case =
+        Case { facts, intent, wish: &wish, names: &names, image, planned: &planned, own: &own, findings: Vec::new() };
     case.image();
     case.device();
     case.usage();
@@ -118,6 +125,9 @@ fn lift(finding: &mut Finding, rules: &Rules) {
 struct Case<'a> {
     facts: &'a Facts,
     intent: &'a Intent,
+    /// The intent's, with names as the disk has them.
+    wish: &'a Wish,
+    names: &'a Names,
     image: &'a Image<'a>,
     planned: &'a Planned,
     own: &'a Own,
@@ -194,15 +204,8 @@ impl Case<'_> {
         let content = &self.facts.content;
         let partition = content.partitions().iter().find(|partition| partition.extent.meets(extent));
         match partition {
-            Some(partition) => {
-                let name = if partition.guid.is_empty() {
-                    format!("@{}", partition.extent.start)
-                } else {
-                    partition.guid.clone()
-                };
-                (content::title(content, partition), name)
-            }
-            None => (self.facts.device.path.clone(), content::disk_name(content, self.facts.device.size)),
+            Some(partition) => (content::title(content, partition), name::of_partition(partition)),
+            None => (self.facts.device.path.clone(), name::of_disk(content, self.facts.device.size)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What every part of a disk counts as. What is not known to be ours or empty is data.
 
 use prejoin_formats::gpt::ALIGNMENT;
-use prejoin_profiles::disk::{Content, Extent, Inside, Partition, Region, RegionKind, Scheme, Signature, merge};
+use prejoin_profiles::disk::{Content, Extent, Inside, Mode, Partition, Region, RegionKind, Scheme, Signature, merge};
 use prejoin_profiles::handoff::Handoff;
 use prejoin_profiles::manifest::Manifest;
 
@@ -33,6 +33,17 @@ impl Own {
             state: handoff.state().guid.to_string(),
             data: handoff.data().map(|data| data.guid.to_string()),
         }
+    }
+
+    /// Whether anything of the node is on a disk: a partition of its system, its state or its data.
+    pub fn is_on(&self, content: &Content) -> bool {
+        let is = |guid: &String| self.system.contains(guid) || self.state == *guid || self.data.as_ref() == Some(guid);
+        content.partitions().iter().any(|partition| is(&partition.guid))
+    }
+
+    /// The mode that keeps most, where nobody has asked for one.
+    pub fn mode(&self, content: &Content) -> Mode {
+        if self.is_on(content) { Mode::Reimage } else { Mode::Install }
     }
 }
 

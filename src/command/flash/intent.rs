@@ -5,12 +5,11 @@ use std::path::Path;
 
 use prejoin_disk::judge::{Intent, Rules};
 use prejoin_disk::plan::Wish;
-use prejoin_disk::region::{self, Own, Owner};
+use prejoin_disk::region::Own;
 use prejoin_image_builder::class::Class;
 use prejoin_profiles::cluster::Node;
 use prejoin_profiles::disk::{Facts, Mode};
 
-use super::exit;
 use super::image::Image;
 use crate::args::{Flash, FlashMode};
 use crate::command::project::Project;
@@ -40,7 +39,7 @@ pub(crate) fn intent(
         .board(&node.board.value)
         .map_err(|error| Failure::new(Class::Input, &error).hint(error.hint()))?;
     Ok(Intent {
-        wish: Wish { mode: mode(args, facts, image)?, delete: args.delete.iter().cloned().collect() },
+        wish: Wish { mode: mode(args, facts, image), delete: args.delete.iter().cloned().collect() },
         selector: node.disk.value.clone(),
         node: args.node.clone(),
         architecture: Some(board.architecture),
@@ -51,26 +50,13 @@ pub(crate) fn intent(
 }
 
 /// The mode asked for, or the one that keeps most.
-fn mode(args: &Flash, facts: &Facts, image: &Image) -> Result<Mode, Failure> {
-    let own = Own::of(&image.manifest, &image.handoff);
-    let content = &facts.content;
-    let is_ours = content.partitions().iter().any(|partition| {
-        let system = region::owner(content, partition, Some(&own)) == Some(Owner::Own);
-        system || partition.guid == own.state || own.data.as_ref() == Some(&partition.guid)
-    });
-    let mode = match args.mode {
-        None if is_ours => Mode::Reimage,
-        None | Some(FlashMode::Install) => Mode::Install,
+fn mode(args: &Flash, facts: &Facts, image: &Image) -> Mode {
+    match args.mode {
+        None => Own::of(&image.manifest, &image.handoff).mode(&facts.content),
+        Some(FlashMode::Install) => Mode::Install,
         Some(FlashMode::Reimage) => Mode::Reimage,
         Some(FlashMode::WipeState) => Mode::ReimageWipeState,
-    };
-    if mode != Mode::Install && !is_ours {
-        let message = format!("{} holds nothing of node {} that could be reimaged", facts.device.path, args.node);
-        return Err(Failure::plain(Class::Input, message)
-            .exit(exit::REFUSED)
-            .hint("is it the right disk? a new one is written with --mode install".to_owned()));
     }
-    Ok(mode)
 }
 
 /// Whether another disk may have this name after the next start: a node right in `/dev` that is no link.

@@ -6,28 +6,12 @@ use prejoin_profiles::disk::{
     Code, Content, Extent, Mode, Origin, Partition, Place, RegionKind, Scheme, Severity, Signature, Table, decimal,
 };
 
-use super::Case;
-use crate::plan;
+use super::{Case, name, operating_system};
+use crate::plan::{self, Wish};
 use crate::region::{self, Owner};
 
 /// File systems that several machines write at the same time: whose they are cannot be seen from here.
 const SHARED: [&str; 5] = ["VMFS", "VMFS_volume_member", "ocfs2", "gfs2", "oracleasm"];
-
-/// Partition names and types by which an operating system is known, where it has more than one of them.
-const FOREIGN: [(&str, &[&str]); 4] = [
-    ("Talos", &["META", "STATE", "EPHEMERAL"]),
-    ("Harvester", &["COS_OEM", "COS_STATE", "COS_PERSISTENT", "COS_RECOVERY"]),
-    ("Fedora CoreOS", &["EFI-SYSTEM", "root", "boot"]),
-    ("Flatcar", &["USR-A", "USR-B", "ROOT", "OEM"]),
-];
-
-/// Partition types that only Windows has.
-const WINDOWS: [&str; 4] = [
-    "e3c9e316-0b5c-4db8-817d-f92df00215ae",
-    "de94bba4-06d1-4d40-a16a-bfd50179d6ac",
-    "5808c8aa-7e8f-42e0-85d2-e1e90434cfb3",
-    "e75caf8f-f680-4cee-afa3-b001e56efc2d",
-];
 
 impl Case<'_> {
     pub(super) fn tables(&mut self) {
@@ -124,7 +108,7 @@ impl Case<'_> {
                     let evidence = format!("partitions {} and {} share bytes", b.number, a.number);
                     self.add(Code::LyOverlap, Severity::Refuse, disk, evidence, "repair the table with gdisk");
                 }
-                let named = self.intent.wish.delete.contains(&a.guid);
+                let named = self.wish.delete.contains(&a.guid);
                 if (stays || named) && !a.guid.is_empty() && a.guid == b.guid {
                     let evidence = format!("partitions {} and {} are both {}", b.number, a.number, a.guid);
                     self.add(Code::LyDuplicate, Severity::Refuse, disk, evidence, "repair the table with gdisk");
@@ -142,7 +126,7 @@ impl Case<'_> {
         self.foreign();
         self.whole_disk();
         let content = &self.facts.content;
-        let deleted = |case: &Self, partition: &Partition| case.intent.wish.deletes(partition);
+        let deleted = |case: &Self, partition: &Partition| case.wish.deletes(partition);
         let shared: Vec<&Signature> = content.signatures.iter().filter(|s| SHARED.contains(&s.kind.as_str())).collect();
         for signature in shared {
             let subject = at(&signature.of);
@@ -156,38 +140,46 @@ impl Case<'_> {
             if deleted(self, partition) {
                 let evidence = if what.is_empty() { "it is not known what is on it".to_owned() } else { what };
                 self.add(Code::DtDelete, Severity::Confirm, &subject, format!("named for deletion: {evidence}"), "");
-            } else if plan::is_wiped(partition, self.own, &self.intent.wish)
+            } else if plan::is_wiped(partition, self.own, self.wish)
                 || self.planned.plan.kept.iter().any(|kept| kept.extent == partition.extent)
             {
                 self.kept(partition, &subject, what);
             }
         }
         self.nested();
-        let elsewhere: Vec<Partition> = plan::listed_elsewhere(content, self.own, &self.intent.wish).cloned().collect();
+        let elsewhere: Vec<Partition> = plan::listed_elsewhere(content, self.own, self.wish).cloned().collect();
         for partition in elsewhere {
             let subject = title(content, &partition);
             let evidence =
                 format!("only a table that is not the one in use lists it, at byte {}", partition.extent.start);
-            let advice =
-                format!("repair the table with gdisk; if it may go, name it: --delete {}", partition_name(&partition));
+            let advice = format!(
+                "repair the table with gdisk; if it may go, name it: --delete {}",
+                name::of_partition(&partition)
+            );
             self.add(Code::LyDisagree, Severity::Refuse, &subject, evidence, &advice);
         }
-        for name in self.unmatched() {
-            let disk = self.facts.device.path.clone();
-            let evidence = format!("nothing on it is called {name}, which was named for deletion");
-            self.add(Code::DtDelete, Severity::Refuse, &disk, evidence, "is it the right disk?");
+        for partition in self.named_elsewhere() {
+            let what = region::describe(content, &partition.extent);
+            let evidence = if what.is_empty() { "it is not known what is on it".to_owned() } else { what };
+            let evidence = format!("named for deletion, at byte {}: {evidence}", partition.extent.start);
+            self.add(Code::DtDelete, Severity::Confirm, &title(content, &partition), evidence, "");
+        }
+        for (evidence, advice) in &self.names.faults {
+            self.add(Code::DtDelete, Severity::Refuse, &self.facts.device.path, evidence.as_str(), advice);
         }
     }
 
-    /// Names that were given for deletion and stand for nothing here.
-    fn unmatched(&self) -> Vec<String> {
-        let content = &self.facts.content;
-        let partitions = content.tables.iter().filter(|table| table.valid).flat_map(|table| &table.partitions);
-        let partitions = partitions.flat_map(|p| [p.guid.clone(), format!("@{}", p.extent.start)]);
-        let size = self.facts.device.size;
-        let volumes = region::undivided_signatures(content, size).filter_map(|signature| signature.uuid.clone());
-        let known: BTreeSet<String> = partitions.chain(volumes).chain(["@0".to_owned()]).collect();
-        self.intent.wish.delete.difference(&known).cloned().collect()
+    /// What was named and is only in a table that is not the one in use.
+    fn named_elsewhere(&self) -> Vec<Partition> {
+        let nothing = Wish { mode: self.wish.mode, ..Wish::default() };
+        let named = plan::listed_elsewhere(&self.facts.content, self.own, &nothing).filter(|p| self.wish.deletes(p));
+        let mut found: Vec<Partition> = Vec::new();
+        for partition in named {
+            if found.iter().all(|other| other.extent != partition.extent) {
+                found.push(partition.clone());
+            }
+        }
+        found
     }
 
     fn kept(&mut self, partition: &Partition, subject: &str, what: String) {
@@ -195,7 +187,7 @@ impl Case<'_> {
             let evidence = "its name is not UTF-16, and would not be the same in a new table";
             self.add(Code::LyOtherTable, Severity::Refuse, subject, evidence, "give it another name with gdisk");
         }
-        if partition.guid == self.own.state && self.intent.wish.mode == Mode::ReimageWipeState {
+        if partition.guid == self.own.state && self.wish.mode == Mode::ReimageWipeState {
             let evidence = format!("{} of state are made anew: {what}", decimal(partition.extent.length));
             self.add(Code::DtState, Severity::Confirm, subject, evidence, "");
             return;
@@ -225,17 +217,22 @@ impl Case<'_> {
             let evidence = format!("it holds the system of node {}", self.own.node);
             self.add(Code::LyOurs, Severity::Info, &disk, evidence, "");
         }
+        if self.wish.mode != Mode::Install && !self.own.is_on(content) {
+            let evidence = format!("it holds nothing of node {} that could be reimaged", self.own.node);
+            let advice = "is it the right disk? a new one is written with --mode install";
+            self.add(Code::LyNotOurs, Severity::Refuse, &disk, evidence, advice);
+        }
     }
 
     /// Another operating system, and whether all of it was named.
     fn foreign(&mut self) {
         let content = &self.facts.content;
         let Some((system, why)) = operating_system(content) else { return };
-        let named = content.partitions().iter().all(|partition| self.intent.wish.deletes(partition));
+        let named = content.partitions().iter().all(|partition| self.wish.deletes(partition));
         let (severity, advice) = match named {
             true => (Severity::Confirm, String::new()),
             false => {
-                let names = content.partitions().iter().map(partition_name);
+                let names = content.partitions().iter().map(name::of_partition);
                 let names: Vec<String> = names.map(|name| format!("--delete {name}")).collect();
                 (Severity::Refuse, format!("if all of it may go, name it: {}", names.join(" ")))
             }
@@ -250,11 +247,11 @@ impl Case<'_> {
         let device = &self.facts.device;
         let whole = Extent::between(0, device.size);
         let kept: Vec<Extent> = self.planned.plan.kept.iter().map(|kept| kept.extent).collect();
-        let named = self.intent.wish.deletes_disk(content, device.size);
+        let named = self.wish.deletes_disk(content, device.size);
         let divided = content.table().is_some();
         // A table whose partitions are all ours, or all named, cannot be inside what the signature describes.
         let stale = divided && kept.iter().all(|extent| self.is_own(extent));
-        let name = disk_name(content, device.size);
+        let name = name::of_disk(content, device.size);
         let disk = device.path.clone();
         let outside = |found: &&Signature| {
             let inside = kept.iter().any(|extent| extent.meets(&found.header));
@@ -323,16 +320,16 @@ impl Case<'_> {
     fn nested(&mut self) {
         let content = &self.facts.content;
         for partition in content.partitions() {
-            let wiped = partition.guid == self.own.state && self.intent.wish.mode == Mode::ReimageWipeState;
+            let wiped = partition.guid == self.own.state && self.wish.mode == Mode::ReimageWipeState;
             let system = region::owner(content, partition, Some(self.own)).is_some();
-            if !(wiped || system) || self.intent.wish.deletes(partition) {
+            if !(wiped || system) || self.wish.deletes(partition) {
                 continue;
             }
             for inside in region::precious(content, &partition.extent) {
                 let subject = title(content, partition);
                 let detail = inside.detail.join(", ");
                 let evidence = format!("{} in {} {detail}", inside.kind, inside.path);
-                let advice = format!("if it may go, name it: --delete {}", partition_name(partition));
+                let advice = format!("if it may go, name it: --delete {}", name::of_partition(partition));
                 self.add(Code::DtNested, Severity::Refuse, &subject, evidence.trim_end(), &advice);
             }
         }
@@ -350,24 +347,6 @@ pub(super) fn title(content: &Content, partition: &Partition) -> String {
     format!("partition {}{name}{guid}", partition.number)
 }
 
-/// How a partition is named for deletion.
-fn partition_name(partition: &Partition) -> String {
-    match partition.guid.is_empty() {
-        true => format!("@{}", partition.extent.start),
-        false => partition.guid.clone(),
-    }
-}
-
-/// How what is on the whole disk is named for deletion: by its UUID where one stands for all of it.
-pub(super) fn disk_name(content: &Content, size: u64) -> String {
-    let mut uuids: Vec<Option<&str>> = region::undivided_signatures(content, size).map(|s| s.uuid.as_deref()).collect();
-    uuids.dedup();
-    match uuids[..] {
-        [Some(uuid)] => uuid.to_owned(),
-        _ => "@0".to_owned(),
-    }
-}
-
 fn words(signature: &Signature) -> String {
     let part =
         |name: &str, value: &Option<String>| value.as_ref().map(|value| format!(" {name}{value}")).unwrap_or_default();
@@ -376,47 +355,4 @@ fn words(signature: &Signature) -> String {
 
 fn at(extent: &Extent) -> String {
     format!("bytes {} to {}", extent.start, extent.end())
-}
-
-/// The operating system on a disk that is none of ours, and how it shows.
-pub fn operating_system(content: &Content) -> Option<(String, String)> {
-    let partitions = content.partitions();
-    let system = |partition: &&Partition| region::owner(content, partition, None).is_none();
-    let foreign: Vec<&Partition> = partitions.iter().filter(system).collect();
-    let numbers = |list: &[&Partition]| {
-        let numbers: Vec<String> = list.iter().map(|partition| partition.number.to_string()).collect();
-        format!("partition {}", numbers.join(", "))
-    };
-    let windows: Vec<&Partition> =
-        foreign.iter().copied().filter(|partition| WINDOWS.contains(&partition.type_id.as_str())).collect();
-    if content.inside.iter().any(|inside| inside.kind == "windows") || !windows.is_empty() {
-        let locked = content.signatures.iter().find(|signature| signature.kind == "BitLocker");
-        let locked = locked.and_then(|s| partitions.iter().find(|partition| partition.extent == s.of));
-        let bitlocker = locked.map(|partition| format!(", BitLocker on partition {}", partition.number));
-        return Some(("Windows".into(), numbers(&windows) + &bitlocker.unwrap_or_default()));
-    }
-    if content.signatures.iter().any(|signature| signature.kind == "talos_meta") {
-        return Some(("Talos".into(), "its META partition".into()));
-    }
-    for (name, names) in FOREIGN {
-        let found: Vec<&Partition> =
-            foreign.iter().copied().filter(|partition| names.contains(&partition.name.as_str())).collect();
-        if found.len() > 1 && found.len() >= names.len().min(3) {
-            return Some((name.into(), numbers(&found)));
-        }
-    }
-    for (kind, name) in
-        [("talos", "Talos"), ("coreos", "Fedora CoreOS"), ("harvester", "Harvester"), ("kairos", "Kairos")]
-    {
-        if let Some(inside) = content.inside.iter().find(|inside| inside.kind == kind) {
-            let names = "the names of its partitions".to_owned();
-            return Some((name.into(), Some(inside.path.clone()).filter(|path| !path.is_empty()).unwrap_or(names)));
-        }
-    }
-    let release = content.inside.iter().find(|inside| {
-        let ours = partitions.iter().any(|p| p.extent == inside.of && region::owner(content, p, None).is_some());
-        inside.kind == "os-release" && !ours
-    })?;
-    let name = release.detail.iter().find_map(|detail| detail.strip_prefix("name=")).unwrap_or("Linux");
-    Some((name.to_owned(), release.path.clone()))
 }

@@ -75,30 +75,30 @@ pub(crate) fn unread(signatures: &[Signature]) -> Vec<Inside> {
     of.into_iter().map(entry).collect()
 }
 
-/// Systems that name their partitions in a way of their own: all of the names must be there.
-const SYSTEMS: &[(&str, &[&str])] = &[
-    ("talos", &["EFI", "META", "STATE"]),
-    ("talos", &["EFI", "META", "EPHEMERAL"]),
-    ("coreos", &["EFI-SYSTEM", "boot", "root"]),
-    ("coreos", &["reserved", "boot", "root"]),
-    ("coreos", &["boot-1", "root-1"]),
-    ("harvester", &["COS_OEM", "COS_STATE"]),
-    ("harvester", &["HARV_LH_DEFAULT"]),
-    ("kairos", &["oem", "recovery", "state", "persistent"]),
+/// Systems that name their partitions in a way of their own: kind, name, and how many of the names must be there.
+const SYSTEMS: &[(&str, &str, usize, &[&str])] = &[
+    ("talos", "Talos", 3, &["EFI", "META", "STATE", "EPHEMERAL"]),
+    ("coreos", "Fedora CoreOS", 3, &["EFI-SYSTEM", "boot", "root"]),
+    ("coreos", "Fedora CoreOS", 3, &["reserved", "boot", "root"]),
+    ("coreos", "Fedora CoreOS", 2, &["boot-1", "root-1"]),
+    ("flatcar", "Flatcar", 3, &["USR-A", "USR-B", "OEM", "ROOT"]),
+    ("harvester", "Harvester", 2, &["COS_OEM", "COS_STATE", "COS_PERSISTENT", "COS_RECOVERY"]),
+    ("harvester", "Harvester", 1, &["HARV_LH_DEFAULT"]),
+    ("kairos", "Kairos", 3, &["oem", "recovery", "state", "persistent"]),
 ];
 
 /// Systems whose partitions are on the disk, by their names.
 pub(crate) fn systems(size: u64, partitions: &[Partition]) -> Vec<Inside> {
     let names: BTreeSet<&str> = partitions.iter().map(|partition| partition.name.as_str()).collect();
     let mut found: Vec<Inside> = Vec::new();
-    for (kind, required) in SYSTEMS {
-        let known = found.iter().any(|inside| inside.kind == *kind);
-        if !known && required.iter().all(|name| names.contains(name)) {
+    for (kind, name, least, own) in SYSTEMS {
+        let seen: Vec<&str> = own.iter().copied().filter(|name| names.contains(name)).collect();
+        if seen.len() >= *least && !found.iter().any(|inside| inside.kind == *kind) {
             found.push(Inside {
                 of: Extent { start: 0, length: size },
                 kind: (*kind).into(),
                 path: String::new(),
-                detail: vec![format!("partitions={}", required.join(","))],
+                detail: vec![format!("name={name}"), format!("partitions={}", seen.join(","))],
             });
         }
     }

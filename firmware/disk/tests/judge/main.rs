@@ -3,7 +3,7 @@
 
 mod sample;
 
-use prejoin_disk::judge::{Intent, judge};
+use prejoin_disk::judge::{self, Intent, judge};
 use prejoin_disk::plan::{self, Wish};
 use prejoin_disk::region;
 use prejoin_profiles::disk::{
@@ -328,6 +328,234 @@ fn naming_one_leftover_releases_nothing_else() {
     assert!(named("btrfs") && named("ext4"), "{:#?}", report.findings);
 }
 
+/// Two partitions with a file system each.
+fn two_file_systems(size: u64) -> Content {
+    let partitions = vec![
+        entry(1, MIB, GIB, "one", "33333333-0000-4000-8000-000000000001"),
+        entry(2, 2 * GIB, GIB, "two", "33333333-0000-4000-8000-00000000000a"),
+    ];
+    let mut content = gpt(partitions.clone(), size);
+    for (partition, uuid) in partitions.iter().zip(["a5f2c1de-0f0b-4b0f-9a52-7a4b6a7a9c10", "1111-4ABC"]) {
+        content.signatures.push(Signature { uuid: Some(uuid.into()), ..signature("ext4", partition.extent, 1080, 2) });
+    }
+    content
+}
+
+/// Numbers of the partitions that go because they were named.
+fn deleted(report: &Report) -> Vec<u32> {
+    let before = &report.plan.as_ref().unwrap().before;
+    before.iter().filter(|entry| entry.origin == Origin::Deleted).map(|entry| entry.number).collect()
+}
+
+fn faults(report: &Report) -> Vec<&str> {
+    let faults = report.findings.iter().filter(|f| f.code == Code::DtDelete && f.severity == Severity::Refuse);
+    faults.map(|finding| finding.evidence.as_str()).collect()
+}
+
+#[test]
+fn partitions_have_three_names() {
+    let size = 8 * GIB;
+    let content = two_file_systems(size);
+    let place = format!("@{}", 2 * GIB);
+    // As it is, or as it was typed.
+    for name in ["33333333-0000-4000-8000-00000000000A", "1111-4ABC", "1111-4abc", place.as_str()] {
+        let report = verdict(content.clone(), size, &intent(Mode::Install, &[name]));
+        assert_eq!((deleted(&report), faults(&report)), (vec![2], vec![]), "{name}");
+        assert!(report.findings.iter().any(|f| f.code == Code::DtDelete && f.severity == Severity::Confirm), "{name}");
+    }
+    let both = ["a5f2c1de-0f0b-4b0f-9a52-7a4b6a7a9c10", "1111-4ABC"];
+    let report = verdict(content.clone(), size, &intent(Mode::Install, &both));
+    assert_eq!((report.verdict, deleted(&report)), (Verdict::NeedsConfirmation, vec![1, 2]), "{:#?}", report.findings);
+    for nothing in ["1111-4ABD", "", "@1", "@", "one", "ext4"] {
+        let report = verdict(content.clone(), size, &intent(Mode::Install, &[nothing]));
+        assert_eq!((deleted(&report), faults(&report).len()), (vec![], 1), "{nothing}");
+    }
+}
+
+#[test]
+fn a_name_for_two_things_names_none() {
+    let size = 8 * GIB;
+    let mut content = two_file_systems(size);
+    for signature in &mut content.signatures {
+        (signature.kind, signature.uuid) = ("linux_raid_member".into(), Some("array".into()));
+    }
+    let report = verdict(content.clone(), size, &intent(Mode::Install, &["array"]));
+    let expected =
+        "array, which was named for deletion, stands for partition 1 (@1048576) and partition 2 (@2147483648)";
+    assert_eq!((deleted(&report), faults(&report)), (vec![], vec![expected]));
+    assert!(report.token.is_none());
+    // On a partition, and over the whole disk.
+    content.signatures[1].of = Extent::between(0, size);
+    let report = verdict(content.clone(), size, &intent(Mode::Install, &["array"]));
+    let expected = "array, which was named for deletion, stands for partition 1 (@1048576) and the whole disk (@0)";
+    assert_eq!((deleted(&report), faults(&report)), (vec![], vec![expected]));
+    // On a partition, and the GUID of another one.
+    content.signatures.truncate(1);
+    content.signatures[0].uuid = Some(content.tables[0].partitions[1].guid.clone());
+    let name = content.signatures[0].uuid.clone().unwrap();
+    let report = verdict(content, size, &intent(Mode::Install, &[&name]));
+    assert_eq!((deleted(&report), faults(&report).len()), (vec![], 1));
+}
+
+#[test]
+fn naming_a_leftover_on_a_partition_does_not_release_the_partition() {
+    let size = 8 * GIB;
+    let mut content = two_file_systems(size);
+    let of = content.partitions()[1].extent;
+    // What was there before left copies, which have no say; a second one that counts has.
+    let old = Signature { copy: true, uuid: Some("old".into()), ..signature("ext4", of, 128 << 20, 2) };
+    content.signatures.push(old.clone());
+    let named = |content: &Content, names: &[&str]| verdict(content.clone(), size, &intent(Mode::Install, names));
+    assert_eq!(deleted(&named(&content, &["1111-4ABC"])), [2]);
+    assert_eq!(
+        faults(&named(&content, &["old"])),
+        ["old, which was named for deletion, is not all of partition 2: ext4 (1111-4ABC)"]
+    );
+    content.signatures.push(Signature { uuid: None, ..signature("BitLocker", of, 3, 8) });
+    let report = named(&content, &["1111-4ABC"]);
+    let expected = "1111-4ABC, which was named for deletion, is not all of partition 2: BitLocker";
+    assert_eq!((deleted(&report), faults(&report)), (vec![], vec![expected]));
+    let guid = "33333333-0000-4000-8000-00000000000a";
+    assert!(
+        report.findings.iter().any(|f| f.advice.as_ref().is_some_and(|a| a.ends_with(&format!("--delete {guid}"))))
+    );
+    assert_eq!(deleted(&named(&content, &[guid])), [2]);
+    // Copies alone: each of them counts.
+    content.signatures.retain(|signature| signature.of != of);
+    content.signatures.extend([old.clone(), Signature { uuid: Some("older".into()), ..old }]);
+    assert_eq!(deleted(&named(&content, &["old"])), [0; 0]);
+    assert_eq!(deleted(&named(&content, &["old", "older"])), [2]);
+}
+
+#[test]
+fn a_partition_at_the_first_byte_has_no_uuid_that_stands_for_the_disk() {
+    let size = 8 * GIB;
+    let mut content = two_file_systems(size);
+    content.tables.iter_mut().for_each(|table| {
+        table.scheme = Scheme::Mbr;
+        table.partitions[0].extent = Extent::between(0, GIB);
+        table.partitions.iter_mut().for_each(|partition| partition.guid.clear());
+    });
+    content.signatures[0].of = Extent::between(0, GIB);
+    let name = content.signatures[0].uuid.clone().unwrap();
+    let report = verdict(content, size, &intent(Mode::Install, &[&name]));
+    assert_eq!((deleted(&report), faults(&report).len()), (vec![], 1));
+}
+
+#[test]
+fn what_only_another_table_lists_is_asked_about_when_it_is_named() {
+    let size = 8 * GIB;
+    let mut content = two_file_systems(size);
+    content.tables[0].partitions.truncate(1);
+    let names = ["a5f2c1de-0f0b-4b0f-9a52-7a4b6a7a9c10", "1111-4ABC"];
+    let report = verdict(content, size, &intent(Mode::Install, &names));
+    let asked = report.findings.iter().filter(|f| f.code == Code::DtDelete && f.severity == Severity::Confirm);
+    assert_eq!((asked.count(), faults(&report)), (2, vec![]), "{:#?}", report.findings);
+}
+
+#[test]
+fn nothing_of_a_node_cannot_be_reimaged() {
+    let size = 8 * GIB;
+    for (content, is_ours) in [(blank(size), false), (ours("w2", size), false), (ours("w1", size), true)] {
+        for mode in [Mode::Install, Mode::Reimage, Mode::ReimageWipeState] {
+            let report = verdict(content.clone(), size, &intent(mode, &[]));
+            let refused = codes(&report, Severity::Refuse).contains(&Code::LyNotOurs);
+            assert_eq!(refused, !is_ours && mode != Mode::Install, "{mode:?} {:#?}", report.findings);
+        }
+        let image = sample("w1", 512, Some(2 * GIB), true);
+        let own = region::Own::of(&image.manifest, &image.handoff);
+        let mode = if is_ours { Mode::Reimage } else { Mode::Install };
+        assert_eq!((own.is_on(&content), own.mode(&content)), (is_ours, mode));
+    }
+    // Its data alone is enough of it.
+    let mut content = ours("w1", size);
+    content.tables.iter_mut().for_each(|table| drop(table.partitions.drain(..7)));
+    content.inside.clear();
+    let report = verdict(content, size, &intent(Mode::Reimage, &[]));
+    assert!(!codes(&report, Severity::Refuse).contains(&Code::LyNotOurs), "{:#?}", report.findings);
+}
+
+#[test]
+fn what_the_node_makes_is_not_said_to_come_from_the_image() {
+    let report = verdict(blank(8 * GIB), 8 * GIB, &intent(Mode::Install, &[]));
+    let after = report.plan.unwrap().after;
+    let of = |origin| after.iter().filter(|entry| entry.origin == origin).map(|e| e.name.as_str()).collect::<Vec<_>>();
+    assert_eq!(of(Origin::Node), ["state", "data"]);
+    assert_eq!(of(Origin::Image), ["boot", "root-a", "root-a-verity", "root-b", "root-b-verity", "identity"]);
+}
+
+/// The facts of a drive as `prejoin disk inspect --json` records them.
+fn recorded(opal: &str, signatures: &str, unreadable: &str) -> Facts {
+    let text = format!(
+        r#"{{ "version": 1, "usage": [],
+        "device": {{ "path": "/dev/nvme0n1", "size": 8589934592, "sector_size": 512, "transport": "nvme",
+            "model": "Samsung SSD 980 PRO 1TB", "serial": "S1"{opal} }},
+        "content": {{ "signatures": [{signatures}], "unreadable": [{unreadable}],
+            "blankness": [{{ "of": {{ "start": 0, "length": 8589934592 }}, "read": 1048576, "first": null }}] }} }}"#
+    );
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn a_locked_drive_is_not_taken_for_a_broken_one() {
+    let image = sample("w1", 512, None, false);
+    let said = |facts: &Facts| {
+        let report = judge(facts, &intent(Mode::Install, &[]), &image.image());
+        let refused = report.findings.iter().filter(|finding| finding.severity == Severity::Refuse);
+        let grave = refused.filter(|finding| finding.code.name().starts_with("DV-"));
+        grave.map(|f| format!("{} {} -> {}", f.code, f.evidence, f.advice.clone().unwrap())).collect::<Vec<_>>()
+    };
+    let unlock = "unlock it first: with its password as the machine starts, with sedutil-cli or cryptsetup";
+    let opal = |locking, locked, shadowed| {
+        format!(r#", "opal": {{ "locking": {locking}, "locked": {locked}, "shadowed": {shadowed} }}"#)
+    };
+    let broken = r#"{ "extent": { "start": 0, "length": 4096 }, "error": "Input/output error (os error 5)" }"#;
+    let replace = "what cannot be read may be data: replace the disk";
+    let missing = "bytes 0 to 4096: Input/output error (os error 5)";
+    // Not known, never locked, open.
+    for opal in [String::new(), opal(false, false, false), opal(true, false, false)] {
+        assert_eq!(said(&recorded(&opal, "", "")), [""; 0], "{opal}");
+        assert_eq!(said(&recorded(&opal, "", broken)), [format!("DV-IOERROR {missing} -> {replace}")]);
+    }
+    let locked = "DV-LOCKED the drive is locked by its own encryption (OPAL)";
+    assert_eq!(said(&recorded(&opal(true, true, false), "", "")), [format!("{locked} -> {unlock}")]);
+    assert_eq!(
+        said(&recorded(&opal(true, true, false), "", broken)),
+        [
+            format!("DV-IOERROR {missing}; the drive is locked -> unlock the drive first"),
+            format!("{locked}, and cannot be read: {missing} -> {unlock}"),
+        ]
+    );
+    let shadow = "DV-LOCKED it shows the shadow that asks for its password instead of what is at its start";
+    assert_eq!(said(&recorded(&opal(true, false, true), "", "")), [format!("{shadow} -> {unlock}")]);
+
+    // Nobody could ask the drive: LUKS says that the drive encrypts, and what is behind it is not given out.
+    let luks = r#"{ "kind": "crypto_LUKS", "magic": { "start": 0, "length": 6 },
+        "header": { "start": 0, "length": 16384 }, "of": { "start": 0, "length": 8589934592 },
+        "copy": false, "version": "2 (HW-OPAL)", "uuid": "u", "label": null }"#;
+    let found = said(&recorded("", luks, broken));
+    let evidence = format!("DV-LOCKED crypto_LUKS at byte 0 leaves encryption to the drive, and {missing} -> {unlock}");
+    assert!(found.contains(&evidence), "{found:#?}");
+    assert!(!said(&recorded("", luks, "")).iter().any(|line| line.contains("DV-LOCKED")));
+    assert!(!said(&recorded(&opal(true, false, false), luks, broken)).iter().any(|line| line.contains("DV-LOCKED")));
+}
+
+#[test]
+fn systems_are_known_by_what_was_found_of_them() {
+    let size = 8 * GIB;
+    let names = ["USR-A", "USR-B", "ROOT", "photos"];
+    let guid = |number: u32| format!("11111111-0000-4000-8000-00000000000{number}");
+    let partition = |(number, name): (u32, &&str)| entry(number, u64::from(number) * GIB, MIB, name, &guid(number));
+    let mut content = gpt((1..).zip(&names).map(partition).collect(), size);
+    assert_eq!(judge::operating_system(&content), None);
+    let detail = vec!["name=Flatcar".into(), "partitions=USR-A,USR-B,ROOT".into()];
+    let of = Extent::between(0, size);
+    content.inside.push(Inside { of, kind: "flatcar".into(), path: String::new(), detail });
+    assert_eq!(judge::operating_system(&content), Some(("Flatcar".into(), "partition 1, 2, 3".into())));
+    let report = verdict(content, size, &intent(Mode::Install, &[]));
+    assert!(codes(&report, Severity::Refuse).contains(&Code::LyForeign));
+}
+
 #[test]
 fn a_slot_that_was_put_to_other_use_is_data() {
     let size = 8 * GIB;
@@ -504,6 +732,50 @@ proptest! {
         prop_assert_eq!(table.check(), Ok(()));
         for write in plan::writes(&plan) {
             prop_assert!(write.end() <= size);
+        }
+    }
+
+    /// A UUID releases what it is the UUID of, and nothing else.
+    #[test]
+    fn a_uuid_releases_nothing_else((size, mut content) in disks(), image in images(), which in 0usize..8, twins: bool) {
+        for (number, signature) in content.signatures.iter_mut().enumerate() {
+            signature.uuid = Some(format!("uuid-{}", if twins { number / 2 } else { number }));
+        }
+        let Some(uuid) = content.signatures.get(which).and_then(|signature| signature.uuid.clone()) else {
+            return Ok(());
+        };
+        let facts = facts(size, content);
+        let report = judge(&facts, &intent(Mode::Install, &[&uuid]), &image.image());
+        if report.verdict == Verdict::Refuse {
+            return Ok(());
+        }
+        let (content, plan) = (&facts.content, report.plan.unwrap());
+        let own = region::Own::of(&image.manifest, &image.handoff);
+        let named = |signature: &&Signature| signature.uuid.as_ref() == Some(&uuid);
+        let holders: Vec<Extent> = content.signatures.iter().filter(named).map(|signature| signature.of).collect();
+        // What is all that is known of the disk as a whole stands for what is in no partition.
+        let all = region::undivided_signatures(content, size).all(|signature| named(&signature));
+        let whole = holders.contains(&Extent::between(0, size)) && all;
+        for region in region::regions(content, size, Some(&own)) {
+            let guarded = matches!(
+                region.kind,
+                RegionKind::Data | RegionKind::Unknown | RegionKind::Unreadable | RegionKind::State
+            );
+            let released = holders.contains(&region.extent) || whole && region.partition.is_none();
+            if guarded && !released {
+                for write in plan::writes(&plan) {
+                    prop_assert!(!write.meets(&region.extent), "{write:?} meets {region:?}, named was {holders:?}");
+                }
+            }
+        }
+        for signature in content.signatures.iter().filter(|signature| !named(signature)) {
+            let mut partitions = content.partitions().iter();
+            let system = |p: &Partition| region::owner(content, p, Some(&own)).is_some();
+            let system = partitions.any(|p| p.extent == signature.of && system(p));
+            let stale = report.findings.iter().any(|f| f.code == Code::DtStale);
+            for write in plan::writes(&plan).iter().filter(|_| !system && !stale) {
+                prop_assert!(!write.meets(&signature.header), "{write:?} meets {signature:?}");
+            }
         }
     }
 }

@@ -1,0 +1,169 @@
+//! What was named for deletion, and what a name stands for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use prejoin_profiles::disk::{Content, Extent, Partition, Signature};
+
+use crate::region;
+
+/// What was named, as the disk has it.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    /// As [`crate::plan::Wish`] takes them: GUIDs, UUIDs of what is on the whole disk, `@` and a first byte.
+    pub(super) delete: BTreeSet<String>,
+    /// Names that do not stand for one thing: why not, and what to do.
+    pub(super) faults: Vec<(String, String)>,
+}
+
+impl Names {
+    /// Looks up what was named: the GUID of a partition, the UUID of what is on a partition or on the whole disk, `@` and
+    /// the first byte.
+    ///
+    /// A UUID stands for a partition only if nothing else on the disk has it, and if nothing else is on that partition
+    /// that was not named, too: a leftover must not release what came after it.
+    pub(super) fn find(content: &Content, size: u64, given: &BTreeSet<String>) -> Self {
+        let disk = Disk::of(content, size);
+        let mut names = Names::default();
+        for name in given {
+            match disk.find(name, given) {
+                Ok(found) => names.delete.extend(found),
+                Err(fault) => names.faults.push(fault),
+            }
+        }
+        names
+    }
+}
+
+/// How a partition is named for deletion.
+pub(super) fn of_partition(partition: &Partition) -> String {
+    match partition.guid.is_empty() {
+        true => place(partition),
+        false => partition.guid.clone(),
+    }
+}
+
+/// How what is on the whole disk is named for deletion: by its UUID where one stands for all of it.
+pub(super) fn of_disk(content: &Content, size: u64) -> String {
+    let mut uuids: Vec<Option<&str>> = region::undivided_signatures(content, size).map(|s| s.uuid.as_deref()).collect();
+    uuids.dedup();
+    match uuids[..] {
+        [Some(uuid)] => uuid.to_owned(),
+        _ => "@0".to_owned(),
+    }
+}
+
+/// What has a name.
+struct Disk<'a> {
+    content: &'a Content,
+    size: u64,
+    /// Partitions of every table that can be used, those of the believed one first, by their first bytes.
+    partitions: BTreeMap<u64, Vec<&'a Partition>>,
+}
+
+impl<'a> Disk<'a> {
+    fn of(content: &'a Content, size: u64) -> Self {
+        let listed = content.tables.iter().filter(|table| table.valid).flat_map(|table| &table.partitions);
+        let mut partitions: BTreeMap<u64, Vec<&Partition>> = BTreeMap::new();
+        for partition in content.partitions().iter().chain(listed) {
+            partitions.entry(partition.extent.start).or_default().push(partition);
+        }
+        Disk { content, size, partitions }
+    }
+
+    /// What a name stands for; or why for nothing, or for too much.
+    fn find(&self, name: &str, given: &BTreeSet<String>) -> Result<Vec<String>, (String, String)> {
+        let at = |start: &u64| place_of(*start) == name;
+        if name == "@0" || self.partitions.keys().any(at) {
+            return Ok(vec![name.to_owned()]);
+        }
+        let is = |own: &str| !own.is_empty() && own.eq_ignore_ascii_case(name);
+        let holds = |signature: &&Signature| signature.uuid.as_deref().is_some_and(is);
+        let guids: Vec<&Partition> = self.partitions.values().flatten().copied().filter(|p| is(&p.guid)).collect();
+        let signatures: Vec<&Signature> = self.content.signatures.iter().filter(holds).collect();
+        // What describes no partition describes the disk.
+        let (parts, others): (Vec<&Signature>, Vec<&Signature>) =
+            signatures.into_iter().partition(|signature| self.partition(&signature.of).is_some());
+        let of_disk: Vec<String> = region::undivided_signatures(self.content, self.size)
+            .filter(holds)
+            .filter_map(|s| s.uuid.clone())
+            .collect();
+        let mut places: BTreeSet<u64> = guids.iter().map(|partition| partition.extent.start).collect();
+        let by_guid = places.len();
+        places.extend(parts.iter().map(|signature| signature.of.start));
+        let on_disk = others.iter().any(|other| of_disk.iter().any(|uuid| other.uuid.as_ref() == Some(uuid)));
+        if places.len() > by_guid.max(1) || on_disk && !places.is_empty() {
+            return Err(self.several(name, &places, on_disk));
+        }
+        let mut found: Vec<String> = of_disk;
+        found.extend(guids.iter().map(|partition| partition.guid.clone()));
+        if let (Some(signature), true) = (parts.first(), guids.is_empty()) {
+            let partition = self.partition(&signature.of).expect("it was sorted by that");
+            self.alone(name, &signature.of, partition, given)?;
+            found.push(place(partition));
+        }
+        match found.is_empty() {
+            true => Err((
+                format!("nothing on it is called {name}, which was named for deletion"),
+                "is it the right disk?".to_owned(),
+            )),
+            false => Ok(found),
+        }
+    }
+
+    /// The partition that an extent is. One at the first byte has a name that would stand for the whole disk.
+    fn partition(&self, of: &Extent) -> Option<&'a Partition> {
+        let listed = self.partitions.get(&of.start).filter(|_| of.start > 0)?;
+        listed.iter().copied().find(|partition| partition.extent.common(&Extent::between(0, self.size)) == Some(*of))
+    }
+
+    fn several(&self, name: &str, places: &BTreeSet<u64>, on_disk: bool) -> (String, String) {
+        let partition = |start: &u64| {
+            let partition = self.partitions.get(start)?.first()?;
+            Some(format!("partition {} ({})", partition.number, place(partition)))
+        };
+        let mut all: Vec<String> = places.iter().filter_map(partition).collect();
+        all.extend(on_disk.then(|| "the whole disk (@0)".to_owned()));
+        let evidence = format!("{name}, which was named for deletion, stands for {}", all.join(" and "));
+        (evidence, "name the one that is meant by its first byte: --delete @START".to_owned())
+    }
+
+    /// Fails if something is on a partition that was not named.
+    fn alone(
+        &self,
+        name: &str,
+        of: &Extent,
+        partition: &Partition,
+        given: &BTreeSet<String>,
+    ) -> Result<(), (String, String)> {
+        let named = |signature: &&Signature| {
+            signature.uuid.as_ref().is_some_and(|uuid| given.iter().any(|name| name.eq_ignore_ascii_case(uuid)))
+        };
+        let on_it: Vec<&Signature> = region::signatures(self.content, of).collect();
+        // Further copies tell of nothing new, unless they are all there is.
+        let only_copies = on_it.iter().all(|signature| signature.copy);
+        let mut rest: Vec<String> = on_it
+            .into_iter()
+            .filter(|signature| (only_copies || !signature.copy) && !named(signature))
+            .map(|signature| match &signature.uuid {
+                Some(uuid) => format!("{} ({uuid})", signature.kind),
+                None => signature.kind.clone(),
+            })
+            .collect();
+        rest.dedup();
+        if rest.is_empty() {
+            return Ok(());
+        }
+        let number = partition.number;
+        let evidence =
+            format!("{name}, which was named for deletion, is not all of partition {number}: {}", rest.join(", "));
+        Err((evidence, format!("if all of it may go, name the partition: --delete {}", of_partition(partition))))
+    }
+}
+
+fn place(partition: &Partition) -> String {
+    place_of(partition.extent.start)
+}
+
+fn place_of(start: u64) -> String {
+    format!("@{start}")
+}
