@@ -18,7 +18,7 @@ use prejoin_profiles::disk::{
 use crate::case::{Case, Made};
 use crate::cases::all;
 use crate::node::Node;
-use crate::said::{Tools, content, verdicts};
+use crate::said::{Tools, besides, content, verdicts};
 use crate::tools::{absent, checked, golden, line, skipped};
 
 /// What every recipe needs, and who is asked about every disk.
@@ -155,9 +155,14 @@ fn nothing_is_ok_over_live_data() {
     let mut wrong = Vec::new();
     for seen in gallery {
         let name = seen.case.name;
+        let reimage = besides(&seen.reimage);
+        let is_ours = reimage == seen.reimage;
+        if is_ours != name.starts_with("ours") {
+            wrong.push(format!("{name}: taken for worker1's: {is_ours}"));
+        }
         // Every disk has room: what is refused is refused for what is on it.
         let small = |report: &Report| report.findings.iter().any(|finding| finding.code == Code::DvTooSmall);
-        if small(&seen.install) || small(&seen.reimage) {
+        if small(&seen.install) || small(&reimage) {
             wrong.push(format!("{name} is too small to tell anything"));
         }
         match (seen.case.live, seen.install.verdict) {
@@ -169,10 +174,10 @@ fn nothing_is_ok_over_live_data() {
             _ => {}
         }
         // Imaging worker1 again needs no question on worker1's disk alone, and nowhere meets what is kept.
-        if seen.reimage.verdict == Verdict::Ok && seen.case.live && !name.starts_with("ours") && !seen.case.beside {
+        if reimage.verdict == Verdict::Ok && seen.case.live && !name.starts_with("ours") && !seen.case.beside {
             wrong.push(format!("{name}: worker1 is put over it without a question"));
         }
-        for report in [&seen.install, &seen.reimage].into_iter().filter(|report| report.verdict != Verdict::Refuse) {
+        for report in [&seen.install, &reimage].into_iter().filter(|report| report.verdict != Verdict::Refuse) {
             let plan = report.plan.as_ref().unwrap();
             let writes = prejoin_disk::plan::writes(plan);
             let met = plan.kept.iter().filter(|kept| writes.iter().any(|write| write.meets(&kept.extent)));

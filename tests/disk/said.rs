@@ -3,7 +3,8 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use prejoin_profiles::disk::{Content, Extent, Facts, Finding, Place, Report, Scheme, Signature, Table};
+use prejoin_disk::judge::verdict;
+use prejoin_profiles::disk::{Code, Content, Extent, Facts, Finding, Place, Report, Scheme, Signature, Table};
 
 use serde_json::{Value, json};
 
@@ -249,11 +250,23 @@ fn place(extent: &Extent) -> String {
     format!("{:#x}+{length}", extent.start)
 }
 
+/// What a report says besides that nothing of the node is on the disk, which is so of nearly all of the gallery.
+pub fn besides(report: &Report) -> Report {
+    let findings: Vec<Finding> =
+        report.findings.iter().filter(|finding| finding.code != Code::LyNotOurs).cloned().collect();
+    Report { verdict: verdict(&findings), findings, ..report.clone() }
+}
+
 /// Both verdicts with their reasons.
 pub fn verdicts(install: &Report, reimage: &Report) -> String {
-    let (first, second) = (reasons(install), reasons(reimage));
+    let others = besides(reimage);
+    let (first, second) = (reasons(install), reasons(&others));
     let mut text = format!("== install worker9: {}\n{first}", word(json!(install.verdict)));
-    writeln!(text, "== reimage worker1: {}", word(json!(reimage.verdict))).unwrap();
+    write!(text, "== reimage worker1: {}", word(json!(reimage.verdict))).unwrap();
+    if others != *reimage {
+        write!(text, ", {}; besides: {}", Code::LyNotOurs, word(json!(others.verdict))).unwrap();
+    }
+    text.push('\n');
     text.push_str(if first == second { "for the same reasons\n" } else { &second });
     text
 }

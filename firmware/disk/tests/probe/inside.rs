@@ -237,7 +237,7 @@ fn file_systems_that_are_not_read_are_named() {
     other.run("mkfs.xfs", &["-q", "-f", "DISK"]);
     disk.write(51 * MIB, &other.bytes(0, 310 << 20));
     let content = disk.probe();
-    assert_eq!(summary(&content), ["unread / type=xfs", "talos  partitions=EFI,META,STATE"]);
+    assert_eq!(summary(&content), ["unread / type=xfs", "talos  name=Talos partitions=EFI,META,STATE,EPHEMERAL"]);
     assert_eq!(content.inside[0].of, Extent { start: 51 * MIB, length: 310 * MIB });
 }
 
