@@ -10,6 +10,7 @@ use crate::device::{ReadAt, WriteAt};
 #[derive(Debug)]
 pub struct Guarded<T> {
     disk: T,
+    /// Sorted, none touching another.
     allowed: Vec<Extent>,
 }
 
@@ -27,11 +28,6 @@ impl<T: WriteAt> Guarded<T> {
     /// Lets writes to `allowed` through to `disk`, and no other.
     pub fn new(disk: T, allowed: Vec<Extent>) -> Self {
         Guarded { disk, allowed: merge(allowed) }
-    }
-
-    /// What may be written: sorted, none touching another.
-    pub fn allowed(&self) -> &[Extent] {
-        &self.allowed
     }
 
     /// Whether every byte of an extent may be written.

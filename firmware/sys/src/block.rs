@@ -10,6 +10,7 @@ use rustix::fs::{Advice, FallocateFlags, OFlags, fadvise, fallocate};
 use rustix::ioctl::{Getter, NoArg, Opcode, Setter, ioctl};
 
 const BLKPG: Opcode = 0x1269;
+const BLKRRPART: Opcode = 0x125f;
 const BLKFLSBUF: Opcode = 0x1261;
 const BLKSSZGET: Opcode = 0x1268;
 const BLKGETSIZE64: Opcode = 0x8008_1272;
@@ -101,6 +102,14 @@ pub fn flush(device: &File) -> io::Result<()> {
     Ok(unsafe { ioctl(device, NoArg::<BLKFLSBUF>::new()) }?)
 }
 
+/// Makes the kernel forget the partitions that it knows, with what it has cached of them, and read the table on the disk.
+/// Fails with `EBUSY` while somebody has one of them open, or the whole disk for himself through another file, and with
+/// `EINVAL` on a device whose partitions it does not look for (a loop device without `--partscan`).
+pub fn reread(disk: &File) -> io::Result<()> {
+    // SAFETY: BLKRRPART takes no argument (block/ioctl.c).
+    Ok(unsafe { ioctl(disk, NoArg::<BLKRRPART>::new()) }?)
+}
+
 /// Makes a partition known to the kernel: `start` and `length` in bytes, whole sectors. The table on the disk is not
 /// looked at. Fails with `EBUSY` if the kernel knows an overlapping or equally numbered partition.
 pub fn add_partition(disk: &File, number: u32, start: u64, length: u64) -> io::Result<()> {
@@ -169,7 +178,7 @@ mod tests {
         let file = File::open("/dev/null").unwrap();
         assert!(size(&file).is_err() && sector_size(&file).is_err() && flush(&file).is_err());
         assert!(physical_sector_size(&file).is_err() && read_only(&file).is_err() && sequence(&file).is_err());
-        assert!(backing(&file).is_err() && punch(&file, 0, 512).is_err());
+        assert!(reread(&file).is_err() && backing(&file).is_err() && punch(&file, 0, 512).is_err());
         assert!(add_partition(&file, 1, 0, 512).is_err() && delete_partition(&file, 1).is_err());
         assert_eq!(add_partition(&file, 1, u64::MAX, 512).unwrap_err().kind(), io::ErrorKind::InvalidInput);
     }

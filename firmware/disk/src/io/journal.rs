@@ -3,7 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
 
 use crate::write::{Journal, Record};
@@ -13,10 +13,7 @@ const LIMIT: u64 = 64 << 20;
 
 /// A file with one record a line (the form is described with [`Record`]'s module), flushed after each.
 #[derive(Debug)]
-pub struct FileJournal {
-    path: PathBuf,
-    file: Mutex<File>,
-}
+pub struct FileJournal(Mutex<File>);
 
 impl FileJournal {
     /// Opens the journal at `path`, made if missing. A torn last record is cut off.
@@ -25,18 +22,13 @@ impl FileJournal {
         // A new file's name is on the disk when its folder is.
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(folder)?.sync_all()?;
-        let journal = FileJournal { path: path.to_owned(), file: Mutex::new(file) };
+        let journal = FileJournal(Mutex::new(file));
         journal.load()?;
         Ok(journal)
     }
 
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     fn file(&self) -> MutexGuard<'_, File> {
-        self.file.lock().expect("nothing panics while it holds the lock")
+        self.0.lock().expect("nothing panics while it holds the lock")
     }
 }
 
@@ -105,7 +97,6 @@ mod tests {
         assert_eq!(journal.load().unwrap(), [intent, Record::Done]);
         journal.reset().unwrap();
         assert_eq!(FileJournal::open(&path).unwrap().load().unwrap(), []);
-        assert_eq!(journal.path(), path);
 
         for torn in [&text[..1], &text[..9], &text[..30], &[0; 40]] {
             std::fs::write(&path, torn).unwrap();

@@ -14,7 +14,7 @@ use prejoin_profiles::disk::Device;
 use prejoin_sys::block;
 
 use super::buffer::{ALIGNMENT, Buffer, is_aligned};
-use super::error::{EACCES, EINVAL, EOPNOTSUPP, EPERM, EROFS};
+use super::error::{EACCES, EBUSY, EINVAL, EOPNOTSUPP, EPERM, EROFS};
 use super::{Error, Failed, Machine};
 use crate::device::{ReadAt, WriteAt};
 
@@ -104,24 +104,26 @@ impl Target {
         Ok(Target { medium, offload: AtomicBool::new(options.offload), edges: Mutex::new(()) })
     }
 
-    /// Bytes.
-    pub fn size(&self) -> u64 {
-        self.medium.size
-    }
-
     /// Logical sector size in bytes; 0 for a file.
     pub fn sector_size(&self) -> u32 {
         self.medium.sector_size
     }
 
-    /// Whether reads and writes pass the page cache by.
-    pub fn is_direct(&self) -> bool {
-        self.medium.direct
-    }
-
-    /// The open disk or file: for locks and partitions, not for writing.
-    pub fn file(&self) -> &File {
-        &self.medium.file
+    /// Makes the kernel use the table that is on the disk now. Until then its partitions, and what it has cached of them,
+    /// are those of the table before. Nothing is to be done for a file.
+    ///
+    /// Programs that look at every new partition without asking for the lock are waited for.
+    pub fn reread(&self) -> io::Result<()> {
+        if !self.medium.is_device {
+            return Ok(());
+        }
+        for _ in 1..LOCK_STEPS {
+            match block::reread(&self.medium.file) {
+                Err(error) if error.raw_os_error() == Some(EBUSY) => thread::sleep(LOCK_STEP),
+                other => return other,
+            }
+        }
+        block::reread(&self.medium.file)
     }
 
     /// Fails unless this still is the disk that was looked at: sequence number, size and sector size are asked anew.

@@ -12,6 +12,7 @@ use prejoin_disk::io::capacity::last_mib_check;
 use prejoin_disk::io::target::{Options, Reader, Target};
 use prejoin_disk::io::{Buffer, Failed};
 use prejoin_profiles::disk::Extent;
+use prejoin_sys::block;
 use proptest::prelude::*;
 
 use super::devices::{Loop, run, skip};
@@ -79,6 +80,15 @@ fn follow(target: &Target, backing: &Path, steps: Vec<Step>) {
     assert!(fs::read(backing).unwrap() == model, "in the file");
 }
 
+/// Whether the only file that is open at a path passes the page cache by, as the kernel says.
+fn is_direct(path: &Path) -> bool {
+    let open = |entry: &fs::DirEntry| fs::read_link(entry.path()).is_ok_and(|link| link == path);
+    let entry = fs::read_dir("/proc/self/fd").unwrap().flatten().find(open).unwrap();
+    let info = fs::read_to_string(Path::new("/proc/self/fdinfo").join(entry.file_name())).unwrap();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap().trim();
+    i32::from_str_radix(flags, 8).unwrap() & block::DIRECT != 0
+}
+
 fn options() -> impl Strategy<Value = Options> {
     (any::<bool>(), any::<bool>()).prop_map(|(direct, offload)| Options { direct, offload })
 }
@@ -102,7 +112,7 @@ fn disks_hold_what_was_written() {
         let config = ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() };
         proptest!(config, |(steps in steps(sector_size), options in options())| {
             let target = Target::open(&disk.path, &options).unwrap();
-            assert_eq!(target.is_direct(), options.direct);
+            assert_eq!(is_direct(&disk.path), options.direct);
             follow(&target, &disk.file(), steps);
         });
     }
@@ -135,7 +145,7 @@ fn what_is_no_whole_sector_or_past_the_end_is_refused() {
     let Some(disk) = Loop::new(MIB, &["-b", "4096"]) else { return };
     for direct in [true, false] {
         let target = Target::open(&disk.path, &Options { direct, offload: true }).unwrap();
-        assert_eq!((target.size(), target.sector_size()), (MIB, 4096));
+        assert_eq!(target.sector_size(), 4096);
         for (offset, length) in [(512, 4096), (0, 512), (4096, 4608)] {
             let error = target.write_at(offset, &vec![1; length]).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
@@ -161,7 +171,7 @@ fn a_file_of_no_whole_blocks_keeps_its_size() {
     let path = home.path().join("image");
     fs::write(&path, vec![7; 10_000]).unwrap();
     let target = Target::open(&path, &Options::default()).unwrap();
-    assert!(!target.is_direct());
+    assert!(!is_direct(&path));
     target.write_at(9_000, &[1; 1_000]).unwrap();
     target.zero(100, 8_900).unwrap();
     assert!(target.write_at(9_001, &[1; 1_000]).is_err());
@@ -213,6 +223,38 @@ fn the_last_mib_of_a_real_disk() {
     assert!(last_mib_check(&Guarded::new(&target, vec![Extent::between(0, 4 * MIB)]), 5 * MIB).is_err());
     target.flush().unwrap();
     assert!(fs::read(disk.file()).unwrap() == content);
+}
+
+/// Whether the kernel has a first partition of a disk.
+fn has_partition(disk: &Loop) -> bool {
+    let name = disk.path.file_name().unwrap().to_string_lossy().into_owned();
+    Path::new(&format!("/sys/block/{name}/{name}p1")).exists()
+}
+
+/// A partition that is in no table, as those of an old one are in none any more.
+#[test]
+fn the_kernel_forgets_partitions_of_the_old_table() {
+    let Some(disk) = Loop::new(4 * MIB, &["--partscan"]) else { return };
+    block::add_partition(&File::open(&disk.path).unwrap(), 1, MIB, MIB).unwrap();
+    let target = Target::open(&disk.path, &Options::default()).unwrap();
+    assert!(has_partition(&disk));
+    let partition = File::open(format!("{}p1", disk.text())).unwrap();
+    assert_eq!(target.reread().unwrap_err().raw_os_error(), Some(16), "somebody has it open");
+    assert!(has_partition(&disk));
+    drop(partition);
+    target.reread().unwrap();
+    assert!(!has_partition(&disk));
+}
+
+#[test]
+fn a_kernel_that_looks_for_no_partitions_says_so() {
+    let Some(disk) = Loop::new(4 * MIB, &[]) else { return };
+    let target = Target::open(&disk.path, &Options::default()).unwrap();
+    assert_eq!(target.reread().unwrap_err().raw_os_error(), Some(22));
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("image");
+    File::create(&path).unwrap().set_len(MIB).unwrap();
+    Target::open(&path, &Options::default()).unwrap().reread().unwrap();
 }
 
 fn code(error: &io::Error) -> i32 {
