@@ -10,10 +10,10 @@ use serde::ser::{SerializeSeq, Serializer};
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::Architecture;
-use crate::digest::Digest;
+use crate::digest::{ChunkDigest, Digest};
 
 /// Version of the document.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Largest chunk in bytes; a reader needs no more memory than this for one.
 pub const CHUNK_LIMIT: u64 = 1 << 20;
@@ -79,8 +79,8 @@ pub enum Range {
     Data {
         /// Length in bytes.
         length: u64,
-        /// SHA-256 of the bytes.
-        digest: Digest,
+        /// BLAKE3 of the bytes.
+        digest: ChunkDigest,
     },
     /// Zeroes, which must be written: the bytes are part of the image.
     Zero {
@@ -318,7 +318,7 @@ mod tests {
                 digest: Digest::of(b"esp"),
             }],
             ranges: vec![
-                Range::Data { length: 1 << 20, digest: Digest::of(b"a") },
+                Range::Data { length: 1 << 20, digest: ChunkDigest::of(b"a") },
                 Range::Zero { length: 3 << 20 },
                 Range::Skip { length: 1 << 20 },
             ],
@@ -347,7 +347,8 @@ mod tests {
         assert!(refused(|m| m.size -= 512).contains("reach past"));
         assert!(refused(|m| m.ranges[1] = Range::Zero { length: u64::MAX }).contains("reach past"));
         assert!(
-            refused(|m| m.ranges[0] = Range::Data { length: 2 << 20, digest: Digest::of(b"") }).contains("a range")
+            refused(|m| m.ranges[0] = Range::Data { length: 2 << 20, digest: ChunkDigest::of(b"") })
+                .contains("a range")
         );
         assert!(refused(|m| m.partitions[0].size = 1 << 40).contains("partition 1"));
         assert!(refused(|m| m.partitions[0].used = 3 << 20).contains("partition 1"));

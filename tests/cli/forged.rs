@@ -3,7 +3,7 @@
 use std::ops::Range as Span;
 
 use prejoin_image_builder::io::chunks::{ChunkStore, compressor};
-use prejoin_profiles::digest::Digest;
+use prejoin_profiles::digest::ChunkDigest;
 use prejoin_profiles::manifest::{Manifest, Range, digest_of};
 
 use crate::session::Session;
@@ -27,7 +27,7 @@ fn forge(session: &Session, place: impl Fn(&Manifest) -> Span<u64>, from: &[u8],
         let mut bytes = store.read(&digest, length).unwrap();
         let Some(at) = bytes.windows(from.len()).position(|window| window == from) else { continue };
         bytes[at..at + to.len()].copy_from_slice(to);
-        let digest = Digest::of(&bytes);
+        let digest = ChunkDigest::of(&bytes);
         store.put(&digest, &bytes, &mut compressor().unwrap()).unwrap();
         manifest.ranges[index] = Range::Data { length, digest };
         changed += 1;
@@ -112,9 +112,9 @@ fn nothing_lies_beside_the_partitions() {
         manifest
     };
     let stowaway = vec![b'x'; 4096];
-    let data = Range::Data { length: 4096, digest: Digest::of(&stowaway) };
+    let data = Range::Data { length: 4096, digest: ChunkDigest::of(&stowaway) };
     let store = ChunkStore::create(&session.path("out")).unwrap();
-    store.put(&Digest::of(&stowaway), &stowaway, &mut compressor().unwrap()).unwrap();
+    store.put(&ChunkDigest::of(&stowaway), &stowaway, &mut compressor().unwrap()).unwrap();
     for (what, changed) in [
         ("zeroes where the image has nothing", with(&[Range::Zero { length }])),
         ("data behind what a partition uses", with(&[data, Range::Skip { length: length - 4096 }])),

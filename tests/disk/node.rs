@@ -6,7 +6,7 @@ use prejoin_formats::gpt::{self, Table, types};
 use prejoin_formats::guid::Guid;
 use prejoin_image_builder::node::derived_guid;
 use prejoin_profiles::architecture::Architecture;
-use prejoin_profiles::digest::Digest;
+use prejoin_profiles::digest::{ChunkDigest, Digest};
 use prejoin_profiles::handoff::{self, Archive, Format, GAP, Handoff, Uuid};
 use prejoin_profiles::manifest::{self, Manifest, Range};
 
@@ -168,7 +168,7 @@ fn table(node: &str) -> Table {
 
 /// The image defines both tables, and of each partition the first half; nothing of the second slot.
 fn manifest(node: &str, table: &Table) -> Manifest {
-    let chunk = |what: &str| Range::Data { length: MIB, digest: Digest::of(format!("{node} {what}").as_bytes()) };
+    let chunk = |what: &str| Range::Data { length: MIB, digest: ChunkDigest::of(format!("{node} {what}").as_bytes()) };
     let mut ranges = vec![chunk("table")];
     let mut partitions = Vec::new();
     for partition in &table.partitions {

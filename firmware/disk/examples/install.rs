@@ -21,7 +21,7 @@ use prejoin_disk::plan::{self, Image};
 use prejoin_disk::probe::probe;
 use prejoin_disk::write::{self, Chunks, Job};
 use prejoin_formats::gpt;
-use prejoin_profiles::digest::Digest;
+use prejoin_profiles::digest::{ChunkDigest, Digest};
 use prejoin_profiles::disk::{Facts, VERSION, Verdict};
 use prejoin_profiles::handoff::Handoff;
 use prejoin_profiles::manifest::{Manifest, Range};
@@ -29,11 +29,11 @@ use prejoin_profiles::manifest::{Manifest, Range};
 /// The chunks of a raw image, by the place that its manifest gives them.
 struct Raw {
     file: File,
-    places: BTreeMap<Digest, u64>,
+    places: BTreeMap<ChunkDigest, u64>,
 }
 
 impl Chunks for Raw {
-    fn read(&self, digest: &Digest, into: &mut [u8]) -> Result<(), Box<dyn Error + Send + Sync>> {
+    fn read(&self, digest: &ChunkDigest, into: &mut [u8]) -> Result<(), Box<dyn Error + Send + Sync>> {
         let place = self.places.get(digest).ok_or("the image has no such chunk")?;
         Ok(self.file.read_exact_at(into, *place)?)
     }

@@ -11,6 +11,7 @@ pub mod io;
 pub mod judge;
 pub mod layout;
 pub mod plan;
+mod pool;
 pub mod probe;
 pub mod region;
 pub mod select;

@@ -16,14 +16,13 @@ mod error;
 mod journal;
 mod kept;
 mod pieces;
-mod pool;
 mod run;
 mod saved;
 mod table;
 
 use std::fmt;
 
-use prejoin_profiles::digest::Digest;
+use prejoin_profiles::digest::ChunkDigest;
 use prejoin_profiles::disk::Plan;
 use prejoin_profiles::manifest::Manifest;
 use serde::{Deserialize, Serialize};
@@ -61,7 +60,7 @@ pub struct Job<'a> {
 pub trait Chunks: Sync {
     /// Fills `into`, which is as long as the chunk, with the chunk called `digest`. Called from several threads. The
     /// bytes are checked by the caller.
-    fn read(&self, digest: &Digest, into: &mut [u8]) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
+    fn read(&self, digest: &ChunkDigest, into: &mut [u8]) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
 }
 
 /// How an image is written.

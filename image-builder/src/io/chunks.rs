@@ -1,6 +1,6 @@
 //! The chunk store: every piece of every image, once, as an independent zstd frame.
 //!
-//! `<out>/chunks/ab/abcd….zst`. The name is the SHA-256 of the uncompressed bytes; frames put in a row are a valid
+//! `<out>/chunks/ab/abcd….zst`. The name is the BLAKE3 of the uncompressed bytes; frames put in a row are a valid
 //! zstd stream, so a whole image can be sent without being built. Nothing is ever changed in place: a chunk is
 //! written beside and renamed, and a manifest that names it is only written after the store was flushed.
 #![expect(clippy::disallowed_methods, reason = "this is the store's file access")]
@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use prejoin_profiles::digest::Digest;
+use prejoin_profiles::digest::ChunkDigest;
 use prejoin_profiles::manifest::CHUNK_LIMIT;
 
 /// zstd's level for chunks. On a Debian root level 3 gives 2.3:1 at a third of the cost of decompressing the
@@ -42,12 +42,12 @@ pub enum Error {
     },
     /// No file under this digest.
     #[error("chunk {0} is not in the store")]
-    Missing(Digest),
+    Missing(ChunkDigest),
     /// The file is there and is something else.
     #[error("chunk {digest} in {path} is damaged: {what}")]
     Damaged {
         /// Its name.
-        digest: Digest,
+        digest: ChunkDigest,
         /// Its file.
         path: PathBuf,
         /// What is wrong.
@@ -74,20 +74,20 @@ impl ChunkStore {
     }
 
     /// The file that holds, or would hold, a chunk.
-    pub fn path(&self, digest: &Digest) -> PathBuf {
+    pub fn path(&self, digest: &ChunkDigest) -> PathBuf {
         let name = digest.to_string();
         self.root.join(&name[..2]).join(format!("{name}.zst"))
     }
 
     /// Whether a chunk of so many bytes is there.
-    pub fn has(&self, digest: &Digest, length: u64) -> bool {
+    pub fn has(&self, digest: &ChunkDigest, length: u64) -> bool {
         is_whole(&self.path(digest), length)
     }
 
     /// Stores `bytes` under `digest` unless it is there.
     pub fn put(
         &self,
-        digest: &Digest,
+        digest: &ChunkDigest,
         bytes: &[u8],
         compressor: &mut zstd::bulk::Compressor<'static>,
     ) -> Result<(), Error> {
@@ -124,7 +124,7 @@ impl ChunkStore {
     }
 
     /// The stored frame, compressed.
-    pub fn frame(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
+    pub fn frame(&self, digest: &ChunkDigest) -> Result<Vec<u8>, Error> {
         let path = self.path(digest);
         let file = match File::open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Error::Missing(*digest)),
@@ -141,7 +141,7 @@ impl ChunkStore {
     }
 
     /// A chunk's bytes, checked against its name.
-    pub fn read(&self, digest: &Digest, length: u64) -> Result<Vec<u8>, Error> {
+    pub fn read(&self, digest: &ChunkDigest, length: u64) -> Result<Vec<u8>, Error> {
         let frame = self.frame(digest)?;
         let damaged = |what: String| Error::Damaged { digest: *digest, path: self.path(digest), what };
         let bytes = zstd::bulk::decompress(&frame, length.min(CHUNK_LIMIT) as usize)
@@ -149,7 +149,7 @@ impl ChunkStore {
         if bytes.len() as u64 != length {
             return Err(damaged(format!("{} bytes instead of {length}", bytes.len())));
         }
-        let found = Digest::of(&bytes);
+        let found = ChunkDigest::of(&bytes);
         if found != *digest {
             return Err(damaged(format!("its content has digest {found}")));
         }
@@ -187,12 +187,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = ChunkStore::create(folder.path()).unwrap();
         let bytes = b"a chunk".repeat(1000);
-        let digest = Digest::of(&bytes);
+        let digest = ChunkDigest::of(&bytes);
         store.put(&digest, &bytes, &mut compressor().unwrap()).unwrap();
         store.flush().unwrap();
         assert_eq!(store.read(&digest, bytes.len() as u64).unwrap(), bytes);
         assert!(store.read(&digest, 8).unwrap_err().to_string().contains("damaged"));
-        let other = Digest::of(b"other");
+        let other = ChunkDigest::of(b"other");
         assert!(matches!(store.read(&other, 1), Err(Error::Missing(_))));
         fs::create_dir_all(store.path(&other).parent().unwrap()).unwrap();
         fs::copy(store.path(&digest), store.path(&other)).unwrap();

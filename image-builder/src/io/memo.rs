@@ -5,7 +5,7 @@
 //! neither read nor hashed again.
 //!
 //! ```text
-//! "prejoin memo 1\n\0"          16 bytes
+//! "prejoin memo 2\n\0"          16 bytes
 //! entries                       key, u8 builds since it was last used, ranges, hashes
 //! SHA-256 of all this           32 bytes
 //! ```
@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use prejoin_formats::image::{Image, Source};
 use prejoin_formats::tree::Content;
-use prejoin_profiles::digest::Digest;
+use prejoin_profiles::digest::{ChunkDigest, Digest};
 use prejoin_profiles::manifest::Range;
 use sha2::{Digest as _, Sha256};
 
@@ -27,7 +27,7 @@ use super::chunks::ChunkStore;
 use super::output;
 use super::render::{Cut, Rendered};
 
-const MAGIC: &[u8; 16] = b"prejoin memo 1\n\0";
+const MAGIC: &[u8; 16] = b"prejoin memo 2\n\0";
 
 /// An entry that so many builds had no use for is forgotten. Clusters with the same system take turns.
 const FORGOTTEN: u8 = 8;
@@ -178,7 +178,7 @@ fn decode(bytes: &[u8]) -> Option<BTreeMap<Digest, Entry>> {
     while !input.is_empty() {
         let (key, [age]) = (Digest(take(input)?), take(input)?);
         let ranges = list(input, |input| {
-            let ([kind], length, digest) = (take(input)?, u64::from_le_bytes(take(input)?), Digest(take(input)?));
+            let ([kind], length, digest) = (take(input)?, u64::from_le_bytes(take(input)?), ChunkDigest(take(input)?));
             match kind {
                 0 => Some(Range::Data { length, digest }),
                 1 => Some(Range::Zero { length }),
@@ -214,7 +214,7 @@ mod tests {
 
     fn sample() -> Memo {
         let memo = Memo::default();
-        let ranges = vec![Range::Data { length: 4096, digest: Digest([7; 32]) }, Range::Zero { length: 9 }];
+        let ranges = vec![Range::Data { length: 4096, digest: ChunkDigest([7; 32]) }, Range::Zero { length: 9 }];
         memo.insert(Digest([1; 32]), Rendered { ranges, leaves: vec![[3; 32]; 2] });
         memo
     }

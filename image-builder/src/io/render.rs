@@ -3,7 +3,7 @@
 use prejoin_formats::image::Image;
 use prejoin_formats::tree::Contents;
 use prejoin_formats::verity;
-use prejoin_profiles::digest::Digest;
+use prejoin_profiles::digest::ChunkDigest;
 use prejoin_profiles::manifest::Range;
 use rayon::prelude::*;
 
@@ -124,7 +124,7 @@ fn window(
     for range in runs(buffer) {
         if range.data {
             let bytes = &buffer[range.start..range.end];
-            let digest = Digest::of(bytes);
+            let digest = ChunkDigest::of(bytes);
             store.put(&digest, bytes, compressor)?;
             append(&mut rendered.ranges, Range::Data { length: bytes.len() as u64, digest });
         } else {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ext4_view::Ext4Read;
 use prejoin_formats::gpt;
 use prejoin_formats::verity;
-use prejoin_profiles::digest::Digest;
+use prejoin_profiles::digest::{ChunkDigest, Digest};
 use prejoin_profiles::handoff::{Archive, Handoff};
 use prejoin_profiles::manifest::{self, Manifest, Partition, Range};
 use rayon::prelude::*;
@@ -71,7 +71,7 @@ pub fn verify(manifest: &Arc<Manifest>, store: &Arc<ChunkStore>, events: Sink) -
 }
 
 fn check_chunks(manifest: &Manifest, store: &ChunkStore, events: Sink, verified: &mut Verified) -> Result<(), Error> {
-    let data: Vec<(u64, Digest)> = manifest
+    let data: Vec<(u64, ChunkDigest)> = manifest
         .ranges
         .iter()
         .filter_map(|range| match range {

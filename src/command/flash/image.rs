@@ -12,7 +12,7 @@ use prejoin_image_builder::class::Class;
 use prejoin_image_builder::io::chunks::{self, ChunkStore};
 use prejoin_image_builder::io::reader::{ImageReader, PartitionReader};
 use prejoin_image_builder::readback;
-use prejoin_profiles::digest::Digest;
+use prejoin_profiles::digest::{ChunkDigest, Digest};
 use prejoin_profiles::handoff::{Handoff, LARGEST_DOCUMENT};
 use prejoin_profiles::manifest::{Manifest, Range};
 
@@ -67,7 +67,7 @@ thread_local! {
 }
 
 impl Chunks for Image {
-    fn read(&self, digest: &Digest, into: &mut [u8]) -> Result<(), Box<dyn Error + Send + Sync>> {
+    fn read(&self, digest: &ChunkDigest, into: &mut [u8]) -> Result<(), Box<dyn Error + Send + Sync>> {
         let frame = self.store.frame(digest)?;
         let damaged = |what: String| chunks::Error::Damaged { digest: *digest, path: self.store.path(digest), what };
         DECOMPRESSOR.with_borrow_mut(|kept| {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 
 use prejoin_formats::gpt;
-use prejoin_profiles::digest::Digest;
+use prejoin_profiles::digest::ChunkDigest;
 
 use super::Phase;
 use super::kept::Fingerprint;
@@ -66,7 +66,7 @@ pub enum Error {
         /// When.
         phase: Phase,
         /// The chunk.
-        digest: Digest,
+        digest: ChunkDigest,
         /// Where it goes.
         spot: Spot,
         /// What its source says.
@@ -79,9 +79,9 @@ pub enum Error {
         /// When.
         phase: Phase,
         /// The chunk that was asked for.
-        digest: Digest,
+        digest: ChunkDigest,
         /// What came.
-        found: Digest,
+        found: ChunkDigest,
         /// Where it would have gone.
         spot: Spot,
     },

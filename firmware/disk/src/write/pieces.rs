@@ -1,7 +1,7 @@
 //! An image cut into what is written at once, after checking that it goes where the plan says.
 
 use prejoin_formats::gpt::types;
-use prejoin_profiles::digest::Digest;
+use prejoin_profiles::digest::{ChunkDigest, Digest};
 use prejoin_profiles::disk::{Entry, Extent, Origin, Plan, merge};
 use prejoin_profiles::manifest::{CHUNK_LIMIT, Manifest, Partition, Range};
 
@@ -27,7 +27,7 @@ pub(super) enum Content {
     /// A part of a chunk.
     Chunk {
         /// The chunk.
-        digest: Digest,
+        digest: ChunkDigest,
         /// Bytes of the whole chunk.
         length: u64,
         /// Bytes of it that lie before the piece.
@@ -37,7 +37,7 @@ pub(super) enum Content {
 
 impl Piece {
     /// The digest of the piece's bytes, if they are a whole chunk.
-    pub(super) fn digest(&self) -> Option<Digest> {
+    pub(super) fn digest(&self) -> Option<ChunkDigest> {
         match self.content {
             Content::Chunk { digest, length, .. } if length == self.extent.length => Some(digest),
             _ => None,

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Mutex;
 
-use prejoin_profiles::digest::Digest;
+use prejoin_profiles::digest::ChunkDigest;
 use prejoin_profiles::disk::{Extent, merge};
 use prejoin_profiles::manifest::CHUNK_LIMIT;
 
@@ -11,8 +11,9 @@ use super::error::Error;
 use super::journal::{self, Past, Record};
 use super::pieces::{Content, Piece, Pieces};
 use super::table::{Copies, Tables};
-use super::{Event, Job, Phase, REPAIRS, Written, kept, pool};
+use super::{Event, Job, Phase, REPAIRS, Written, kept};
 use crate::io::Buffer;
+use crate::pool;
 
 /// What is compared, and written, as one: the file system's block, and no less than any disk's sector.
 const BLOCK: usize = 4096;
@@ -286,7 +287,7 @@ impl<'a> Run<'a> {
         let found = &mut scratch.found[..length as usize];
         self.job.disk.read_at(start, found).map_err(failed)?;
         match piece.digest() {
-            Some(digest) => Ok(Digest::of(found) == digest),
+            Some(digest) => Ok(ChunkDigest::of(found) == digest),
             None => Ok(self.bytes(phase, piece, &mut scratch.chunk)? == found),
         }
     }
@@ -298,7 +299,7 @@ impl<'a> Run<'a> {
         let chunk = &mut buffer[..length as usize];
         let failed = |source| Error::Fetch { phase, digest, spot: spot(), source };
         self.job.chunks.read(&digest, chunk).map_err(failed)?;
-        let found = Digest::of(chunk);
+        let found = ChunkDigest::of(chunk);
         if found != digest {
             return Err(Error::Chunk { phase, digest, found, spot: spot() });
         }

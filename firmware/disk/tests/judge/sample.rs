@@ -6,7 +6,7 @@ use prejoin_disk::plan::Image;
 use prejoin_formats::gpt::{self, Table, types};
 use prejoin_formats::guid::Guid;
 use prejoin_profiles::architecture::Architecture;
-use prejoin_profiles::digest::Digest;
+use prejoin_profiles::digest::{ChunkDigest, Digest};
 use prejoin_profiles::handoff::{self, Format, Handoff, Uuid};
 use prejoin_profiles::manifest::{self, Manifest, Range};
 
@@ -55,7 +55,7 @@ pub(crate) fn sample(node: &str, sector_size: u32, state: Option<u64>, data: boo
     }
     let size = start + MIB;
     let table = Table { disk_guid: guid(node, "disk"), sector_size, disk_size: size, partitions };
-    let chunk = |seed: &str, length: u64| Range::Data { length, digest: Digest::of(seed.as_bytes()) };
+    let chunk = |seed: &str, length: u64| Range::Data { length, digest: ChunkDigest::of(seed.as_bytes()) };
     let mut ranges = vec![chunk("table", MIB)];
     let mut listed = Vec::new();
     for partition in &table.partitions {

@@ -13,7 +13,7 @@ use prejoin_disk::write::{Chunks, Error, Event, Job, Journal, Options, Record, S
 use prejoin_formats::gpt::{self, Partition, Table, types};
 use prejoin_formats::guid::Guid;
 use prejoin_profiles::architecture::Architecture;
-use prejoin_profiles::digest::Digest;
+use prejoin_profiles::digest::{ChunkDigest, Digest};
 use prejoin_profiles::disk::{Clear, Entry, Extent, Kept, Mode, Origin, Plan, merge};
 use prejoin_profiles::manifest::{self, Manifest, Range};
 
@@ -258,12 +258,12 @@ impl Journal for Notes<'_> {
 /// Chunks in memory; one of them may be wrong.
 #[derive(Default)]
 pub struct Store {
-    pub chunks: BTreeMap<Digest, Vec<u8>>,
-    pub wrong: Option<Digest>,
+    pub chunks: BTreeMap<ChunkDigest, Vec<u8>>,
+    pub wrong: Option<ChunkDigest>,
 }
 
 impl Chunks for Store {
-    fn read(&self, digest: &Digest, into: &mut [u8]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    fn read(&self, digest: &ChunkDigest, into: &mut [u8]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         into.copy_from_slice(self.chunks.get(digest).ok_or("no such chunk")?);
         if self.wrong == Some(*digest) {
             into[0] ^= 1;
@@ -478,7 +478,7 @@ impl Maker {
             let defined = match random.below(10) {
                 0..=5 => {
                     random.fill(&mut bytes);
-                    let digest = Digest::of(&bytes);
+                    let digest = ChunkDigest::of(&bytes);
                     ranges.push(Range::Data { length, digest });
                     store.chunks.insert(digest, bytes.clone());
                     true

@@ -6,7 +6,7 @@ use std::thread;
 
 /// Calls `work` for every item, the items in their order, on as many threads as asked for; each thread has a state of
 /// its own. After an error no further item is begun, and the first item's error is returned.
-pub(super) fn each<T: Sync, S, E: Send>(
+pub(crate) fn each<T: Sync, S, E: Send>(
     threads: usize,
     items: &[T],
     state: impl Fn() -> S + Sync,
