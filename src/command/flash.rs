@@ -13,6 +13,7 @@ use std::thread;
 
 use indicatif::MultiProgress;
 use prejoin_disk::io::inventory;
+use prejoin_disk::io::target::{self, Target};
 use prejoin_disk::judge::{Intent, judge};
 use prejoin_image_builder::class::Class;
 use prejoin_profiles::disk::{Facts, Report as Judgement, Severity, Verdict};
@@ -47,6 +48,9 @@ pub(crate) struct Case {
     facts: Facts,
     intent: Intent,
     judgement: Judgement,
+    /// What will be written is held since before it was looked at. `None`: it is only looked at, somebody else has it, or
+    /// somebody was asked meanwhile; then it is looked at again before it is written.
+    hold: Option<Target>,
 }
 
 pub(crate) fn run(args: &Flash, report: &Report) -> Result<(), Failure> {
@@ -54,12 +58,12 @@ pub(crate) fn run(args: &Flash, report: &Report) -> Result<(), Failure> {
     let node = intent::node(&project, &args.node)?;
     let image = Image::open(&args.out, &args.node)?;
     let mut cases = Vec::new();
-    for (index, facts) in facts(args)?.into_iter().enumerate() {
+    for (index, (facts, hold)) in facts(args)?.into_iter().enumerate() {
         // Recorded facts know no other name of the disk than the kernel's.
         let asked = args.targets.get(index).map_or(Path::new(&facts.device.path), PathBuf::as_path).to_owned();
         let intent = intent::intent(args, &project, node, &facts, &asked, &image)?;
         let judgement = judge(&facts, &intent, &image.view());
-        cases.push(Case { facts, intent, judgement });
+        cases.push(Case { facts, intent, judgement, hold });
     }
     if args.dry_run {
         report.result(|| shown(&cases, report, false), || document(args, &image, &cases, &[]));
@@ -68,8 +72,8 @@ pub(crate) fn run(args: &Flash, report: &Report) -> Result<(), Failure> {
     if !report.is_json() {
         report.say(shown(&cases, report, true).trim_end());
     }
-    let keeps = match allowed(args, &image, &cases, report) {
-        Ok(keeps) => keeps,
+    let (keeps, asked) = match allowed(args, &image, &cases, report) {
+        Ok(allowed) => allowed,
         Err(failure) => {
             if report.is_json() {
                 report.data(format!("{:#}", document(args, &image, &cases, &[])));
@@ -77,26 +81,31 @@ pub(crate) fn run(args: &Flash, report: &Report) -> Result<(), Failure> {
             return Err(failure);
         }
     };
+    if asked {
+        // Whoever was asked has taken his time: what is not held is looked at again.
+        cases.iter_mut().for_each(|case| case.hold = None);
+    }
     let bars = MultiProgress::new();
     let outcomes = write(args, &image, &cases, &keeps, &bars);
     report.result(|| show::outcomes(&outcomes), || document(args, &image, &cases, &outcomes));
     conclude(outcomes)
 }
 
-/// Fails unless all targets may be written; then, where their old tables go. Nobody is asked for what cannot be done.
-fn allowed(args: &Flash, image: &Image, cases: &[Case], report: &Report) -> Result<Vec<Keep>, Failure> {
+/// Fails unless all targets may be written; then, where their old tables go, and whether somebody was asked. Nobody is
+/// asked for what cannot be done.
+fn allowed(args: &Flash, image: &Image, cases: &[Case], report: &Report) -> Result<(Vec<Keep>, bool), Failure> {
     verdict_of_all(cases)?;
     image.complete()?;
     let keep = |case: &Case| Keep::new(args.save.as_deref(), &args.node, &case.facts.device);
     let keeps = cases.iter().map(keep).collect::<Result<_, _>>()?;
-    ask::consent(args, cases, report)?;
-    Ok(keeps)
+    let asked = ask::consent(args, cases, report)?;
+    Ok((keeps, asked))
 }
 
-/// What is on every target. The same disk twice is a mistake.
-fn facts(args: &Flash) -> Result<Vec<Facts>, Failure> {
+/// What is on every target, and the targets themselves if they will be written. The same disk twice is a mistake.
+fn facts(args: &Flash) -> Result<Vec<(Facts, Option<Target>)>, Failure> {
     if let Some(file) = &args.facts {
-        return Ok(vec![look::read(file)?]);
+        return Ok(vec![(look::read(file)?, None)]);
     }
     let mut seen = Vec::new();
     for path in &args.targets {
@@ -106,7 +115,13 @@ fn facts(args: &Flash) -> Result<Vec<Facts>, Failure> {
         }
         seen.push(found);
     }
-    args.targets.iter().map(|path| look::look(path)).collect()
+    let one = |path: &PathBuf| {
+        // Who has it instead is among the facts, and a refusal.
+        let hold = if args.dry_run { None } else { Target::open(path, &target::Options::default()).ok() };
+        let facts = hold.as_ref().map_or_else(|| look::look(path), |target| look::held(target, path))?;
+        Ok((facts, hold))
+    };
+    args.targets.iter().map(one).collect()
 }
 
 /// The verdicts on all targets, as they are shown.

@@ -29,7 +29,7 @@ const MOST_EXTENTS: usize = 512;
 /// (a file).
 ///
 /// It never fails: what cannot be read is in [`Content::unreadable`].
-pub fn probe(disk: &dyn ReadAt, size: u64, sector_size: u32) -> Content {
+pub fn probe(disk: &(dyn ReadAt + Sync), size: u64, sector_size: u32) -> Content {
     let recorder = Recorder::new(disk, size);
     let found = table::find(&recorder, size, sector_size);
     let mut content = Content { tables: found.tables, ..Content::default() };

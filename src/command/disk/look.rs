@@ -6,7 +6,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use prejoin_disk::device::ReadAt;
-use prejoin_disk::io::target::Reader;
+use prejoin_disk::io::target::{Reader, Target};
 use prejoin_disk::io::{self as disk, inventory, usage};
 use prejoin_disk::probe::probe;
 use prejoin_image_builder::class::Class;
@@ -25,8 +25,15 @@ pub(crate) fn look(path: &Path) -> Result<Facts, Failure> {
     Ok(facts(device, users, &reader))
 }
 
-/// The same of a disk that is open.
-pub(crate) fn facts(device: Device, usage: Vec<Usage>, disk: &dyn ReadAt) -> Facts {
+/// The same of a disk that this process holds.
+pub(crate) fn held(target: &Target, path: &Path) -> Result<Facts, Failure> {
+    let device = inventory::device(path).map_err(|error| unusable(&error))?;
+    target.unchanged(&device).map_err(|error| unusable(&error))?;
+    let users = usage::while_held(&device);
+    Ok(facts(device, users, target))
+}
+
+fn facts(device: Device, usage: Vec<Usage>, disk: &(dyn ReadAt + Sync)) -> Facts {
     let content = probe(disk, device.size, device.sector_size);
     Facts { version: VERSION, device, usage, content }
 }

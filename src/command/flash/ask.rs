@@ -10,20 +10,21 @@ use crate::args::Flash;
 use crate::failure::Failure;
 use crate::report::Report;
 
-/// Fails unless every target may be written.
-pub(crate) fn consent(args: &Flash, cases: &[Case], report: &Report) -> Result<(), Failure> {
+/// Fails unless every target may be written; says whether somebody was asked, who may have taken his time.
+pub(crate) fn consent(args: &Flash, cases: &[Case], report: &Report) -> Result<bool, Failure> {
+    let mut asked = false;
     for case in cases {
-        one(args, case, report)?;
+        asked |= one(args, case, report)?;
     }
-    Ok(())
+    Ok(asked)
 }
 
-fn one(args: &Flash, case: &Case, report: &Report) -> Result<(), Failure> {
+fn one(args: &Flash, case: &Case, report: &Report) -> Result<bool, Failure> {
     let (device, verdict) = (&case.facts.device, case.judgement.verdict);
     if !args.confirm.is_empty() {
         let token = case.judgement.token.as_ref();
         if token.is_some_and(|token| args.confirm.contains(token)) {
-            return Ok(());
+            return Ok(false);
         }
         let message = format!(
             "{}: {} is not as it was when it was confirmed, or it was something else that was confirmed",
@@ -35,10 +36,10 @@ fn one(args: &Flash, case: &Case, report: &Report) -> Result<(), Failure> {
             .hint("look at the verdict again with --dry-run, and confirm that one".to_owned()));
     }
     if !report.is_json() && std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
-        return typed(device);
+        return typed(device).map(|()| true);
     }
     if device.file && verdict == Verdict::Ok {
-        return Ok(());
+        return Ok(false);
     }
     let message = format!("{} needs a confirmation, and there is no terminal to ask on", device.path);
     Err(Failure::plain(Class::Input, message).exit(exit::CONFIRM).hint(how(&[case])))

@@ -6,7 +6,7 @@ use indicatif::MultiProgress;
 use prejoin_disk::guard::Guarded;
 use prejoin_disk::io::capacity::{self, Fake};
 use prejoin_disk::io::target::{self, Target};
-use prejoin_disk::io::{Failed, FileJournal, inventory, usage};
+use prejoin_disk::io::{Failed, FileJournal};
 use prejoin_disk::judge::judge;
 use prejoin_disk::plan;
 use prejoin_disk::write::{self, Job, Written};
@@ -70,11 +70,17 @@ fn steps(
     meter: &Meter,
     outcome: &mut Outcome,
 ) -> Result<Written, Failure> {
-    let target = Target::open(Path::new(&case.facts.device.path), &target::Options::default())
-        .map_err(|error| look::unusable(&error))?;
-    // From here on nobody else writes to it. Is it still what was agreed to?
-    let plan = again(image, case, &target)?;
-    let disk = Guarded::new(&target, plan::writes(&plan));
+    let opened;
+    let (target, plan) = match (&case.hold, &case.judgement.plan) {
+        // Nobody else could write to it since it was looked at.
+        (Some(target), Some(plan)) => (target, plan.clone()),
+        _ => {
+            opened = Target::open(Path::new(&case.facts.device.path), &target::Options::default())
+                .map_err(|error| look::unusable(&error))?;
+            (&opened, again(image, case, &opened)?)
+        }
+    };
+    let disk = Guarded::new(target, plan::writes(&plan));
 
     let journal = FileJournal::open(&keep.journal()).map_err(|error| {
         Failure::new(Class::Environment, &error).of(format!("the journal {}", keep.journal().display()))
@@ -82,7 +88,7 @@ fn steps(
     let old = write::before(&plan, &disk).map_err(|error| failed(&error, &args.node, &image.store))?;
     outcome.saved = Some(keep.save(&old)?);
     if !args.verify_first {
-        capacity(&target, case, &plan)?;
+        capacity(target, case, &plan)?;
     }
 
     let options = write::Options {
@@ -111,9 +117,8 @@ fn again(image: &Image, case: &Case, target: &Target) -> Result<Plan, Failure> {
             .hint("nothing was written; look again with --dry-run".to_owned())
     };
     target.unchanged(&case.facts.device).map_err(|error| changed(error.to_string()))?;
-    let device = inventory::device(Path::new(&case.facts.device.path)).map_err(|error| look::unusable(&error))?;
-    let users = usage::while_held(&device);
-    let judgement = judge(&look::facts(device, users, target), &case.intent, &image.view());
+    let facts = look::held(target, Path::new(&case.facts.device.path))?;
+    let judgement = judge(&facts, &case.intent, &image.view());
     if judgement.verdict == Verdict::Refuse {
         let first = judgement.findings.first().map(|finding| format!("{}: {}", finding.code, finding.evidence));
         return Err(changed(format!("it must not be written any more: {}", first.unwrap_or_default())));
@@ -179,7 +184,7 @@ mod tests {
     use std::io;
 
     use prejoin_disk::write::{Error, Fingerprint, Phase, Spot};
-    use prejoin_profiles::digest::Digest;
+    use prejoin_profiles::digest::{ChunkDigest, Digest};
 
     use super::*;
 
@@ -190,7 +195,7 @@ mod tests {
         let broken = || io::Error::other("broken");
         let print = Fingerprint(Digest::of(b""));
         let store = ChunkStore::open(Path::new("out"));
-        let digest = Digest::of(b"chunk");
+        let digest = ChunkDigest::of(b"chunk");
         let missing = Box::new(chunks::Error::Missing(digest));
         for (error, code) in [
             (Error::Plan("it cannot be".into()), 20),

@@ -45,13 +45,18 @@ pub(crate) fn look(disk: &Recorder, of: Extent, count: usize, known: &[Extent]) 
     let mut blankness = Blankness { of, read: 0, first: None };
     let samples = (SHARED_SAMPLES / (count as u64).max(1)).clamp(8, MOST_SAMPLES);
     let mut end = of.start;
+    let mut reads = Vec::new();
     for start in places(of.length, samples) {
         let whole = of.length <= samples * SAMPLE || start < EDGE || of.length - start <= EDGE;
         let start = (of.start + start).max(end);
-        let length = if whole { SAMPLE } else { BLOCK }.min(of.end().saturating_sub(start));
-        let Some(bytes) = (length > 0).then(|| disk.bytes(start, length as usize)).flatten() else { continue };
-        end = start + bytes.len() as u64;
-        blankness.read += bytes.len() as u64;
+        let read = Extent { start, length: if whole { SAMPLE } else { BLOCK }.min(of.end().saturating_sub(start)) };
+        if read.length > 0 {
+            end = read.end();
+            reads.push(read);
+        }
+    }
+    disk.each(&reads, |Extent { start, length }, bytes| {
+        blankness.read += length;
         if blankness.first.is_none() {
             let sectors = bytes.chunks(SECTOR).zip((start..).step_by(SECTOR));
             let mut used =
@@ -60,7 +65,7 @@ pub(crate) fn look(disk: &Recorder, of: Extent, count: usize, known: &[Extent]) 
                 used.find(|&(length, start)| !known.iter().any(|part| part.covers(&Extent { start, length })));
             blankness.first = unknown.map(|(_, at)| at);
         }
-    }
+    });
     blankness
 }
 

@@ -82,8 +82,14 @@ fn stray(disk: &Recorder, size: u64, mbr: Option<&mbr::Mbr>, copies: &mut Vec<Co
     let mut edges: Vec<u64> =
         partitions.flat_map(|table| &table.partitions).map(|part| part.extent.end()).take(MOST_ENDS).collect();
     edges.extend(mbr.and_then(|mbr| mbr.protects).into_iter().flat_map(|end| [end * 512, end * 4096]));
-    for end in ends(size, &edges) {
-        look(disk, size, end, copies, seen);
+    let starts = ends(size, &edges).into_iter().filter(|&end| end <= size).filter_map(|end| end.checked_sub(4096));
+    let reads: Vec<Extent> = starts.map(|start| Extent { start, length: 4096 }).collect();
+    let mut headers = Vec::new();
+    disk.each(&reads, |read, bytes| headers.extend(self::headers(read.end(), bytes)));
+    for (sector, offset) in headers {
+        if copies.len() < 64 && seen.insert((sector, offset)) {
+            copies.extend(gpt::copy(disk, size, sector, offset));
+        }
     }
     // Copies found on the way point to more of them; each names one other at most.
     let mut at = 0;
@@ -98,16 +104,13 @@ fn stray(disk: &Recorder, size: u64, mbr: Option<&mbr::Mbr>, copies: &mut Vec<Co
     }
 }
 
-/// Looks at the last 512 and the last 4096 bytes before `end`.
-fn look(disk: &Recorder, size: u64, end: u64, copies: &mut Vec<Copy>, seen: &mut BTreeSet<(u32, u64)>) {
-    let Some(bytes) = end.checked_sub(4096).and_then(|start| disk.bytes(start, 4096)) else { return };
-    for sector in [512, 4096_u32] {
+/// Sector size and offset of what begins as a header in the last 512, or the last 4096, bytes before `end`.
+fn headers(end: u64, bytes: &[u8]) -> impl Iterator<Item = (u32, u64)> {
+    let begins = |sector: u32| bytes[bytes.len() - sector as usize..].starts_with(b"EFI PART");
+    [512, 4096].map(|sector| (sector, begins(sector))).into_iter().filter_map(move |(sector, begins)| {
         let offset = end - u64::from(sector);
-        let header = bytes.get(4096 - sector as usize..).is_some_and(|bytes| bytes.starts_with(b"EFI PART"));
-        if header && offset.is_multiple_of(u64::from(sector)) && copies.len() < 64 && seen.insert((sector, offset)) {
-            copies.extend(gpt::copy(disk, size, sector, offset));
-        }
-    }
+        (begins && offset.is_multiple_of(u64::from(sector))).then_some((sector, offset))
+    })
 }
 
 /// Where disks and images end, under 2000 places: every MiB of small images, then coarser, sizes that disks are sold

@@ -1,7 +1,7 @@
 //! Partition tables, whole and broken.
 
-use std::cell::Cell;
 use std::io;
+use std::sync::Mutex;
 
 use crc::{CRC_32_ISO_HDLC, Crc};
 use prejoin_disk::device::ReadAt;
@@ -352,14 +352,14 @@ fn blank_is_more_than_no_signature() {
 struct Bad<'a> {
     disk: &'a Disk,
     bad: Extent,
-    reads: Cell<(u64, u64)>,
+    reads: Mutex<(u64, u64)>,
 }
 
 impl ReadAt for Bad<'_> {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let length = buffer.len() as u64;
-        let (count, bytes) = self.reads.get();
-        self.reads.set((count + 1, bytes + length));
+        let mut reads = self.reads.lock().unwrap();
+        *reads = (reads.0 + 1, reads.1 + length);
         if self.bad.meets(&Extent { start: offset, length }) {
             return Err(io::Error::other("medium error"));
         }
@@ -372,14 +372,14 @@ fn what_cannot_be_read_is_said_and_reads_are_bounded() {
     let disk = Disk::new(1 << 40);
     let blank = disk.probe();
     for bad in [Extent { start: 0, length: 512 }, Extent { start: (1 << 40) - 512, length: 512 }] {
-        let bad = Bad { disk: &disk, bad, reads: Cell::default() };
+        let bad = Bad { disk: &disk, bad, reads: Mutex::default() };
         let content = probe(&bad, disk.size(), 512);
         assert!(content.unreadable.iter().any(|unreadable| unreadable.extent.meets(&bad.bad)));
         assert_ne!(content.digest, blank.digest);
-        let (count, bytes) = bad.reads.get();
+        let (count, bytes) = bad.reads.into_inner().unwrap();
         assert!(count < 10_000 && bytes < 64 << 20, "{count} reads of {bytes} bytes");
     }
-    let bad = Bad { disk: &disk, bad: Extent { start: 0, length: 1 << 40 }, reads: Cell::default() };
+    let bad = Bad { disk: &disk, bad: Extent { start: 0, length: 1 << 40 }, reads: Mutex::default() };
     let content = probe(&bad, disk.size(), 512);
     assert_eq!((content.blankness[0].read, content.blankness[0].first), (0, None));
     assert!(!content.unreadable.is_empty() && content.unreadable.len() < 2000);
