@@ -104,8 +104,8 @@ def locked(folder):
 
 def change(source, target, name, cache, scratch, every=False):
     """Makes `target` the cluster `source` after an update of the package `name`: the same package with a higher version
-    and other bytes at the end of its largest file (or of `every` file), put into the cache's downloads and into a copy
-    of the lock."""
+    and other bytes at the end of its largest file (or in every block of `every` file), put into the cache's downloads and
+    into a copy of the lock."""
     source, target, scratch = Path(source), Path(target), Path(scratch)
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, target)
@@ -144,8 +144,11 @@ def repack(deb, version, scratch, every):
     files = [f for f in tree.rglob("*") if f.is_file() and not f.is_symlink() and "DEBIAN" not in f.parts]
     changed = files if every else [max(files, key=lambda file: (file.stat().st_size, file))]
     for file in changed:
-        with open(file, "ab") as end:
-            end.write(b"changed by the benchmark\n")
+        content = bytearray(file.read_bytes())
+        if every:
+            for at in range(0, len(content), 4096):
+                content[at] ^= 1
+        file.write_bytes(content + b"changed by the benchmark\n")
     sums = tree / "DEBIAN/md5sums"
     if sums.exists():
         lines = (line.split("  ", 1) for line in sums.read_text().splitlines())
