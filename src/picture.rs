@@ -5,7 +5,9 @@ use std::io::IsTerminal as _;
 use prejoin_disk::judge::operating_system;
 use prejoin_disk::region;
 use prejoin_disk::write::PARTIAL;
-use prejoin_profiles::disk::{Content, Device, Extent, Health, Partition, Region, RegionKind, Scheme, Usage, decimal};
+use prejoin_profiles::disk::{
+    Content, Device, Extent, Health, Opal, Partition, Region, RegionKind, Scheme, Usage, decimal,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -253,6 +255,17 @@ pub(crate) fn health(health: &Health) -> String {
     )
 }
 
+/// The locks of a drive that encrypts itself, in words.
+pub(crate) fn locks(opal: &Opal) -> String {
+    let state = match opal {
+        Opal { locked: true, .. } => "locked by its own encryption (OPAL)",
+        Opal { locking: true, .. } => "its own encryption (OPAL) is in use, and open",
+        Opal { .. } => "its own encryption (OPAL) is not in use",
+    };
+    let shadow = if opal.shadowed { "; what is at its start is a shadow" } else { "" };
+    format!("{state}{shadow}")
+}
+
 /// A user of a disk, in words.
 pub(crate) fn usage(usage: &Usage) -> String {
     match usage {
@@ -300,6 +313,14 @@ mod tests {
         assert_eq!(text.lines().next().map(|line| line.chars().count()), Some(302));
         let one = [region(RegionKind::Unknown, 0, None)];
         assert_eq!(line(&one, 20, false).lines().next().map(|line| line.chars().count()), Some(20));
+    }
+
+    #[test]
+    fn locks_in_words() {
+        let of = |locking, locked, shadowed| locks(&Opal { locking, locked, shadowed });
+        assert_eq!(of(false, false, false), "its own encryption (OPAL) is not in use");
+        assert_eq!(of(true, false, false), "its own encryption (OPAL) is in use, and open");
+        assert_eq!(of(true, true, true), "locked by its own encryption (OPAL); what is at its start is a shadow");
     }
 
     #[test]

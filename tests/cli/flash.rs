@@ -211,6 +211,8 @@ fn a_reimage_keeps_what_is_not_the_systems() {
     let name = "6b1bbd0a-98ef-4a5d-8c1c-1c0e4c3e2a11";
     expect(&mut session, &format!("{FLASH} --delete 11111111-98ef-4a5d-8c1c-1c0e4c3e2a11"), 20);
     expect(&mut session, &format!("{FLASH} --delete {name}"), 10);
+    // By what blkid calls it, too.
+    expect(&mut session, &format!("{FLASH} --delete a5f2c1de-0f0b-4b0f-9a52-7a4b6a7a9c10 --dry-run"), 10);
     assert_eq!(data(&disk), keepsake);
     expect(&mut session, &format!("{FLASH} --delete {name} --accept DT-DELETE"), 0);
     assert!(!sound(&disk).contains("keepsake"));
@@ -308,7 +310,8 @@ fn somebody_types_the_name_of_the_disk() {
     };
     let (code, said) = typed("yes");
     assert_eq!(code, Some(10), "{said}");
-    assert!(said.contains("Type the name of disk.img to write to it"), "{said}");
+    let real = fs::canonicalize(&disk).unwrap();
+    assert!(said.contains(&format!("Type the name of {} to write to it (disk.img)", real.display())), "{said}");
     assert_eq!(fs::metadata(&disk).unwrap().blocks(), 0);
     let (code, said) = typed("disk.img");
     assert_eq!(code, Some(0), "{said}");
@@ -337,6 +340,23 @@ fn several_disks_at_once() {
     assert_eq!(output.status.code(), Some(20));
     assert_eq!(Digest::of(&bytes(&disks[0], 0, 64 * MIB)), before);
     expect(&mut session, "flash one a.img a.img", 3);
+    std::os::unix::fs::symlink("a.img", session.path("link.img")).unwrap();
+    fs::hard_link(&disks[0], session.path("twin.img")).unwrap();
+    for other in ["./a.img", "link.img", "twin.img"] {
+        let output = expect(&mut session, &format!("flash one a.img {other}"), 3);
+        assert!(String::from_utf8_lossy(&output.stderr).contains("is given twice"));
+    }
+    // One file is confirmed under any of its names.
+    let token = |name: &str| {
+        let dry = format!("flash one {name} --save state --accept ID-EXPECTMISMATCH --dry-run --json");
+        json(&session.command(&dry).output().unwrap())["targets"][0]["report"]["token"].clone()
+    };
+    let first = token("c.img");
+    std::os::unix::fs::symlink("c.img", session.path("third.img")).unwrap();
+    assert!(first.is_string());
+    for name in ["./c.img", "third.img", &disks[2].display().to_string()] {
+        assert_eq!(token(name), first, "{name}");
+    }
 }
 
 #[test]

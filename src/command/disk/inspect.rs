@@ -30,6 +30,7 @@ fn text(facts: &Facts, width: usize, colour: bool) -> String {
     parts.push(section("Inside", inside(content)));
     parts.push(section("In use", facts.usage.iter().map(picture::usage).collect()));
     parts.push(section("Health", device.health.iter().map(picture::health).collect()));
+    parts.push(section("Locks", device.opal.iter().map(picture::locks).collect()));
     parts.push(section("Unreadable", unreadable(content)));
     parts.retain(|part| !part.is_empty());
     parts.join("\n")
