@@ -114,7 +114,7 @@ pub fn plan(facts: &Facts, image: &Image, wish: &Wish) -> Planned {
             without = done.skipped.iter().map(ToString::to_string).collect();
             for number in done.added {
                 let partition = done.table.partition(number).expect("the layout lists what it added");
-                added.push(of_gpt(partition, Origin::Image));
+                added.push(of_gpt(partition, Origin::Node));
             }
         }
         Err(error) => problem = Some(error.to_string()),
