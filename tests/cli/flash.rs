@@ -467,6 +467,55 @@ fn images_that_must_not_be_written() {
     session.golden("flash-images");
 }
 
+/// What a run that was interrupted has left is not what anybody wants to go back to.
+#[test]
+fn the_table_to_go_back_to_is_that_of_before_the_first_run() {
+    let Some(session) = built() else { return };
+    if ["sgdisk", "mkfs.ext4"].into_iter().any(absent) {
+        return;
+    }
+    let disk = with_data(&session, "disk.img");
+    let part =
+        |path: &Path| checked(Command::new("sgdisk").arg("-p").arg(path)).split_once("Number").unwrap().1.to_owned();
+    let original = part(&disk);
+    let flash = |code: i32| {
+        let output = session.command(&format!("{FLASH} --json")).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stderr));
+        json(&output)["targets"][0]["written"]["saved"].as_str().unwrap().to_owned()
+    };
+    let manifest = manifest(&session);
+    let root = manifest.partition("root-a").unwrap().clone();
+    let inside = |start: u64| root.start + 2 * MIB < start && start < root.start + root.size;
+    let data = |(start, range): (u64, Range)| match range {
+        Range::Data { digest, .. } if inside(start) => Some(digest.to_string()),
+        _ => None,
+    };
+    let name = manifest.placed().filter_map(data).last().unwrap();
+    let chunk = session.path(&format!("out/chunks/{}/{name}.zst", &name[..2]));
+    let good = fs::read(&chunk).unwrap();
+    fs::write(&chunk, &good[..good.len() / 2]).unwrap();
+    let first = flash(5);
+    assert_ne!(part(&disk), original, "it was not interrupted in the middle");
+    assert_eq!(flash(5), first);
+
+    // Another image of the node, which is another plan, completes it.
+    fs::write(&chunk, good).unwrap();
+    session.edit("cluster.yaml", "10.0.0.11", "10.0.0.13");
+    session.quietly("build");
+    assert_eq!(flash(0), first);
+    sound(&disk);
+    let whole = part(&disk);
+
+    // The next run goes back to what this one has made.
+    let second = flash(0);
+    assert_ne!(second, first);
+    let restore = |saved: &str| session.quietly(&format!("disk restore {saved} disk.img --confirm disk.img"));
+    restore(&second);
+    assert_eq!(part(&disk), whole);
+    restore(&first);
+    assert_eq!(part(&disk), original);
+}
+
 #[test]
 fn a_disk_that_fails_in_the_middle() {
     let (Some(session), Some(way)) = (built(), crate::session::own_mounts()) else { return };
@@ -520,15 +569,25 @@ fn a_block_device_needs_a_token_of_its_state() {
     let second = token(&format!("{delete} --dry-run --json")).unwrap();
     let done = run(&format!("{delete} --confirm {second}"));
     assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(said.contains("the kernel still uses the old table (Invalid argument (os error 22)): unplug"), "{said}");
     let name = Path::new(&device.0).file_name().unwrap().to_owned();
     let mut mounted = File::open(Path::new("/dev").join(name)).unwrap();
     mounted.seek(SeekFrom::Start(512)).unwrap();
     let mut header = [0; 8];
     mounted.read_exact(&mut header).unwrap();
     assert_eq!(&header, b"EFI PART");
-    drop(device);
+    drop((mounted, device));
     sound(&file);
     holds_image(&session, &file);
+
+    // A kernel that looks for partitions is told of the new ones.
+    let Some(device) = Loop::attach_with(&file, &["--partscan"]) else { return };
+    let flash = format!("flash one {} --save state --accept ID-EXPECTMISMATCH", device.0);
+    let third = token(&format!("{flash} --dry-run --json")).unwrap();
+    let done = json(&run(&format!("{flash} --confirm {third} --json")));
+    let written = &done["targets"][0]["written"];
+    assert!(written["error"].is_null() && written["kernel"].is_null(), "{written}");
 }
 
 /// A loop device over a file.
@@ -536,7 +595,11 @@ struct Loop(String);
 
 impl Loop {
     fn attach(file: &Path) -> Option<Self> {
-        let output = Command::new("losetup").args(["--find", "--show"]).arg(file).output().ok()?;
+        Self::attach_with(file, &[])
+    }
+
+    fn attach_with(file: &Path, options: &[&str]) -> Option<Self> {
+        let output = Command::new("losetup").args(["--find", "--show"]).args(options).arg(file).output().ok()?;
         if output.status.success() {
             return Some(Loop(String::from_utf8(output.stdout).unwrap().trim().to_owned()));
         }

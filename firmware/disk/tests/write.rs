@@ -87,6 +87,19 @@ proptest! {
         for clear in &scenario.plan.clear {
             Op::Zero(clear.extent.start, clear.extent.length).apply(&mut cleared);
         }
+        let log = medium.log()[..written].to_vec();
+        let mut disk = scenario.old.clone();
+        for op in &log[..(cut % (written as u64 + 1)) as usize] {
+            op.apply(&mut disk);
+        }
+        if let Some(Op::Write(at, bytes)) = log.get((cut % (written as u64 + 1)) as usize) {
+            Op::Write(*at, bytes[..bytes.len() / 1024 * 512].to_vec()).apply(&mut disk);
+        }
+        prop_assert!(saved.precedes(&scenario.plan, &Medium::new(disk.clone())).unwrap(), "cut while it is written");
+        let mut other = scenario.whole.clone();
+        other.disk_guid = other.partitions[0].guid;
+        Op::Write(0, other.primary().unwrap()).apply(&mut disk);
+        prop_assert!(!saved.precedes(&scenario.plan, &Medium::new(disk)).unwrap_or(false), "another table");
         let log = medium.log()[written..].to_vec();
         let mut disk = scenario.new.clone();
         let cut = (cut % (log.len() as u64 + 1)) as usize;
@@ -195,6 +208,36 @@ fn a_failing_disk_is_an_error_and_loses_nothing() {
         }
     }
     assert!(errors > 1000 && mended > 100, "{errors} errors, {mended} mended");
+}
+
+#[test]
+fn saved_tables_know_whether_what_was_kept_has_changed() {
+    let scenario = Scenario::new(7, Old::Good, 512);
+    let saved = before(&scenario.plan, &Medium::new(scenario.old.clone())).unwrap();
+    let changed = |disk: Vec<u8>| {
+        let compared = saved.compare(&Medium::new(disk)).unwrap();
+        compared.into_iter().filter(|(_, same)| !same).map(|(kept, _)| kept.number).collect::<Vec<_>>()
+    };
+    assert!(saved.kept.len() > 1 && changed(scenario.new.clone()).is_empty());
+    let kept = &saved.kept[1].0;
+    let mut disk = scenario.new.clone();
+    disk[kept.extent.start as usize + 5] ^= 1;
+    assert_eq!(changed(disk), [kept.number]);
+
+    // A file that somebody has edited.
+    let refused = |change: fn(&mut Saved)| {
+        let mut saved = saved.clone();
+        change(&mut saved);
+        let medium = Medium::new(scenario.new.clone());
+        let errors = [restore(&medium, &saved).unwrap_err(), saved.compare(&medium).unwrap_err()];
+        assert_eq!(medium.writes(), 0);
+        let [first, second] = errors.map(|error| error.to_string());
+        assert_eq!(first, second);
+        first
+    };
+    assert!(refused(|saved| saved.areas[0].offset = saved.kept[0].0.extent.start).contains("over the kept partition"));
+    assert!(refused(|saved| saved.areas[0].offset = u64::MAX).contains("not from a disk of"));
+    assert!(refused(|saved| saved.kept[0].0.extent.length = u64::MAX).contains("not from a disk of"));
 }
 
 /// The table vanishes while nobody looks: before the first write it is a plan that does not fit, then a disk that fails.

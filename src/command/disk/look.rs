@@ -38,6 +38,13 @@ fn facts(device: Device, usage: Vec<Usage>, disk: &(dyn ReadAt + Sync)) -> Facts
     Facts { version: VERSION, device, usage, content }
 }
 
+/// What it means that the kernel was asked to read a disk's table and has not done it.
+pub(crate) fn stale(error: &io::Error) -> String {
+    format!(
+        "the kernel still uses the old table ({error}): unplug the disk or restart before anything on it is mounted"
+    )
+}
+
 /// A disk, or the facts of one that `disk inspect --json` printed.
 pub(crate) fn look_or_read(path: &Path) -> Result<Facts, Failure> {
     match is_document(path) {

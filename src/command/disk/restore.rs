@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use prejoin_disk::guard::Guarded;
-use prejoin_disk::io::target::{self, Target};
+use prejoin_disk::io::target::{self, Reader, Target};
 use prejoin_disk::io::{inventory, usage};
 use prejoin_disk::write;
 use prejoin_image_builder::class::Class;
-use prejoin_profiles::disk::{Extent, Usage};
-use serde_json::json;
+use prejoin_profiles::disk::{Extent, Kept, Usage};
+use serde_json::{Value, json};
 
-use super::look::unusable;
+use super::look::{stale, unusable};
 use crate::args::Restore;
 use crate::command::flash::saved::Tables;
 use crate::command::flash::{ask, carry, exit};
@@ -55,6 +55,13 @@ pub(crate) fn run(args: &Restore, report: &Report) -> Result<(), Failure> {
     for area in &areas {
         report.say(format!("bytes {} to {} of {} will be as they were", area.start, area.end(), device.path));
     }
+    let reader = Reader::open(&args.disk).map_err(|error| unusable(&error))?;
+    let kept = saved.compare(&reader).map_err(|error| carry::restored(&error))?;
+    for (partition, same) in &kept {
+        let state = if *same { "is what it was" } else { "has changed since" };
+        let (number, name) = (partition.number, picture::printable(&partition.name));
+        report.say(format!("partition {number} \"{name}\", which was kept, {state}"));
+    }
     let (what, expected) = ask::password(&device);
     match &args.confirm {
         None => ask::typed(&device)?,
@@ -67,9 +74,17 @@ pub(crate) fn run(args: &Restore, report: &Report) -> Result<(), Failure> {
     let target = Target::open(&args.disk, &target::Options::default()).map_err(|error| unusable(&error))?;
     target.unchanged(&device).map_err(|error| unusable(&error))?;
     write::restore(&Guarded::new(&target, areas), &saved).map_err(|error| carry::restored(&error))?;
+    let kernel = target.reread().err().map(|error| stale(&error));
+    let document = |(partition, same): &(&Kept, bool)| json!({ "partition": partition, "same": same });
     report.result(
-        || format!("{} has its old partition tables again", device.path),
-        || json!({ "disk": device.path, "areas": saved.areas.len() }),
+        || {
+            let note = kernel.as_ref().map(|kernel| format!("\n{kernel}")).unwrap_or_default();
+            format!("{} has its old partition tables again{note}", device.path)
+        },
+        || {
+            let kept: Vec<Value> = kept.iter().map(document).collect();
+            json!({ "disk": device.path, "areas": saved.areas.len(), "kept": kept, "kernel": kernel })
+        },
     );
     Ok(())
 }

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use indicatif::MultiProgress;
+use prejoin_disk::device::ReadAt;
 use prejoin_disk::guard::Guarded;
 use prejoin_disk::io::capacity::{self, Fake};
 use prejoin_disk::io::target::{self, Target};
 use prejoin_disk::io::{Failed, FileJournal};
 use prejoin_disk::judge::judge;
 use prejoin_disk::plan;
-use prejoin_disk::write::{self, Job, Written};
+use prejoin_disk::write::{self, Job, Journal as _, Record, Written};
 use prejoin_image_builder::class::Class;
 use prejoin_image_builder::io::chunks::{self, ChunkStore};
 use prejoin_profiles::disk::{Code, Extent, Place, Plan, Verdict};
@@ -25,6 +26,7 @@ use crate::command::verify;
 use crate::failure::Failure;
 
 /// What became of one target.
+#[derive(Default)]
 pub(crate) struct Outcome {
     pub(crate) node: String,
     pub(crate) path: String,
@@ -33,6 +35,8 @@ pub(crate) struct Outcome {
     pub(crate) phases: Vec<Took>,
     /// Where the old tables are.
     pub(crate) saved: Option<PathBuf>,
+    /// Why the kernel does not use the new table, if so.
+    pub(crate) kernel: Option<String>,
 }
 
 impl Outcome {
@@ -43,6 +47,7 @@ impl Outcome {
             "result": self.written,
             "phases": self.phases,
             "saved": self.saved,
+            "kernel": self.kernel,
             "error": words.map(|(code, (message, hint))| json!({"exit_code": code, "message": message, "hint": hint})),
         })
     }
@@ -52,8 +57,7 @@ impl Outcome {
 pub(crate) fn carry(args: &Flash, image: &Image, case: &Case, keep: &Keep, bars: &MultiProgress) -> Outcome {
     let path = case.judgement.disk.clone();
     let meter = Meter::new(bars, &last(&path));
-    let mut outcome =
-        Outcome { node: args.node.clone(), path, written: None, failure: None, phases: Vec::new(), saved: None };
+    let mut outcome = Outcome { node: args.node.clone(), path, ..Outcome::default() };
     match steps(args, image, case, keep, &meter, &mut outcome) {
         Ok(written) => outcome.written = Some(written),
         Err(failure) => outcome.failure = Some(failure.of(&outcome.path)),
@@ -86,7 +90,7 @@ fn steps(
         Failure::new(Class::Environment, &error).of(format!("the journal {}", keep.journal().display()))
     })?;
     let old = write::before(&plan, &disk).map_err(|error| failed(&error, &args.node, &image.store))?;
-    outcome.saved = Some(keep.save(&old)?);
+    outcome.saved = Some(saved(keep, &journal, &plan, &disk, &old)?);
     if !args.verify_first {
         capacity(target, case, &plan)?;
     }
@@ -106,7 +110,26 @@ fn steps(
         options,
         events: &|event| meter.show(event),
     };
-    write::write(&job).map_err(|error| failed(&error, &args.node, &image.store))
+    let written = write::write(&job).map_err(|error| failed(&error, &args.node, &image.store));
+    // Also where it failed: partitions of the old table may be overwritten in part.
+    outcome.kernel = target.reread().err().map(|error| look::stale(&error));
+    written.inspect(|_| keep.finish())
+}
+
+/// Where the tables are that were there before; if an earlier run was interrupted, before that one.
+fn saved(
+    keep: &Keep,
+    journal: &FileJournal,
+    plan: &Plan,
+    disk: &dyn ReadAt,
+    now: &write::Saved,
+) -> Result<PathBuf, Failure> {
+    let ended = journal.load().is_ok_and(|records| records.contains(&Record::Done));
+    let precedes = |first: &write::Saved| first.precedes(plan, disk).unwrap_or(false);
+    match keep.unfinished().filter(|(_, first)| !ended && precedes(first)) {
+        Some((path, _)) => Ok(path),
+        None => keep.save(now),
+    }
 }
 
 /// Looks at the disk again, now that it is ours alone, and makes the plan anew: it must be the one that was agreed to.

@@ -70,7 +70,29 @@ impl Keep {
         self.folder.join(format!("{}.journal", self.name))
     }
 
-    /// Keeps the old tables, for good; nothing is overwritten.
+    /// The tables as they were before the first run, where no run since has come to its end.
+    pub(crate) fn unfinished(&self) -> Option<(PathBuf, Saved)> {
+        let name = settings::read(&self.mark(), "the mark of a run").ok()?;
+        // The name of a file beside it, whatever is written there.
+        let path = self.folder.join(Path::new(name.trim()).file_name()?);
+        let tables: Tables = serde_json::from_str(&settings::read(&path, "saved tables").ok()?).ok()?;
+        let ours =
+            (tables.node, tables.serial, tables.wwid) == (self.node.clone(), self.serial.clone(), self.wwid.clone());
+        ours.then(|| (fs::canonicalize(&path).unwrap_or(path), tables.saved))
+    }
+
+    /// Notes that a run has come to its end: the next one begins with tables of its own.
+    pub(crate) fn finish(&self) {
+        // Where that fails, the journal says the same.
+        let _ = fs::remove_file(self.mark());
+    }
+
+    /// Names the tables that belong to a run until it has come to its end.
+    fn mark(&self) -> PathBuf {
+        self.folder.join(format!("{}.unfinished", self.name))
+    }
+
+    /// Keeps the old tables, for good; nothing is overwritten. They are [`Keep::unfinished`] until [`Keep::finish`].
     pub(crate) fn save(&self, saved: &Saved) -> Result<PathBuf, Failure> {
         let (serial, wwid) = (self.serial.clone(), self.wwid.clone());
         let tables = Tables { node: self.node.clone(), serial, wwid, saved: saved.clone() };
@@ -86,12 +108,24 @@ impl Keep {
                 File::open(&self.folder)?.sync_all()
             };
             match write() {
-                Ok(()) => return Ok(fs::canonicalize(&path).unwrap_or(path)),
+                Ok(()) => {
+                    self.begin(&path).map_err(|error| cannot("writing", &self.mark(), &error))?;
+                    return Ok(fs::canonicalize(&path).unwrap_or(path));
+                }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && count < 1000 => {}
                 Err(error) => return Err(cannot("writing", &path, &error)),
             }
         }
         unreachable!("a number is found, or an error is")
+    }
+
+    fn begin(&self, path: &Path) -> io::Result<()> {
+        let (mark, new) = (self.mark(), self.folder.join(format!("{}.new", self.name)));
+        let mut file = File::create(&new)?;
+        file.write_all(last(&path.display().to_string()).as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, mark)?;
+        File::open(&self.folder)?.sync_all()
     }
 }
 

@@ -181,6 +181,9 @@ fn outcome(outcome: &Outcome) -> String {
             ));
         }
     }
+    if let Some(kernel) = &outcome.kernel {
+        text.push_str(&format!("  {kernel}\n"));
+    }
     if let (Some(saved), false) = (&outcome.saved, outcome.written.as_ref().is_some_and(is_idle)) {
         let disk = &outcome.path;
         text.push_str(&format!("  the old tables are in {}; to put them back:\n", last(&saved.display().to_string())));

@@ -57,7 +57,7 @@ pub(super) fn prove(plan: &Plan, disk: &dyn ReadAt, before: &[Fingerprint], phas
     Ok(proofs)
 }
 
-fn fingerprint(kept: &Kept, disk: &dyn ReadAt, phase: Phase) -> Result<Fingerprint, Error> {
+pub(super) fn fingerprint(kept: &Kept, disk: &dyn ReadAt, phase: Phase) -> Result<Fingerprint, Error> {
     let Extent { start, length } = kept.extent;
     let end = kept.extent.end();
     let mut hash = Sha256::new();

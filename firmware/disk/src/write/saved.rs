@@ -15,6 +15,9 @@ use crate::device::{ReadAt, WriteAt};
 /// Most bytes of one saved area: a table of 1024 entries of 4096 bytes is 4 MiB.
 const LIMIT: u64 = 8 << 20;
 
+/// What a power cut writes whole or not at all, on any disk.
+const SECTOR: usize = 512;
+
 /// What a disk had in the places where its new table goes, and proof of what it keeps. It serialises: a file of some
 /// 70 kB.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +50,52 @@ impl fmt::Debug for Area {
     }
 }
 
+impl Saved {
+    /// Whether what is on the disk may be what `plan`, or another one that did not come to its end, has made of what was
+    /// saved: then this is what the disk was like before, and the table that is there now is half of the new one.
+    pub fn precedes(&self, plan: &Plan, disk: &dyn ReadAt) -> Result<bool, Error> {
+        let first = self.areas.iter().find(|area| area.offset == 0);
+        let Some(area) = first.filter(|_| (self.size, self.sector_size) == (plan.size, plan.sector_size)) else {
+            return Ok(false);
+        };
+        self.check()?;
+        let tables = Tables::of(plan)?;
+        if tables.has_partial(disk) {
+            return Ok(true);
+        }
+        // A power cut leaves any mixture of the old sectors and the new ones.
+        let now = read(disk, 0, area.bytes.len() as u64)?;
+        let sectors = now.chunks(SECTOR).zip(area.bytes.chunks(SECTOR)).zip((0..).step_by(SECTOR));
+        let new = [&tables.partial.primary, &tables.whole.primary];
+        let is_new = |at: usize, sector: &[u8]| new.iter().any(|new| new.get(at..at + sector.len()) == Some(sector));
+        Ok(sectors.into_iter().all(|((now, old), at)| now == old || is_new(at, now)))
+    }
+
+    /// Each kept partition, and whether it is what it was. One that is not was used since, or this is another disk.
+    pub fn compare(&self, disk: &dyn ReadAt) -> Result<Vec<(&Kept, bool)>, Error> {
+        self.check()?;
+        let same = |(kept, was): &(Kept, Fingerprint)| Ok(kept::fingerprint(kept, disk, Phase::Compare)? == *was);
+        self.kept.iter().map(|one| Ok((&one.0, same(one)?))).collect()
+    }
+
+    /// Fails unless all of it is on the disk, and no old table is where a kept partition is.
+    fn check(&self) -> Result<(), Error> {
+        let areas = || self.areas.iter().map(|area| Extent { start: area.offset, length: area.bytes.len() as u64 });
+        let kept = || self.kept.iter().map(|(kept, _)| kept.extent);
+        let inside = |extent: Extent| extent.start.checked_add(extent.length).is_some_and(|end| end <= self.size);
+        if !areas().chain(kept()).all(inside) {
+            return Err(Error::Plan(format!("what was saved is not from a disk of {} bytes", self.size)));
+        }
+        match kept().find(|kept| areas().any(|area| area.meets(kept))) {
+            Some(kept) => {
+                let Extent { start, length } = kept;
+                Err(Error::Plan(format!("an old table would go over the kept partition at {start}+{length}")))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 /// Reads what [`restore`] would put back. To be called, and its result to be kept elsewhere, before
 /// [`write()`](super::write()).
 pub fn before(plan: &Plan, disk: &dyn ReadAt) -> Result<Saved, Error> {
@@ -58,10 +107,7 @@ pub fn before(plan: &Plan, disk: &dyn ReadAt) -> Result<Saved, Error> {
         if length > LIMIT || start.checked_add(length).is_none_or(|end| end > plan.size) {
             return Err(Error::Plan(format!("a partition table at {start}+{length}")));
         }
-        let mut bytes = vec![0; length as usize];
-        let failed = |source| Error::Io { phase, doing: "reading", spot: spot(start, length), source };
-        disk.read_at(start, &mut bytes).map_err(failed)?;
-        areas.push(Area { offset: start, bytes });
+        areas.push(Area { offset: start, bytes: read(disk, start, length)? });
     }
     let kept = plan.kept.iter().cloned().zip(kept::fingerprints(plan, disk, phase)?).collect();
     Ok(Saved { size: plan.size, sector_size: plan.sector_size, areas, kept })
@@ -71,10 +117,7 @@ pub fn before(plan: &Plan, disk: &dyn ReadAt) -> Result<Saved, Error> {
 /// not restored: nobody has it.
 pub fn restore(disk: &dyn WriteAt, saved: &Saved) -> Result<(), Error> {
     let phase = Phase::Table;
-    let inside = |area: &Area| area.offset.checked_add(area.bytes.len() as u64).is_some_and(|end| end <= saved.size);
-    if !saved.areas.iter().all(inside) {
-        return Err(Error::Plan(format!("what was saved is not from a disk of {} bytes", saved.size)));
-    }
+    saved.check()?;
     let read = |offset, buffer: &mut [u8]| disk.read_at(offset, buffer);
     let now = gpt::read(read, saved.size, saved.sector_size);
     let only_backup = now.is_ok_and(|found| found.place != Place::Primary);
@@ -99,6 +142,13 @@ fn put(disk: &dyn WriteAt, area: &Area, phase: Phase) -> Result<(), Error> {
         }
     }
     Err(Error::Unstable { phase, spot: spot(), repairs: REPAIRS })
+}
+
+fn read(disk: &dyn ReadAt, start: u64, length: u64) -> Result<Vec<u8>, Error> {
+    let mut bytes = vec![0; length as usize];
+    let failed = |source| Error::Io { phase: Phase::Table, doing: "reading", spot: spot(start, length), source };
+    disk.read_at(start, &mut bytes).map_err(failed)?;
+    Ok(bytes)
 }
 
 fn spot(offset: u64, length: u64) -> Spot {

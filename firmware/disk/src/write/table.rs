@@ -112,6 +112,12 @@ impl Tables {
         Ok(extents)
     }
 
+    /// Whether the table on the disk lists a partition that was not written to its end.
+    pub(super) fn has_partial(&self, disk: &dyn ReadAt) -> bool {
+        let found = self.read(disk, false, &RefCell::new(None));
+        found.is_some_and(|found| found.table.partitions.iter().any(|partition| partition.type_guid == PARTIAL))
+    }
+
     /// Reads the table; notes in `broken` what the disk did not deliver.
     fn read(
         &self,
