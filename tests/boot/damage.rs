@@ -32,7 +32,7 @@ fn a_changed_byte_is_found() {
     drop(file);
 
     say("damaged: one bit of the first program is changed");
-    let mut machine = Machine::pc(&disk, "10.0.2.15", "52:54:00:12:34:15");
+    let mut machine = Machine::pc(&disk, "10.0.2.15", "52:54:00:12:34:15", &[]);
     let seen = machine.wait_for(&["The machine waits", "The machine restarts", "systemd[1]:", " login:"]);
     assert!(!seen.contains("systemd[1]:"), "it was run:\n{seen}");
     let kernel = seen.lines().find(|line| line.contains("verity") && line.contains("corrupted"));

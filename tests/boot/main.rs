@@ -8,6 +8,7 @@
 #[expect(dead_code, reason = "shared with other tests")]
 mod cluster;
 mod damage;
+mod drives;
 #[path = "../support/qemu.rs"]
 mod qemu;
 mod raspberry;

@@ -3,6 +3,7 @@
 use prejoin_profiles::manifest::Manifest;
 
 use crate::cluster::{Lab, lab};
+use crate::drives::Drives;
 use crate::qemu::{self, Machine};
 use crate::ssh::Login;
 use crate::times;
@@ -31,7 +32,7 @@ fn start_twice(
     gibibytes: u64,
     address: &str,
     mac: &str,
-    machine: fn(&std::path::Path, &str, &str) -> Machine,
+    machine: fn(&std::path::Path, &str, &str, &[String]) -> Machine,
 ) {
     if qemu::absent() {
         return;
@@ -42,7 +43,10 @@ fn start_twice(
     let mut kept = Vec::new();
     for start in 1..=2 {
         say(&format!("{node}: start {start}"));
-        let mut machine = machine(&disk, address, mac);
+        // One start is enough for them, and each takes its time.
+        let drives = (node == "pc" && start == 2).then(|| Drives::make(lab)).flatten();
+        let more = drives.as_ref().map(Drives::arguments).unwrap_or_default();
+        let mut machine = machine(&disk, address, mac, &more);
         let login = Login::new(lab, &machine);
         assert_eq!(login.wait(&mut machine), "running", "{}", login.run(FACTS));
         let facts = redacted(&login.run(FACTS), &lab.manifest(node));
@@ -55,8 +59,10 @@ fn start_twice(
         }
         kept.push(login.run(KEPT));
         times::note(&format!("{node}, start {start}"), &machine, &login);
+        drives.iter().for_each(|drives| drives.check(&login));
         login.power_off();
         machine.wait_off();
+        drives.iter().for_each(Drives::check_off);
     }
     assert!(kept[0].starts_with(|first: char| first.is_ascii_hexdigit()), "a machine-id: {}", kept[0]);
     assert!(kept[0].contains("lab.test/hello:1"), "{}", kept[0]);

@@ -11,7 +11,7 @@ use prejoin_profiles::manifest::Manifest;
 use crate::tools::{checked, folder, line, say, skipped, tool};
 
 /// The program.
-const PROGRAM: &str = env!("CARGO_BIN_EXE_prejoin");
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_prejoin");
 
 /// The cluster file, before the key is put in.
 const CLUSTER: &str = include_str!("cluster.yaml");

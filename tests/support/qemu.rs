@@ -33,22 +33,29 @@ pub fn absent() -> bool {
 }
 
 impl Machine {
-    /// A PC with UEFI that starts from `disk`.
-    pub fn pc(disk: &Path, address: &str, mac: &str) -> Machine {
+    /// A PC with UEFI that starts from `disk`; `more` are further arguments of QEMU.
+    pub fn pc(disk: &Path, address: &str, mac: &str, more: &[String]) -> Machine {
         let mut command = tool("qemu-system-x86_64");
         command.args(["-M", "q35", "-cpu", "max"]);
-        Machine::uefi(command, OVMF, disk, address, mac)
+        Machine::uefi(command, OVMF, disk, address, mac, more)
     }
 
-    /// An ARM server with UEFI that starts from `disk`.
-    pub fn server(disk: &Path, address: &str, mac: &str) -> Machine {
+    /// An ARM server with UEFI that starts from `disk`; `more` are further arguments of QEMU.
+    pub fn server(disk: &Path, address: &str, mac: &str, more: &[String]) -> Machine {
         let mut command = tool("qemu-system-aarch64");
         // `max` would emulate pointer authentication, which costs more than everything else.
         command.args(["-M", "virt,gic-version=3", "-cpu", "cortex-a72"]);
-        Machine::uefi(command, AAVMF, disk, address, mac)
+        Machine::uefi(command, AAVMF, disk, address, mac, more)
     }
 
-    fn uefi(mut command: Command, [code, blank]: [&str; 2], disk: &Path, address: &str, mac: &str) -> Machine {
+    fn uefi(
+        mut command: Command,
+        [code, blank]: [&str; 2],
+        disk: &Path,
+        address: &str,
+        mac: &str,
+        more: &[String],
+    ) -> Machine {
         let variables = disk.with_extension("vars");
         // Kept from one start to the next, as a machine does.
         if !variables.exists() {
@@ -62,7 +69,8 @@ impl Machine {
             .args(["-drive", &format!("file={},format=raw,if=none,id=disk,cache=unsafe", disk.display())])
             .args(["-device", "virtio-blk-pci,drive=disk,bootindex=1"])
             .args(["-netdev", &format!("user,id=net,hostfwd=tcp:127.0.0.1:{port}-{address}:22")])
-            .args(["-device", &format!("virtio-net-pci,netdev=net,mac={mac}")]);
+            .args(["-device", &format!("virtio-net-pci,netdev=net,mac={mac}")])
+            .args(more);
         Machine::start(command, disk, port, &["file:{}"])
     }
 
@@ -163,6 +171,7 @@ fn plain(bytes: &[u8]) -> String {
     text
 }
 
-fn free_port() -> u16 {
+/// A port of this machine that nobody listens on.
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
