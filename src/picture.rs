@@ -149,10 +149,13 @@ pub(crate) fn sentence(device: &Device, content: &Content) -> String {
     if parts.is_empty() {
         parts.extend(partitions(content));
     }
-    match parts.is_empty() {
-        false => parts.join("; "),
-        true => unknown(device, content),
+    if parts.is_empty() {
+        return unknown(device, content);
     }
+    if !content.unreadable.is_empty() {
+        parts.push("not all of it can be read".into());
+    }
+    parts.join("; ")
 }
 
 /// What is on the partitions of a disk of no known system.

@@ -277,15 +277,9 @@ fn word(value: Value) -> String {
 
 fn reasons(report: &Report) -> String {
     let mut text = String::new();
-    let same = |a: &Finding, b: &Finding| (a.code, &a.subject, &a.advice) == (b.code, &b.subject, &b.advice);
-    for findings in report.findings.chunk_by(same) {
-        let finding = &findings[0];
-        write!(text, "{} {} {}: {}", word(json!(finding.severity)), finding.code, finding.subject, finding.evidence)
+    for finding in &report.findings {
+        writeln!(text, "{} {} {}: {}", word(json!(finding.severity)), finding.code, finding.subject, finding.evidence)
             .unwrap();
-        if findings.len() > 1 {
-            write!(text, ", and {} more places", findings.len() - 1).unwrap();
-        }
-        text.push('\n');
         if let Some(advice) = &finding.advice {
             writeln!(text, "    {advice}").unwrap();
         }

@@ -191,9 +191,16 @@ impl Case<'_> {
         for reason in &planned.without {
             self.add(Code::DtNoRoom, Severity::Confirm, &device.path, format!("the node does without: {reason}"), "");
         }
+        let mut touched: Vec<((String, String), Extent, usize)> = Vec::new();
         for extent in planned.touches() {
-            let (subject, delete) = self.owner_of(&extent);
-            let evidence = format!("bytes {} to {} would be overwritten", extent.start, extent.end());
+            let owner = self.owner_of(&extent);
+            match touched.iter_mut().find(|(other, ..)| *other == owner) {
+                Some((_, _, more)) => *more += 1,
+                None => touched.push((owner, extent, 0)),
+            }
+        }
+        for ((subject, delete), Extent { start, length }, more) in touched {
+            let evidence = format!("bytes {start} to {} would be overwritten{}", start + length, and_more(more));
             let advice = format!("if it may go, name it: --delete {delete}");
             self.add(Code::DtTouch, Severity::Refuse, &subject, evidence, &advice);
         }
@@ -207,5 +214,14 @@ impl Case<'_> {
             Some(partition) => (content::title(content, partition), name::of_partition(partition)),
             None => (self.facts.device.path.clone(), name::of_disk(content, self.facts.device.size)),
         }
+    }
+}
+
+/// How many places there are besides the one that was said.
+fn and_more(more: usize) -> String {
+    match more {
+        0 => String::new(),
+        1 => ", and in one more place".into(),
+        more => format!(", and in {more} more places"),
     }
 }

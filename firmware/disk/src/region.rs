@@ -102,6 +102,7 @@ pub fn regions(content: &Content, size: u64, own: Option<&Own>) -> Vec<Region> {
                 (RegionKind::Unknown, format!("unknown data from byte {first}"))
             }
             Some(first) => (RegionKind::Free, format!("free, not blank from byte {first}")),
+            None if is_unreadable(content, &extent) => (RegionKind::Unreadable, "cannot be read".into()),
             None => (RegionKind::Free, "free".into()),
         };
         regions.push(Region { extent, kind, partition: None, what });
@@ -196,20 +197,24 @@ fn of_partition(content: &Content, partition: &Partition, own: Option<&Own>) -> 
     let extent = partition.extent;
     let found = describe(content, &extent);
     let looked = content.blankness.iter().any(|blankness| blankness.of == extent && blankness.read > 0);
-    let unreadable = content.unreadable.iter().any(|unreadable| unreadable.extent.meets(&extent));
     let state = own.is_some_and(|own| own.state == partition.guid);
     let (kind, what) = match owner(content, partition, own) {
         Some(Owner::Own) => (RegionKind::System, found),
         Some(Owner::Other(node)) => (RegionKind::System, format!("system of node {node}")),
         None if state => (RegionKind::State, found),
         None if !found.is_empty() => (RegionKind::Data, found),
-        None if unreadable => (RegionKind::Unreadable, "cannot be read".into()),
+        None if is_unreadable(content, &extent) => (RegionKind::Unreadable, "cannot be read".into()),
         None if first_byte(content, &extent).is_some() || !looked => (RegionKind::Unknown, "unknown data".into()),
         None => (RegionKind::Blank, "blank".into()),
     };
     let named = if partition.name.is_empty() { String::new() } else { format!("\"{}\" ", partition.name) };
     let what = format!("{named}{what}").trim_end().to_owned();
     Region { extent, kind, partition: Some(partition.number), what }
+}
+
+/// Whether a part of an extent could not be read.
+fn is_unreadable(content: &Content, extent: &Extent) -> bool {
+    content.unreadable.iter().any(|unreadable| unreadable.extent.meets(extent))
 }
 
 /// A disk without a table that could be believed.

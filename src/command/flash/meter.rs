@@ -28,7 +28,14 @@ pub(crate) struct Meter {
 #[derive(Default)]
 struct State {
     took: Vec<Took>,
-    current: Option<(Phase, Stopwatch)>,
+    current: Option<Current>,
+}
+
+/// The portion of a phase that is under way.
+struct Current {
+    phase: Phase,
+    watch: Stopwatch,
+    done: u64,
 }
 
 impl Meter {
@@ -43,20 +50,19 @@ impl Meter {
         match event {
             Event::Begin { phase, total } => {
                 self.settle();
-                let mut state = self.state();
-                match state.took.iter_mut().find(|took| took.phase == phase) {
-                    Some(took) => took.bytes += total,
-                    None => state.took.push(Took { phase, bytes: total, seconds: 0.0 }),
-                }
-                state.current = Some((phase, Stopwatch::start()));
-                drop(state);
+                self.state().current = Some(Current { phase, watch: Stopwatch::start(), done: 0 });
                 self.bar.set_style(style(if total > 0 { BYTES } else { PLAIN }));
                 self.bar.set_message(phase.to_string());
                 self.bar.set_length(total);
                 self.bar.reset();
             }
             // What only a cache has is not done.
-            Event::Progress { done, .. } => self.bar.set_position(done),
+            Event::Progress { done, .. } => {
+                if let Some(current) = &mut self.state().current {
+                    current.done = done;
+                }
+                self.bar.set_position(done);
+            }
             Event::Repair { phase, spot } => self.bar.println(format!("{phase}: {spot} is written anew")),
             Event::End { .. } => self.settle(),
         }
@@ -69,13 +75,14 @@ impl Meter {
         self.state().took.clone()
     }
 
-    /// Adds the time since the last beginning to its phase.
+    /// Adds the portion that has ended to its phase.
     fn settle(&self) {
         let mut state = self.state();
-        let Some((phase, watch)) = state.current.take() else { return };
+        let Some(Current { phase, watch, done }) = state.current.take() else { return };
         let seconds = watch.elapsed().as_secs_f64();
-        if let Some(took) = state.took.iter_mut().find(|took| took.phase == phase) {
-            took.seconds += seconds;
+        match state.took.iter_mut().find(|took| took.phase == phase) {
+            Some(took) => (took.bytes, took.seconds) = (took.bytes + done, took.seconds + seconds),
+            None => state.took.push(Took { phase, bytes: done, seconds }),
         }
     }
 

@@ -14,7 +14,7 @@ use prejoin_profiles::disk::Device;
 use prejoin_sys::block;
 
 use super::buffer::{ALIGNMENT, Buffer, is_aligned};
-use super::error::{EACCES, EBUSY, EINVAL, EOPNOTSUPP, EPERM, EROFS};
+use super::error::{EACCES, EBUSY, EINVAL, ENODEV, ENXIO, EOPNOTSUPP, EPERM, EROFS};
 use super::{Error, Failed, Machine};
 use crate::device::{ReadAt, WriteAt};
 
@@ -110,7 +110,8 @@ impl Target {
     }
 
     /// Makes the kernel use the table that is on the disk now. Until then its partitions, and what it has cached of them,
-    /// are those of the table before. Nothing is to be done for a file.
+    /// are those of the table before. Nothing is to be done for a file, for a disk on which the kernel neither has
+    /// partitions nor looks for them (loop devices and device-mapper), and for one that is gone.
     ///
     /// Programs that look at every new partition without asking for the lock are waited for.
     pub fn reread(&self) -> io::Result<()> {
@@ -120,10 +121,19 @@ impl Target {
         for _ in 1..LOCK_STEPS {
             match block::reread(&self.medium.file) {
                 Err(error) if error.raw_os_error() == Some(EBUSY) => thread::sleep(LOCK_STEP),
+                Err(error) if matches!(error.raw_os_error(), Some(ENXIO | ENODEV)) => return Ok(()),
+                Err(error) if error.raw_os_error() == Some(EINVAL) && !self.has_partitions() => return Ok(()),
                 other => return other,
             }
         }
         block::reread(&self.medium.file)
+    }
+
+    /// Whether the kernel knows partitions of it.
+    fn has_partitions(&self) -> bool {
+        let machine = Machine::here();
+        let number = self.medium.file.metadata().map(|metadata| block::number(metadata.rdev()));
+        number.ok().and_then(|number| machine.name(&number)).is_some_and(|name| !machine.partitions(&name).is_empty())
     }
 
     /// Fails unless this still is the disk that was looked at: sequence number, size and sector size are asked anew.

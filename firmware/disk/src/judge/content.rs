@@ -289,6 +289,8 @@ impl Case<'_> {
         for region in region::regions(content, self.facts.device.size, Some(self.own)) {
             let written = || plan::writes(&self.planned.plan).iter().any(|write| write.meets(&region.extent));
             match region.kind {
+                // `DV-IOERROR` says it already, and no name stands for a gap.
+                RegionKind::Unreadable if !content.partitions().is_empty() => {}
                 RegionKind::Blank if region.partition.is_none() => {
                     self.add(Code::LyBlank, Severity::Info, &disk, "nothing is on it", "");
                 }

@@ -3,7 +3,7 @@
 use prejoin_profiles::cluster::Transport;
 use prejoin_profiles::disk::{Code, Device, Health, Severity, Signature, Unreadable, Usage};
 
-use super::Case;
+use super::{Case, and_more};
 use crate::select;
 
 impl Case<'_> {
@@ -55,12 +55,19 @@ impl Case<'_> {
             let advice = "unlock it first: with its password as the machine starts, with sedutil-cli or cryptsetup";
             add(self, Code::DvLocked, Refuse, evidence.clone(), advice);
         }
-        for unreadable in self.facts.content.unreadable.clone() {
-            let (evidence, advice) = match locks.is_empty() {
-                true => (missing(&unreadable), "what cannot be read may be data: replace the disk"),
-                false => (format!("{}; the drive is locked", missing(&unreadable)), "unlock the drive first"),
+        let unreadable = &self.facts.content.unreadable;
+        if let Some(first) = unreadable.first() {
+            let (state, advice) = match locks.is_empty() {
+                true => ("", "what cannot be read may be data: replace the disk"),
+                false => ("; the drive is locked", "unlock the drive first"),
             };
-            add(self, Code::DvIoError, Refuse, evidence, advice);
+            add(
+                self,
+                Code::DvIoError,
+                Refuse,
+                format!("{}{}{state}", missing(first), and_more(unreadable.len() - 1)),
+                advice,
+            );
         }
     }
 
@@ -125,23 +132,23 @@ impl Case<'_> {
     }
 
     pub(super) fn usage(&mut self) {
+        // Nobody takes the running system's disk from under it.
+        let running = self.facts.device.boot_medium.is_some();
+        let unless_running = |advice: String| if running { String::new() } else { advice };
         for usage in self.facts.usage.clone() {
             let refuse = Severity::Refuse;
             match usage {
                 Usage::Mounted { device, at } => {
-                    self.add(Code::UsMounted, refuse, &device, format!("mounted at {at}"), &format!("umount {at}"));
+                    let advice = unless_running(format!("umount {at}"));
+                    self.add(Code::UsMounted, refuse, &device, format!("mounted at {at}"), &advice);
                 }
                 Usage::Swap { device } => {
-                    self.add(Code::UsSwap, refuse, &device, "swap is on it", &format!("swapoff {device}"));
+                    let advice = unless_running(format!("swapoff {device}"));
+                    self.add(Code::UsSwap, refuse, &device, "swap is on it", &advice);
                 }
                 Usage::Holder { device, by } => {
-                    self.add(
-                        Code::UsHolder,
-                        refuse,
-                        &device,
-                        format!("{by} is made of it"),
-                        &format!("stop {by} first"),
-                    );
+                    let advice = unless_running(format!("stop {by} first"));
+                    self.add(Code::UsHolder, refuse, &device, format!("{by} is made of it"), &advice);
                 }
                 Usage::Loop { device, by } => {
                     let advice = format!("losetup --detach {by}");
