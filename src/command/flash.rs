@@ -48,9 +48,11 @@ pub(crate) struct Case {
     facts: Facts,
     intent: Intent,
     judgement: Judgement,
-    /// What will be written is held since before it was looked at. `None`: it is only looked at, somebody else has it, or
-    /// somebody was asked meanwhile; then it is looked at again before it is written.
+    /// What will be written is held since before it was looked at. `None`: it is only looked at, or somebody else has it.
     hold: Option<Target>,
+    /// Somebody was asked since, who may have taken his time: it is looked at again before it is written. A hold keeps
+    /// out mounts and volumes, not everybody.
+    asked: bool,
 }
 
 pub(crate) fn run(args: &Flash, report: &Report) -> Result<(), Failure> {
@@ -63,7 +65,7 @@ pub(crate) fn run(args: &Flash, report: &Report) -> Result<(), Failure> {
         let asked = args.targets.get(index).map_or(Path::new(&facts.device.path), PathBuf::as_path).to_owned();
         let intent = intent::intent(args, &project, node, &facts, &asked, &image)?;
         let judgement = judge(&facts, &intent, &image.view());
-        cases.push(Case { facts, intent, judgement, hold });
+        cases.push(Case { facts, intent, judgement, hold, asked: false });
     }
     if args.dry_run {
         report.result(|| shown(&cases, report, false), || document(args, &image, &cases, &[]));
@@ -81,10 +83,7 @@ pub(crate) fn run(args: &Flash, report: &Report) -> Result<(), Failure> {
             return Err(failure);
         }
     };
-    if asked {
-        // Whoever was asked has taken his time: what is not held is looked at again.
-        cases.iter_mut().for_each(|case| case.hold = None);
-    }
+    cases.iter_mut().for_each(|case| case.asked = asked);
     let bars = MultiProgress::new();
     let outcomes = write(args, &image, &cases, &keeps, &bars);
     report.result(|| show::outcomes(&outcomes), || document(args, &image, &cases, &outcomes));

@@ -209,7 +209,9 @@ impl Case<'_> {
     /// Whose an extent is, and how it is named.
     fn owner_of(&self, extent: &Extent) -> (String, String) {
         let content = &self.facts.content;
-        let partition = content.partitions().iter().find(|partition| partition.extent.meets(extent));
+        let stays = content.partitions().iter().filter(|partition| !self.wish.deletes(partition));
+        let elsewhere = plan::listed_elsewhere(content, self.own, self.wish);
+        let partition = stays.chain(elsewhere).find(|partition| partition.extent.meets(extent));
         match partition {
             Some(partition) => (content::title(content, partition), name::of_partition(partition)),
             None => (self.facts.device.path.clone(), name::of_disk(content, self.facts.device.size)),

@@ -71,8 +71,8 @@ pub fn called<'a>(table: &'a Table, name: &str) -> Result<Option<&'a Partition>,
 
 /// Plans the partitions of `wanted` that `table` does not have yet, on a disk of `disk_size` bytes.
 ///
-/// One of a fixed size goes to the first gap that has room for it, one that takes what there is to the largest gap (the
-/// first of equals), [`handoff::GAP`] apart from the partition in front of it. Behind an image alone on its disk that is
+/// One of a fixed size goes behind the last partition, or else to the first gap that has room for it, one that takes what
+/// there is to the largest gap (the first of equals), [`handoff::GAP`] apart from the partition in front of it. Behind an image alone on its disk that is
 /// directly behind the image, whatever is there in the order of `wanted`: the place depends on the image's partitions
 /// alone, not on where the table's backup copy was (directly behind them in an image that was copied to a larger disk),
 /// and a node whose disk is written again finds its state where it left it.
@@ -183,10 +183,11 @@ impl Gaps {
             let gap = self.0.iter().find(|gap| (gap.start..gap.end).contains(&was))?;
             Some((was, gap.end - was)).filter(|&(_, room)| room >= needed)
         });
-        let mut fitting = self.0.iter().filter(|gap| gap.room() >= needed);
+        let fitting = || self.0.iter().filter(|gap| gap.room() >= needed);
+        // A hole is more likely than the end to be where a partition was lost.
         let gap = || match takes_all {
-            true => fitting.filter(|gap| gap.is_last || gap.room() >= SMALLEST_HOLE).max_by_key(|gap| gap.order()),
-            false => fitting.next(),
+            true => fitting().filter(|gap| gap.is_last || gap.room() >= SMALLEST_HOLE).max_by_key(|gap| gap.order()),
+            false => fitting().find(|gap| gap.is_last).or_else(|| fitting().next()),
         };
         again.or_else(|| gap().map(|gap| (gap.from, gap.room())))
     }
@@ -389,7 +390,7 @@ mod tests {
         assert_eq!(made(Some(2 * GIB), 5000 * MIB), [(11, 5000, 2048)]);
         assert_eq!(made(None, 5000 * MIB), [(11, 5000, 5000)]);
         assert_eq!(made(None, 4000 * MIB), [(11, 4000, 6000)], "also directly behind somebody else's");
-        let elsewhere = [(11, 71, 2048)];
+        let elsewhere = [(11, 11_001, 2048)];
         assert_eq!(made(Some(2 * GIB), 8000 * MIB), elsewhere, "there is not room any more");
         assert_eq!(made(Some(2 * GIB), 3500 * MIB), elsewhere, "somebody is there");
         assert_eq!(made(Some(2 * GIB), 5000 * MIB + 512), elsewhere, "it was not aligned");
@@ -435,7 +436,9 @@ mod tests {
                 start + length <= 40 * GIB - MIB && !table.partitions.iter().any(meets)
             };
             let apart = |start: u64| free(start - MIB, MIB) && free(start, needed);
-            let first = (2..40 * 1024).map(|start| start * MIB).find(|&start| apart(start));
+            let end = table.partitions.iter().map(|p| p.start + p.size).max().unwrap().next_multiple_of(MIB) + MIB;
+            let behind = Some(end).filter(|&end| free(end, needed));
+            let first = behind.or_else(|| (2..40 * 1024).map(|start| start * MIB).find(|&start| apart(start)));
             match made {
                 Ok(made) => {
                     let state = made.table.partition(made.added[0]).unwrap();

@@ -160,7 +160,7 @@ impl<'a> Sorted<'a> {
             let wiped = is_wiped(partition, own, wish);
             if wish.deletes(partition) && !wiped {
                 sorted.deleted.push(partition);
-            } else if replaceable(content, partition, own) || is_unfinished(partition, own) {
+            } else if replaceable(content, partition, own) || is_unfinished(content, partition, own) {
                 sorted.replaced.push(partition);
             } else {
                 sorted.kept.push(partition);
@@ -213,7 +213,7 @@ pub(crate) fn listed_elsewhere<'a>(
     let container = |partition: &Partition| ["ee", "05", "0f", "85"].contains(&partition.type_id.as_str());
     let partitions = content.tables.iter().filter(ends).flat_map(|table| &table.partitions);
     partitions.filter(move |partition| {
-        let ours = own.system.contains(&partition.guid) || is_unfinished(partition, own);
+        let ours = own.system.contains(&partition.guid) || is_unfinished(content, partition, own);
         !believed(partition) && !container(partition) && !ours && !wish.deletes(partition)
     })
 }
@@ -225,9 +225,14 @@ pub(crate) fn is_wiped(partition: &Partition, own: &Own, wish: &Wish) -> bool {
 
 /// Whether it is a partition of the node's own that an interrupted run has listed and no node has used yet: what marks
 /// it as partial goes when that run is completed.
-fn is_unfinished(partition: &Partition, own: &Own) -> bool {
+///
+/// The mark alone does not say so. Between the last bytes of the image and the last table a node may start, and make
+/// file systems. What was there before was cleared before the mark came.
+fn is_unfinished(content: &Content, partition: &Partition, own: &Own) -> bool {
     let is_own = partition.guid == own.state || own.data.as_ref() == Some(&partition.guid);
-    is_own && partition.type_id.eq_ignore_ascii_case(&PARTIAL.to_string())
+    let is_used = region::signatures(content, &partition.extent).any(|signature| !signature.copy)
+        || content.inside.iter().any(|inside| inside.of == partition.extent);
+    is_own && partition.type_id.eq_ignore_ascii_case(&PARTIAL.to_string()) && !is_used
 }
 
 /// The image's partitions, each with its own number if no kept one has it.

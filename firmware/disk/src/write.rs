@@ -8,7 +8,8 @@
 //! 4. The first MiB of each partition follows, that of the boot partition last; it is read back, too.
 //! 5. The kept partitions are compared with what they were; then the table gets the image's real types.
 //!
-//! Until the last step nothing starts from the image, and after any interruption [`write()`] is called again: with a
+//! Until the boot partition's first bytes are there nothing starts from the image; between them and the last table a node
+//! may, which a later plan sees by what it has made. After any interruption [`write()`] is called again: with a
 //! [`Journal`] it goes on where the last flush was, with [`Options::verify_first`] it compares what is there and writes
 //! what differs. The image's bytes outside its partitions (its own table) are never written.
 

@@ -13,7 +13,7 @@ use std::sync::Mutex;
 use prejoin_disk::device::{ReadAt, WriteAt};
 use prejoin_disk::io::journal::FileJournal;
 use prejoin_disk::write::{Error, Event, Journal as _, Options, Phase, Record, Saved, before, restore};
-use prejoin_profiles::disk::{Entry, Extent};
+use prejoin_profiles::disk::{Entry, Extent, Origin};
 use proptest::prelude::*;
 
 use support::{Fault, Medium, Notes, Old, Op, Random, SIZES, Scenario};
@@ -261,6 +261,25 @@ fn a_table_that_vanishes() {
     assert!(matches!(lost(Phase::Table, true), Error::Unlisted { phase: Phase::Table, .. }));
     let error = lost(Phase::Commit, false);
     assert!(matches!(&error, Error::Unlisted { phase: Phase::Commit, .. }) && error.hint().is_some(), "{error:?}");
+}
+
+/// A partition that somebody has made since the plan is not dropped in silence.
+#[test]
+fn a_partition_that_appears() {
+    let mut appeared = 0;
+    for seed in 0..20 {
+        let mut scenario = Scenario::new(seed, Old::Good, 512);
+        scenario.plan.before.retain(|entry| entry.origin == Origin::Kept);
+        let medium = Medium::new(scenario.old.clone());
+        match scenario.write(&medium, None, false) {
+            Err(Error::Appeared { phase: Phase::Compare, .. }) => {
+                assert!(medium.bytes() == scenario.old, "{seed}: it was touched");
+                appeared += 1;
+            }
+            done => drop(done.unwrap()),
+        }
+    }
+    assert!(appeared > 0);
 }
 
 /// A disk that answers nothing any more is not one on which something is missing.

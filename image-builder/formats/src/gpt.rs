@@ -118,15 +118,6 @@ impl Table {
         start..end.max(start)
     }
 
-    /// The free range after the last partition, in bytes, both ends on [`ALIGNMENT`]; `None` if nothing is left.
-    pub fn free_tail(&self) -> Option<Range<u64>> {
-        let usable = self.usable();
-        let last = self.partitions.iter().map(|p| p.start.saturating_add(p.size)).max().unwrap_or(0);
-        let start = last.max(usable.start).checked_next_multiple_of(ALIGNMENT)?;
-        let end = usable.end / ALIGNMENT * ALIGNMENT;
-        (start < end).then_some(start..end)
-    }
-
     /// Moves the backup copy to the end of a disk of another size (a larger one, or a smaller one that still holds
     /// every partition). The old backup copy becomes free space; wiping it is the caller's work.
     pub fn grow(&mut self, disk_size: u64) -> Result<(), Error> {
@@ -320,15 +311,12 @@ mod tests {
     }
 
     #[test]
-    fn grows_and_finds_the_free_tail() {
+    fn grows_and_shrinks() {
         let mut table = table();
-        assert_eq!(table.free_tail(), Some(25 * MIB..99 * MIB));
         table.grow(1000 * MIB).unwrap();
-        assert_eq!(table.free_tail(), Some(25 * MIB..999 * MIB));
         assert_eq!(table.backup().unwrap().0, 1000 * MIB - 33 * 512);
         assert!(matches!(table.grow(24 * MIB), Err(Error::Range { number: 4, .. })));
         assert_eq!(table.disk_size, 1000 * MIB);
         table.grow(26 * MIB).unwrap();
-        assert_eq!(table.free_tail(), None);
     }
 }

@@ -62,6 +62,10 @@ pub(crate) fn run(args: &Restore, report: &Report) -> Result<(), Failure> {
         let (number, name) = (partition.number, picture::printable(&partition.name));
         report.say(format!("partition {number} \"{name}\", which was kept, {state}"));
     }
+    let dropped = saved.drops(&reader);
+    for (number, name) in &dropped {
+        report.say(format!("partition {number} \"{}\" will not be listed any more", picture::printable(name)));
+    }
     let (what, expected) = ask::password(&device);
     match &args.confirm {
         None => ask::typed(&device)?,
@@ -83,7 +87,8 @@ pub(crate) fn run(args: &Restore, report: &Report) -> Result<(), Failure> {
         },
         || {
             let kept: Vec<Value> = kept.iter().map(document).collect();
-            json!({ "disk": device.path, "areas": saved.areas.len(), "kept": kept, "kernel": kernel })
+            let dropped: Vec<Value> = dropped.iter().map(|(number, name)| json!([number, name])).collect();
+            json!({ "disk": device.path, "areas": saved.areas.len(), "kept": kept, "dropped": dropped, "kernel": kernel })
         },
     );
     Ok(())

@@ -1,4 +1,4 @@
-//! Carrying a plan out on one target: lock, look again, save, write.
+//! Carrying a plan out on one target: hold it, look again if time has passed, save, write.
 
 use std::path::{Path, PathBuf};
 
@@ -75,14 +75,17 @@ fn steps(
     outcome: &mut Outcome,
 ) -> Result<Written, Failure> {
     let opened;
-    let (target, plan) = match (&case.hold, &case.judgement.plan) {
-        // Nobody else could write to it since it was looked at.
-        (Some(target), Some(plan)) => (target, plan.clone()),
-        _ => {
+    let target = match &case.hold {
+        Some(target) => target,
+        None => {
             opened = Target::open(Path::new(&case.facts.device.path), &target::Options::default())
                 .map_err(|error| look::unusable(&error))?;
-            (&opened, again(image, case, &opened)?)
+            &opened
         }
+    };
+    let plan = match &case.judgement.plan {
+        Some(plan) if case.hold.is_some() && !case.asked => plan.clone(),
+        _ => again(image, case, target)?,
     };
     let disk = Guarded::new(target, plan::writes(&plan));
 
@@ -126,9 +129,12 @@ fn saved(
 ) -> Result<PathBuf, Failure> {
     let ended = journal.load().is_ok_and(|records| records.contains(&Record::Done));
     let precedes = |first: &write::Saved| first.precedes(plan, disk).unwrap_or(false);
-    match keep.unfinished().filter(|(_, first)| !ended && precedes(first)) {
-        Some((path, _)) => Ok(path),
-        None => keep.save(now),
+    let first = keep.unfinished().filter(|(_, first)| !ended && precedes(first));
+    // What is there now is kept in any case: somebody may have changed it between the runs.
+    let path = keep.save(now)?;
+    match first {
+        Some((first, _)) => Ok(first),
+        None => keep.begin(&path).map(|()| path),
     }
 }
 

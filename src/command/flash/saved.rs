@@ -92,7 +92,7 @@ impl Keep {
         self.folder.join(format!("{}.unfinished", self.name))
     }
 
-    /// Keeps the old tables, for good; nothing is overwritten. They are [`Keep::unfinished`] until [`Keep::finish`].
+    /// Keeps the old tables, for good; nothing is overwritten.
     pub(crate) fn save(&self, saved: &Saved) -> Result<PathBuf, Failure> {
         let (serial, wwid) = (self.serial.clone(), self.wwid.clone());
         let tables = Tables { node: self.node.clone(), serial, wwid, saved: saved.clone() };
@@ -108,10 +108,7 @@ impl Keep {
                 File::open(&self.folder)?.sync_all()
             };
             match write() {
-                Ok(()) => {
-                    self.begin(&path).map_err(|error| cannot("writing", &self.mark(), &error))?;
-                    return Ok(fs::canonicalize(&path).unwrap_or(path));
-                }
+                Ok(()) => return Ok(fs::canonicalize(&path).unwrap_or(path)),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && count < 1000 => {}
                 Err(error) => return Err(cannot("writing", &path, &error)),
             }
@@ -119,13 +116,17 @@ impl Keep {
         unreachable!("a number is found, or an error is")
     }
 
-    fn begin(&self, path: &Path) -> io::Result<()> {
+    /// Notes that a run begins with these tables: they are [`Keep::unfinished`] until [`Keep::finish`].
+    pub(crate) fn begin(&self, path: &Path) -> Result<(), Failure> {
         let (mark, new) = (self.mark(), self.folder.join(format!("{}.new", self.name)));
-        let mut file = File::create(&new)?;
-        file.write_all(last(&path.display().to_string()).as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, mark)?;
-        File::open(&self.folder)?.sync_all()
+        let write = || {
+            let mut file = File::create(&new)?;
+            file.write_all(last(&path.display().to_string()).as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&new, &mark)?;
+            File::open(&self.folder)?.sync_all()
+        };
+        write().map_err(|error| cannot("writing", &mark, &error))
     }
 }
 

@@ -153,7 +153,7 @@ impl Search<'_> {
     fn swaps(&mut self) {
         for swap in self.machine.swaps() {
             let name = self.machine.named(&swap).filter(|name| self.names.contains(name));
-            let identity = self.machine.is_live().then(|| identity(Path::new(&swap))).flatten();
+            let identity = self.machine.is_live().then(|| numbers(Path::new(&swap))).flatten();
             let file = || self.files.iter().find(|file| file.is(identity, &swap)).map(|file| file.path.clone());
             if let Some(device) = name.map(|name| Machine::node(&name)).or_else(file) {
                 self.found.insert(Usage::Swap { device });
@@ -193,7 +193,7 @@ impl BackingFile {
     fn at(machine: &Machine, path: &str) -> Self {
         let real = machine.is_live().then(|| fs::canonicalize(path).ok()).flatten();
         let path = real.map_or_else(|| path.to_owned(), |real| real.to_string_lossy().into_owned());
-        let identity = machine.is_live().then(|| identity(Path::new(&path))).flatten();
+        let identity = machine.is_live().then(|| numbers(Path::new(&path))).flatten();
         BackingFile { path, identity }
     }
 
@@ -212,12 +212,12 @@ impl BackingFile {
         let name = |path: &str| Path::new(path).file_name().map(ToOwned::to_owned);
         let Some((_, inode)) = self.identity else { return path == self.path };
         let asked = machine.inode(link) == Some(inode) || name(path) == name(&self.path);
-        asked && identity(link) == self.identity
+        asked && numbers(link) == self.identity
     }
 }
 
 /// Device and inode number of a file.
-fn identity(path: &Path) -> Option<(u64, u64)> {
+fn numbers(path: &Path) -> Option<(u64, u64)> {
     let metadata = fs::metadata(path).ok()?;
     metadata.is_file().then(|| (metadata.dev(), metadata.ino()))
 }

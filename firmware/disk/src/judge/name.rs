@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use prejoin_profiles::disk::{Content, Extent, Partition, Signature};
+use prejoin_profiles::disk::{Content, Extent, Partition, Place, Signature};
 
 use crate::region;
 
@@ -56,13 +56,14 @@ pub(super) fn of_disk(content: &Content, size: u64) -> String {
 struct Disk<'a> {
     content: &'a Content,
     size: u64,
-    /// Partitions of every table that can be used, those of the believed one first, by their first bytes.
+    /// Partitions of the believed table, and then of the others at the disk's ends that can be used, by their first bytes.
     partitions: BTreeMap<u64, Vec<&'a Partition>>,
 }
 
 impl<'a> Disk<'a> {
     fn of(content: &'a Content, size: u64) -> Self {
-        let listed = content.tables.iter().filter(|table| table.valid).flat_map(|table| &table.partitions);
+        let others = content.tables.iter().filter(|table| table.valid && table.place != Place::Stray);
+        let listed = others.flat_map(|table| &table.partitions);
         let mut partitions: BTreeMap<u64, Vec<&Partition>> = BTreeMap::new();
         for partition in content.partitions().iter().chain(listed) {
             partitions.entry(partition.extent.start).or_default().push(partition);
@@ -99,7 +100,7 @@ impl<'a> Disk<'a> {
         if let (Some(signature), true) = (parts.first(), guids.is_empty()) {
             let partition = self.partition(&signature.of).expect("it was sorted by that");
             self.alone(name, &signature.of, partition, given)?;
-            found.push(place(partition));
+            found.push(self.only(name, partition)?);
         }
         match found.is_empty() {
             true => Err((
@@ -114,6 +115,19 @@ impl<'a> Disk<'a> {
     fn partition(&self, of: &Extent) -> Option<&'a Partition> {
         let listed = self.partitions.get(&of.start).filter(|_| of.start > 0)?;
         listed.iter().copied().find(|partition| partition.extent.common(&Extent::between(0, self.size)) == Some(*of))
+    }
+
+    /// The name of a partition that stands for no other one: by its GUID, or by its place if no table has another extent
+    /// that begins there.
+    fn only(&self, name: &str, partition: &Partition) -> Result<String, (String, String)> {
+        let others = self.partitions.get(&partition.extent.start).into_iter().flatten();
+        match others.filter(|other| partition.guid.is_empty() && other.extent != partition.extent).count() {
+            0 => Ok(of_partition(partition)),
+            _ => Err((
+                format!("{name}, which was named for deletion, is on a partition that two tables list as two"),
+                format!("if all that begins there may go: --delete {}", place(partition)),
+            )),
+        }
     }
 
     fn several(&self, name: &str, places: &BTreeSet<u64>, on_disk: bool) -> (String, String) {

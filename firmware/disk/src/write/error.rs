@@ -28,6 +28,16 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// The disk has a partition that it did not have when the plan was made, and that the new table would not list.
+    #[error("{phase}: partition {number} ({name}) was not on the disk when it was looked at")]
+    Appeared {
+        /// When.
+        phase: Phase,
+        /// Number of the partition.
+        number: u32,
+        /// Its name.
+        name: String,
+    },
     /// The table was lost while it was being written: something else writes to the disk, or it forgets.
     #[error("{phase}: no valid copy of the partition table lists partition {number} ({name}) any more, which is kept")]
     Unlisted {
@@ -125,7 +135,9 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Error::Plan(_) | Error::Table(_) => return None,
-            Error::NotListed { .. } => "something changed the disk since it was looked at: look again",
+            Error::NotListed { .. } | Error::Appeared { .. } => {
+                "something changed the disk since it was looked at: look again"
+            }
             Error::Unlisted { .. } => {
                 "something else writes to this disk, or it fails: put the old table back before anything else"
             }

@@ -1,6 +1,6 @@
 //! The old partition tables, so that they can be put back.
 
-use std::fmt;
+use std::{fmt, io};
 
 use prejoin_formats::gpt::{self, Place};
 use prejoin_profiles::disk::{Extent, Kept, Plan, merge};
@@ -54,6 +54,11 @@ impl Saved {
     /// Whether what is on the disk may be what `plan`, or another one that did not come to its end, has made of what was
     /// saved: then this is what the disk was like before, and the table that is there now is half of the new one.
     pub fn precedes(&self, plan: &Plan, disk: &dyn ReadAt) -> Result<bool, Error> {
+        // What came to the disk since is in no table that was saved then.
+        let had = |kept: &Kept| self.kept.iter().any(|(was, _)| (&was.guid, was.extent) == (&kept.guid, kept.extent));
+        if !plan.kept.iter().all(had) {
+            return Ok(false);
+        }
         let first = self.areas.iter().find(|area| area.offset == 0);
         let Some(area) = first.filter(|_| (self.size, self.sector_size) == (plan.size, plan.sector_size)) else {
             return Ok(false);
@@ -76,6 +81,27 @@ impl Saved {
         self.check()?;
         let same = |(kept, was): &(Kept, Fingerprint)| Ok(kept::fingerprint(kept, disk, Phase::Compare)? == *was);
         self.kept.iter().map(|one| Ok((&one.0, same(one)?))).collect()
+    }
+
+    /// Partitions that the disk has now and would not have any more: number and name.
+    pub fn drops(&self, disk: &dyn ReadAt) -> Vec<(u32, String)> {
+        let table = |read: &dyn Fn(u64, &mut [u8]) -> io::Result<()>| {
+            gpt::read(read, self.size, self.sector_size).map(|found| found.table.partitions).unwrap_or_default()
+        };
+        let then = table(&|offset, buffer| {
+            let bytes = self.areas.iter().filter(|area| area.offset <= offset).find_map(|area| {
+                let from = usize::try_from(offset - area.offset).ok()?;
+                area.bytes.get(from..from.checked_add(buffer.len())?)
+            });
+            match bytes {
+                Some(bytes) => buffer.copy_from_slice(bytes),
+                None => buffer.fill(0),
+            }
+            Ok(())
+        });
+        let stays = |now: &gpt::Partition| then.iter().any(|then| (then.guid, then.start) == (now.guid, now.start));
+        let now = table(&|offset, buffer| disk.read_at(offset, buffer));
+        now.into_iter().filter(|now| !stays(now)).map(|now| (now.number, now.name)).collect()
     }
 
     /// Fails unless all of it is on the disk, and no old table is where a kept partition is.

@@ -12,7 +12,7 @@ use super::{Phase, REPAIRS};
 use crate::device::{ReadAt, WriteAt};
 
 /// Type of the image's partitions until everything in them was written and read back. Nothing mounts such a partition
-/// by itself and no firmware starts from it; whoever finds one knows that writing was interrupted. It is prejoin's own
+/// by itself; whoever finds one knows that writing was interrupted. It is prejoin's own
 /// (a random GUID, as the specification wants it), in the place of the "partition with incomplete contents" of systemd's
 /// `sysupdate`.
 pub const PARTIAL: Guid = match Guid::parse("a9e5177f-8d53-4732-8f48-a9b1d50c6590") {
@@ -27,6 +27,8 @@ pub(super) struct Tables {
     /// With everything as planned.
     pub(super) whole: Copies,
     kept: Vec<Partition>,
+    /// GUID and extent of all that was on the disk when the plan was made, or is put there.
+    known: Vec<(Guid, Extent)>,
     size: u64,
     sector_size: u32,
 }
@@ -74,7 +76,9 @@ impl Tables {
                 return Err(Error::Plan(format!("no table is planned at {}+{}", extent.start, extent.length)));
             }
         }
-        Ok(Tables { partial, whole, kept, size: plan.size, sector_size: plan.sector_size })
+        let entries = plan.before.iter().chain(&plan.after);
+        let known = entries.map(|entry| (guid(&entry.guid).unwrap_or_default(), entry.extent)).collect();
+        Ok(Tables { partial, whole, kept, known, size: plan.size, sector_size: plan.sector_size })
     }
 
     /// Where the copy lies that counts now (header and entries), which lists everything that is kept and must stay until
@@ -91,6 +95,11 @@ impl Tables {
                 None => Error::NotListed { number: kept.number, name: kept.name.clone() },
             });
         };
+        // Nothing stops other programs from writing a table to a disk that is ours alone.
+        let is_known = |p: &&Partition| self.known.contains(&(p.guid, Extent { start: p.start, length: p.size }));
+        if let Some(appeared) = found.table.partitions.iter().find(|partition| !is_known(partition)) {
+            return Err(Error::Appeared { phase, number: appeared.number, name: appeared.name.clone() });
+        }
         let sector = u64::from(self.sector_size);
         let usual = self.whole.backup.len() as u64;
         let start = match found.place {

@@ -454,6 +454,65 @@ fn what_only_another_table_lists_is_asked_about_when_it_is_named() {
 }
 
 #[test]
+fn a_mark_of_an_interrupted_run_does_not_hide_that_the_node_has_run() {
+    let size = 8 * GIB;
+    let mut content = ours("w1", size);
+    let partial = prejoin_disk::write::PARTIAL.to_string();
+    let marked = content.tables.iter_mut().flat_map(|table| &mut table.partitions);
+    marked.for_each(|partition| partition.type_id = partial.clone());
+    let kept = |content: &Content| {
+        let report = verdict(content.clone(), size, &intent(Mode::Reimage, &[]));
+        let kept = report.plan.unwrap().kept;
+        kept.iter().map(|kept| kept.name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(kept(&content), ["state", "data"]);
+    // Older copies of a superblock are those of what was there before.
+    content.signatures[0].copy = true;
+    assert_eq!(kept(&content), ["data"]);
+    content.inside.push(Inside {
+        of: content.partitions()[6].extent,
+        kind: "etcd".into(),
+        path: "/lib/etcd".into(),
+        detail: vec![],
+    });
+    assert_eq!(kept(&content), ["state", "data"]);
+    content.inside.pop();
+    content.signatures.clear();
+    assert_eq!(kept(&content), [""; 0]);
+}
+
+#[test]
+fn a_name_on_one_partition_does_not_release_what_another_table_has_there() {
+    let size = 8 * GIB;
+    // The believed table has "small", the backup one "big" from the same byte on.
+    let mut content = two_file_systems(size);
+    let small = content.tables[0].partitions[1].clone();
+    let big = Partition { guid: "44444444-0000-4000-8000-000000000001".into(), name: "big".into(), ..small };
+    content.tables[1].partitions[1] = Partition { extent: Extent { length: 4 * GIB, ..big.extent }, ..big };
+    let name = ["1111-4ABC", "a5f2c1de-0f0b-4b0f-9a52-7a4b6a7a9c10"];
+    let report = verdict(content.clone(), size, &intent(Mode::Install, &name));
+    assert_eq!((report.verdict, deleted(&report)), (Verdict::Refuse, vec![1, 2]), "{:#?}", report.findings);
+    let touched = report.findings.iter().find(|finding| finding.code == Code::DtTouch).unwrap();
+    assert!(touched.subject.contains("big"), "{touched:?}");
+    // Without GUIDs there is only the place, which is that of both.
+    content.tables.iter_mut().flat_map(|table| &mut table.partitions).for_each(|partition| partition.guid.clear());
+    let report = verdict(content, size, &intent(Mode::Install, &name));
+    assert_eq!((deleted(&report), faults(&report).len()), (vec![1], 1), "{:#?}", report.findings);
+}
+
+#[test]
+fn what_a_stray_table_lists_has_no_name() {
+    let size = 8 * GIB;
+    let mut content = two_file_systems(size);
+    let stray = entry(1, 3 * GIB, GIB, "old", "55555555-0000-4000-8000-000000000001");
+    content.tables.push(Table { place: Place::Stray, partitions: vec![stray.clone()], ..content.tables[0].clone() });
+    for name in [stray.guid, format!("@{}", 3 * GIB)] {
+        let report = verdict(content.clone(), size, &intent(Mode::Install, &[&name]));
+        assert_eq!(faults(&report), [format!("nothing on it is called {name}, which was named for deletion")]);
+    }
+}
+
+#[test]
 fn nothing_of_a_node_cannot_be_reimaged() {
     let size = 8 * GIB;
     for (content, is_ours) in [(blank(size), false), (ours("w2", size), false), (ours("w1", size), true)] {
