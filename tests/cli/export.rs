@@ -122,7 +122,7 @@ fn damage_is_found() {
         ("another partition digest", partition.as_str(), "0".repeat(64)),
         ("another partition name", "\"name\": \"root-a\"", "\"name\": \"root-c\"".to_owned()),
         ("no JSON", "{", "[".to_owned()),
-        ("a version to come", "\"version\": 1", "\"version\": 9".to_owned()),
+        ("a version to come", "\"version\": 2", "\"version\": 9".to_owned()),
     ] {
         session.edit(manifest, from, &to);
         found(&mut session, &format!("the manifest has {what}"));
