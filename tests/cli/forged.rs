@@ -126,13 +126,11 @@ fn nothing_lies_beside_the_partitions() {
         }),
         ("nothing where a partition has zeroes", {
             let mut manifest = manifest.clone();
-            let zero = manifest
-                .ranges
-                .iter_mut()
-                .rev()
-                .find(|range| matches!(range, Range::Zero { length } if *length > 8 << 20));
-            let zero = zero.unwrap();
-            *zero = Range::Skip { length: zero.length() };
+            let long = |range: &Range| matches!(range, Range::Zero { length } if *length > 8 << 20);
+            let index = manifest.ranges.iter().rposition(long).unwrap();
+            // Its beginning depends on how long the kernel with its agent is.
+            let (rest, length) = (manifest.ranges[index].length() - (1 << 20), 1 << 20);
+            manifest.ranges.splice(index..=index, [Range::Zero { length: rest }, Range::Skip { length }]);
             manifest
         }),
     ] {
