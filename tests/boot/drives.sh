@@ -17,8 +17,8 @@ flash() {
   said=$(show prejoin flash server "$@" --dry-run)
   echo "$said"
   token=$(sed -n 's/^Token: //p' <<<"$said")
-  # What is shown before the writing was shown.
-  [ -z "$token" ] || show prejoin flash server "$@" --save /run/saved --confirm "$token" | sed '2,/^Token: /d'
+  # What is shown before the writing was shown. Amounts and times differ from run to run.
+  [ -z "$token" ] || show prejoin flash server "$@" --save /run/saved --confirm "$token" | sed '2,/^Token: /d; /^  /d'
 }
 
 look() {
@@ -91,8 +91,10 @@ changed() { awk '{print $7, $14}' "/sys/block/$(basename "$(readlink "$mapped")"
 # Somebody pulls the stick out meanwhile.
 unplug() {
   section unplugged while it is written
-  # What is under way fails in another way than what comes after.
-  flash "$stick" | sed -E 's/: the device (is gone|reports an input.output error)$/: [GONE]/; /^hint: the disk/d; /^  the kernel /d'
+  # What is under way fails in another way than what comes after, and how far it has come depends on the machine.
+  flash "$stick" |
+    sed -E 's/^(error: [^:]*: writing): .*: the device (is gone|reports an input.output error)$/\1: [WHERE]: [GONE]/' |
+    sed '/^hint: the disk/d; /^  the kernel /d'
 }
 
 "$part" 2>&1 | named
