@@ -61,7 +61,11 @@ mod tests {
     #[test]
     fn numbers_are_the_headers() {
         assert_eq!(GET_STATUS, rustix::ioctl::opcode::read::<Answer>(b'p', 236));
-        let Ok(header) = std::fs::read_to_string("/usr/include/linux/sed-opal.h") else { return };
+        let Ok(header) = std::fs::read_to_string("/usr/include/linux/sed-opal.h") else {
+            assert!(std::env::var_os("CI").is_none(), "linux-libc-dev is missing");
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), b"SKIPPED: needs linux-libc-dev\n");
+            return;
+        };
         let value = |name: &str| {
             let line = header.lines().find(|line| line.split_whitespace().nth(1) == Some(name)).unwrap();
             line.split_once(name).unwrap().1.trim().to_owned()

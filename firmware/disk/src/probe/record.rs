@@ -16,8 +16,8 @@ use crate::pool;
 
 /// Places that could not be read, at most: a dead disk has too many to list.
 const MOST_UNREADABLE: usize = 256;
-/// Reads that a disk is given at once. It is the disk that takes its time, not the processor: a loop device on a disk
-/// answers eight small reads in little more than the time of one.
+/// Reads that a disk is given at once: it is the disk that takes its time, not the processor. On a loop device over a file
+/// (direct I/O) looking at a disk took 0.27 to 0.33 s one by one, and 0.10 to 0.17 s so, on a machine that was not idle.
 const AT_ONCE: usize = 8;
 /// Bytes that are read before they are looked at.
 const BATCH: u64 = 4 << 20;
