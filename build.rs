@@ -2,14 +2,20 @@
 //!
 //! The agent is a static musl binary linked by the toolchain's own linker: no C compiler and no emulator, and the
 //! same bytes whichever machine builds them. It goes into its own target folder, shared by all profiles.
-#![expect(clippy::disallowed_methods, reason = "a build script runs programs and reads its environment")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a build script runs programs and reads its environment"
+)]
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Debian name and Rust target of each architecture.
-const TARGETS: [(&str, &str); 2] = [("AMD64", "x86_64-unknown-linux-musl"), ("ARM64", "aarch64-unknown-linux-musl")];
+const TARGETS: [(&str, &str); 2] = [
+    ("AMD64", "x86_64-unknown-linux-musl"),
+    ("ARM64", "aarch64-unknown-linux-musl"),
+];
 
 fn main() {
     for path in [
@@ -31,7 +37,10 @@ fn main() {
     let folder = target_folder().join("agent");
     for (architecture, target) in TARGETS {
         let binary = build(&root, &folder, target);
-        println!("cargo::rustc-env=PREJOIN_AGENT_{architecture}={}", binary.display());
+        println!(
+            "cargo::rustc-env=PREJOIN_AGENT_{architecture}={}",
+            binary.display()
+        );
     }
 }
 
@@ -39,7 +48,15 @@ fn build(root: &Path, folder: &Path, target: &str) -> PathBuf {
     install(target);
     let status = Command::new(variable("CARGO"))
         .current_dir(root)
-        .args(["build", "--quiet", "--locked", "--package", "prejoin-agent", "--profile", "agent"])
+        .args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--package",
+            "prejoin-agent",
+            "--profile",
+            "agent",
+        ])
         .args(["--target", target, "--target-dir"])
         .arg(folder)
         .arg("--config")
@@ -54,7 +71,9 @@ fn build(root: &Path, folder: &Path, target: &str) -> PathBuf {
     match status {
         Ok(status) if status.success() => folder.join(target).join("agent/prejoin-agent"),
         Ok(status) => panic!("building the agent for {target} failed: {status}"),
-        Err(error) => panic!("building the agent for {target}: cargo could not be started: {error}"),
+        Err(error) => {
+            panic!("building the agent for {target}: cargo could not be started: {error}")
+        }
     }
 }
 
@@ -62,9 +81,18 @@ fn build(root: &Path, folder: &Path, target: &str) -> PathBuf {
 fn plain_paths(root: &Path) -> String {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let cargo = home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
-    let plain = |path: &Path, name: &str| format!("{:?}", format!("--remap-path-prefix={}={name}", path.display()));
+    let plain = |path: &Path, name: &str| {
+        format!(
+            "{:?}",
+            format!("--remap-path-prefix={}={name}", path.display())
+        )
+    };
     let cargo = cargo.map(|cargo| plain(&cargo, "/cargo"));
-    cargo.into_iter().chain([plain(root, "/prejoin")]).collect::<Vec<_>>().join(",")
+    cargo
+        .into_iter()
+        .chain([plain(root, "/prejoin")])
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 /// Installs the target's standard library where it is missing; rustup does not do it unasked.
@@ -77,7 +105,9 @@ fn install(target: &str) {
     if installed {
         return;
     }
-    let added = Command::new("rustup").args(["target", "add", target]).status();
+    let added = Command::new("rustup")
+        .args(["target", "add", target])
+        .status();
     if !added.is_ok_and(|status| status.success()) {
         panic!("the Rust target {target} is missing; install it with `rustup target add {target}`");
     }

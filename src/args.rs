@@ -100,7 +100,13 @@ Examples:\n  \
 #[derive(Debug, Group)]
 pub(crate) struct ClusterFile {
     /// The cluster file.
-    #[arg(short, long, value_name = "FILE", default_value = "cluster.yaml", env = "PREJOIN_CLUSTER")]
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        default_value = "cluster.yaml",
+        env = "PREJOIN_CLUSTER"
+    )]
     pub(crate) file: PathBuf,
 }
 
@@ -195,7 +201,9 @@ pub(crate) enum Disk {
     #[command(after_help = "Example:\n  prejoin disk list worker1 -f lab/cluster.yaml")]
     List(DiskList),
     /// Put the partition tables back that `flash` saved. The contents of replaced partitions are not restored.
-    #[command(after_help = "Example:\n  prejoin disk restore worker1-S7KHNJ0W-1763640000.saved.json /dev/nvme0n1")]
+    #[command(
+        after_help = "Example:\n  prejoin disk restore worker1-S7KHNJ0W-1763640000.saved.json /dev/nvme0n1"
+    )]
     Restore(Restore),
 }
 
@@ -235,7 +243,11 @@ pub(crate) struct Flash {
     /// Node whose image to write.
     pub(crate) node: String,
     /// Disks and image files, written side by side. A file must exist, in its final size.
-    #[arg(value_name = "DEVICE|FILE", required_unless_present = "facts", conflicts_with = "facts")]
+    #[arg(
+        value_name = "DEVICE|FILE",
+        required_unless_present = "facts",
+        conflicts_with = "facts"
+    )]
     pub(crate) targets: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) cluster: ClusterFile,
@@ -286,8 +298,12 @@ pub(crate) enum FlashMode {
 }
 
 fn code(text: &str) -> Result<Code, String> {
-    let known = Code::ALL.iter().find(|code| code.name().eq_ignore_ascii_case(text));
-    known.copied().ok_or_else(|| "no finding has this code".to_owned())
+    let known = Code::ALL
+        .iter()
+        .find(|code| code.name().eq_ignore_ascii_case(text));
+    known
+        .copied()
+        .ok_or_else(|| "no finding has this code".to_owned())
 }
 
 /// `prejoin demo`

@@ -30,32 +30,56 @@ impl Failure {
             }
             cause = error.source();
         }
-        Failure { class: Some(class), exit: None, message, hint: None }
+        Failure {
+            class: Some(class),
+            exit: None,
+            message,
+            hint: None,
+        }
     }
 
     /// A failure that has nothing behind it.
     pub(crate) fn plain(class: Class, message: impl Into<String>) -> Self {
-        Failure { class: Some(class), exit: None, message: message.into(), hint: None }
+        Failure {
+            class: Some(class),
+            exit: None,
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// The cluster file has findings, which were printed already.
     pub(crate) fn findings(message: impl Into<String>) -> Self {
-        Failure { class: None, exit: None, message: message.into(), hint: None }
+        Failure {
+            class: None,
+            exit: None,
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// The same with an exit code of its own: those of `flash`.
     pub(crate) fn exit(self, code: u8) -> Self {
-        Failure { exit: Some(code), ..self }
+        Failure {
+            exit: Some(code),
+            ..self
+        }
     }
 
     /// Says what it is about, in front of the message.
     pub(crate) fn of(self, what: impl Display) -> Self {
-        Failure { message: format!("{what}: {}", self.message), ..self }
+        Failure {
+            message: format!("{what}: {}", self.message),
+            ..self
+        }
     }
 
     /// What the user can do.
     pub(crate) fn hint(self, hint: impl Into<Option<String>>) -> Self {
-        Failure { hint: hint.into().or(self.hint), ..self }
+        Failure {
+            hint: hint.into().or(self.hint),
+            ..self
+        }
     }
 
     /// Says it on stderr.

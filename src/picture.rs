@@ -23,8 +23,12 @@ const MOST_PARTITIONS: usize = 6;
 /// Columns of the terminal on stdout or stderr.
 pub(crate) fn width(talk: bool) -> usize {
     let asked = match talk {
-        true => std::io::stderr().is_terminal().then(|| rustix::termios::tcgetwinsize(std::io::stderr())),
-        false => std::io::stdout().is_terminal().then(|| rustix::termios::tcgetwinsize(std::io::stdout())),
+        true => std::io::stderr()
+            .is_terminal()
+            .then(|| rustix::termios::tcgetwinsize(std::io::stderr())),
+        false => std::io::stdout()
+            .is_terminal()
+            .then(|| rustix::termios::tcgetwinsize(std::io::stdout())),
     };
     match asked {
         Some(Ok(size)) if size.ws_col >= 20 => size.ws_col.into(),
@@ -34,7 +38,11 @@ pub(crate) fn width(talk: bool) -> usize {
 
 /// Bytes as drives are sold; small amounts as memory is.
 pub(crate) fn amount(bytes: u64) -> String {
-    if bytes < 1_000_000 { size(bytes) } else { decimal(bytes) }
+    if bytes < 1_000_000 {
+        size(bytes)
+    } else {
+        decimal(bytes)
+    }
 }
 
 /// The same with every control character made visible: disks hold labels and names that would take over a terminal.
@@ -47,7 +55,11 @@ fn visible(value: Value) -> Value {
     match value {
         Value::String(text) => Value::String(text.replace(|c: char| c.is_control(), "\u{fffd}")),
         Value::Array(list) => list.into_iter().map(visible).collect(),
-        Value::Object(map) => Value::Object(map.into_iter().map(|(key, value)| (key, visible(value))).collect()),
+        Value::Object(map) => Value::Object(
+            map.into_iter()
+                .map(|(key, value)| (key, visible(value)))
+                .collect(),
+        ),
         other => other,
     }
 }
@@ -59,11 +71,18 @@ pub(crate) fn line(regions: &[Region], width: usize, colour: bool) -> String {
     let mut text = String::from("├");
     for (index, (region, columns)) in regions.iter().zip(&cells).enumerate() {
         let (sign, paint) = sign(region.kind);
-        let number = region.partition.map(|number| number.to_string()).filter(|number| number.len() <= *columns);
+        let number = region
+            .partition
+            .map(|number| number.to_string())
+            .filter(|number| number.len() <= *columns);
         let number = number.unwrap_or_default();
         let fill: String = std::iter::repeat_n(sign, columns - number.len()).collect();
         let body = format!("{number}{fill}");
-        text.push_str(&if colour { format!("\x1b[{paint}m{body}\x1b[0m") } else { body });
+        text.push_str(&if colour {
+            format!("\x1b[{paint}m{body}\x1b[0m")
+        } else {
+            body
+        });
         let last = index + 1 == regions.len();
         text.push_str(if last {
             "┤"
@@ -76,18 +95,32 @@ pub(crate) fn line(regions: &[Region], width: usize, colour: bool) -> String {
     let mut kinds: Vec<RegionKind> = regions.iter().map(|region| region.kind).collect();
     kinds.sort_unstable();
     kinds.dedup();
-    let legend: Vec<String> = kinds.iter().map(|kind| format!("{} {}", sign(*kind).0, kind_name(*kind))).collect();
+    let legend: Vec<String> = kinds
+        .iter()
+        .map(|kind| format!("{} {}", sign(*kind).0, kind_name(*kind)))
+        .collect();
     format!("{text}\n{}\n", legend.join("   "))
 }
 
 /// How many columns each region gets: at least one, all together no more than there are, where that can be.
 fn columns(regions: &[Region], width: usize) -> Vec<usize> {
-    let separators = if regions.len() * 2 < width + 1 { regions.len() } else { 1 };
+    let separators = if regions.len() * 2 < width + 1 {
+        regions.len()
+    } else {
+        1
+    };
     let room = width.saturating_sub(separators).max(regions.len());
-    let total: u128 = regions.iter().map(|region| u128::from(region.extent.length)).sum::<u128>().max(1);
+    let total: u128 = regions
+        .iter()
+        .map(|region| u128::from(region.extent.length))
+        .sum::<u128>()
+        .max(1);
     let spare = (room - regions.len()) as u128;
     let share = |region: &Region| u128::from(region.extent.length) * spare;
-    let mut columns: Vec<usize> = regions.iter().map(|region| 1 + (share(region) / total) as usize).collect();
+    let mut columns: Vec<usize> = regions
+        .iter()
+        .map(|region| 1 + (share(region) / total) as usize)
+        .collect();
     // What rounding left over goes where most was lost.
     let mut order: Vec<usize> = (0..regions.len()).collect();
     order.sort_by_key(|&index| (std::cmp::Reverse(share(&regions[index]) % total), index));
@@ -132,7 +165,11 @@ pub(crate) fn sentence(device: &Device, content: &Content) -> String {
     if let Some((_, node)) = region::node_of(content) {
         parts.push(format!("node {node}"));
     }
-    if content.partitions().iter().any(|partition| partition.type_id.eq_ignore_ascii_case(&PARTIAL.to_string())) {
+    if content
+        .partitions()
+        .iter()
+        .any(|partition| partition.type_id.eq_ignore_ascii_case(&PARTIAL.to_string()))
+    {
         parts.push("an image that was not written to its end".into());
     }
     if let Some((system, why)) = operating_system(content) {
@@ -142,7 +179,11 @@ pub(crate) fn sentence(device: &Device, content: &Content) -> String {
     for inside in &content.inside {
         parts.extend(worth(content, inside, &whole));
     }
-    if content.tables.iter().any(|table| table.scheme == Scheme::Ldm) {
+    if content
+        .tables
+        .iter()
+        .any(|table| table.scheme == Scheme::Ldm)
+    {
         parts.push("a Windows dynamic disk".into());
     }
     parts.extend(whole_disk(content, &whole));
@@ -161,10 +202,12 @@ pub(crate) fn sentence(device: &Device, content: &Content) -> String {
 /// What is on the partitions of a disk of no known system.
 fn partitions(content: &Content) -> Vec<String> {
     let one = |partition: &Partition| {
-        let mut kinds: Vec<&str> =
-            region::signatures(content, &partition.extent).map(|signature| signature.kind.as_str()).collect();
+        let mut kinds: Vec<&str> = region::signatures(content, &partition.extent)
+            .map(|signature| signature.kind.as_str())
+            .collect();
         kinds.dedup();
-        (!kinds.is_empty()).then(|| format!("{} on partition {}", kinds.join(" and "), partition.number))
+        (!kinds.is_empty())
+            .then(|| format!("{} on partition {}", kinds.join(" and "), partition.number))
     };
     let mut parts: Vec<String> = content.partitions().iter().filter_map(one).collect();
     if parts.len() > MOST_PARTITIONS {
@@ -181,7 +224,12 @@ fn unknown(device: &Device, content: &Content) -> String {
         return "it cannot be read, at least not all of it".into();
     }
     let regions = region::regions(content, device.size, None);
-    let is_known = |region: &&Region| matches!(region.kind, RegionKind::Blank | RegionKind::Table | RegionKind::Free);
+    let is_known = |region: &&Region| {
+        matches!(
+            region.kind,
+            RegionKind::Blank | RegionKind::Table | RegionKind::Free
+        )
+    };
     if let Some(region) = regions.iter().find(|region| !is_known(region)) {
         return format!("nothing that is known: {}", region.what);
     }
@@ -190,8 +238,16 @@ fn unknown(device: &Device, content: &Content) -> String {
         Some(table) if table.partitions.is_empty() => "an empty partition table, ",
         Some(_) => "a partition table, ",
     };
-    let first = content.blankness.iter().filter_map(|blankness| blankness.first).min();
-    let looked: u64 = content.blankness.iter().map(|blankness| blankness.read).sum();
+    let first = content
+        .blankness
+        .iter()
+        .filter_map(|blankness| blankness.first)
+        .min();
+    let looked: u64 = content
+        .blankness
+        .iter()
+        .map(|blankness| blankness.read)
+        .sum();
     match first {
         Some(first) => format!("{table}and something that is not blank from byte {first}"),
         None => format!("{table}blank in the {} that were looked at", size(looked)),
@@ -199,17 +255,40 @@ fn unknown(device: &Device, content: &Content) -> String {
 }
 
 /// What is inside a file system, where it decides what the disk is.
-fn worth(content: &Content, inside: &prejoin_profiles::disk::Inside, whole: &Extent) -> Option<String> {
-    let at = content.partitions().iter().find(|partition| partition.extent == inside.of);
+fn worth(
+    content: &Content,
+    inside: &prejoin_profiles::disk::Inside,
+    whole: &Extent,
+) -> Option<String> {
+    let at = content
+        .partitions()
+        .iter()
+        .find(|partition| partition.extent == inside.of);
     let at = at.map_or_else(
-        || if inside.of == *whole { "the whole disk".into() } else { format!("byte {}", inside.of.start) },
+        || {
+            if inside.of == *whole {
+                "the whole disk".into()
+            } else {
+                format!("byte {}", inside.of.start)
+            }
+        },
         |partition| format!("partition {}", partition.number),
     );
-    let value = |key: &str| inside.detail.iter().find_map(|detail| detail.strip_prefix(key));
+    let value = |key: &str| {
+        inside
+            .detail
+            .iter()
+            .find_map(|detail| detail.strip_prefix(key))
+    };
     match inside.kind.as_str() {
         "longhorn-disk" => {
-            let uuid = value("diskUUID=").map(|uuid| format!(", disk UUID {uuid}")).unwrap_or_default();
-            Some(format!("Longhorn data on {at}, {}{uuid}", decimal(inside.of.length)))
+            let uuid = value("diskUUID=")
+                .map(|uuid| format!(", disk UUID {uuid}"))
+                .unwrap_or_default();
+            Some(format!(
+                "Longhorn data on {at}, {}{uuid}",
+                decimal(inside.of.length)
+            ))
         }
         "etcd" | "k3s" | "rke2" | "kubelet" | "local-volumes" | "openebs" => {
             Some(format!("{} on {at} ({})", inside.kind, inside.path))
@@ -223,7 +302,11 @@ fn whole_disk(content: &Content, whole: &Extent) -> Vec<String> {
     let mut parts = Vec::new();
     let divided = content.table().is_some();
     for signature in region::signatures(content, whole) {
-        let version = signature.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+        let version = signature
+            .version
+            .as_ref()
+            .map(|version| format!(" {version}"))
+            .unwrap_or_default();
         let name = format!("{}{version}", signature.kind);
         let part = match divided {
             false => format!("{name} on the whole disk"),
@@ -241,8 +324,15 @@ fn whole_disk(content: &Content, whole: &Extent) -> Vec<String> {
 pub(crate) fn health(health: &Health) -> String {
     let celsius = i32::from(health.temperature) - 273;
     let verdict = match health {
-        Health { critical_warning, .. } if *critical_warning != 0 => "it warns of itself",
-        Health { used, spare, spare_threshold, .. } if *used >= 100 || spare < spare_threshold => "worn out",
+        Health {
+            critical_warning, ..
+        } if *critical_warning != 0 => "it warns of itself",
+        Health {
+            used,
+            spare,
+            spare_threshold,
+            ..
+        } if *used >= 100 || spare < spare_threshold => "worn out",
         Health { media_errors, .. } if *media_errors > 0 => "it has lost data before",
         _ => "good",
     };
@@ -265,7 +355,11 @@ pub(crate) fn locks(opal: &Opal) -> String {
         Opal { locking: true, .. } => "its own encryption (OPAL) is in use, and open",
         Opal { .. } => "its own encryption (OPAL) is not in use",
     };
-    let shadow = if opal.shadowed { "; what is at its start is a shadow" } else { "" };
+    let shadow = if opal.shadowed {
+        "; what is at its start is a shadow"
+    } else {
+        ""
+    };
     format!("{state}{shadow}")
 }
 
@@ -277,7 +371,11 @@ pub(crate) fn usage(usage: &Usage) -> String {
         Usage::Holder { device, by } => format!("{by} is made of {device}"),
         Usage::Loop { device, by } => format!("{by} reads {device}"),
         Usage::Claimed { error } => format!("somebody has it for themselves: {error}"),
-        Usage::Open { device, process, program } => format!("{program} (process {process}) has {device} open"),
+        Usage::Open {
+            device,
+            process,
+            program,
+        } => format!("{program} (process {process}) has {device} open"),
     }
 }
 
@@ -286,7 +384,12 @@ mod tests {
     use super::*;
 
     fn region(kind: RegionKind, length: u64, partition: Option<u32>) -> Region {
-        Region { extent: Extent { start: 0, length }, kind, partition, what: String::new() }
+        Region {
+            extent: Extent { start: 0, length },
+            kind,
+            partition,
+            what: String::new(),
+        }
     }
 
     #[test]
@@ -300,9 +403,15 @@ mod tests {
             region(Table, 1, None),
         ];
         let text = line(&regions, 40, false);
-        assert_eq!(text, "├╪┼1░░░░░░░┼·┼12▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓┼╪┤\n╪ table   · free   ░ system   ▓ data\n");
+        assert_eq!(
+            text,
+            "├╪┼1░░░░░░░┼·┼12▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓┼╪┤\n╪ table   · free   ░ system   ▓ data\n"
+        );
         for width in [20, 40, 61, 100, 237] {
-            let first = line(&regions, width, false).lines().next().map(|line| line.chars().count());
+            let first = line(&regions, width, false)
+                .lines()
+                .next()
+                .map(|line| line.chars().count());
             assert_eq!(first, Some(width));
         }
         assert!(line(&regions, 40, true).contains("\x1b[32m12▓"));
@@ -311,27 +420,73 @@ mod tests {
 
     #[test]
     fn many_regions_and_the_largest_numbers() {
-        let many: Vec<Region> = (0..300).map(|index| region(RegionKind::Data, u64::MAX, Some(index))).collect();
+        let many: Vec<Region> = (0..300)
+            .map(|index| region(RegionKind::Data, u64::MAX, Some(index)))
+            .collect();
         let text = line(&many, 100, false);
-        assert_eq!(text.lines().next().map(|line| line.chars().count()), Some(302));
+        assert_eq!(
+            text.lines().next().map(|line| line.chars().count()),
+            Some(302)
+        );
         let one = [region(RegionKind::Unknown, 0, None)];
-        assert_eq!(line(&one, 20, false).lines().next().map(|line| line.chars().count()), Some(20));
+        assert_eq!(
+            line(&one, 20, false)
+                .lines()
+                .next()
+                .map(|line| line.chars().count()),
+            Some(20)
+        );
     }
 
     #[test]
     fn locks_in_words() {
-        let of = |locking, locked, shadowed| locks(&Opal { locking, locked, shadowed });
-        assert_eq!(of(false, false, false), "its own encryption (OPAL) is not in use");
-        assert_eq!(of(true, false, false), "its own encryption (OPAL) is in use, and open");
-        assert_eq!(of(true, true, true), "locked by its own encryption (OPAL); what is at its start is a shadow");
+        let of = |locking, locked, shadowed| {
+            locks(&Opal {
+                locking,
+                locked,
+                shadowed,
+            })
+        };
+        assert_eq!(
+            of(false, false, false),
+            "its own encryption (OPAL) is not in use"
+        );
+        assert_eq!(
+            of(true, false, false),
+            "its own encryption (OPAL) is in use, and open"
+        );
+        assert_eq!(
+            of(true, true, true),
+            "locked by its own encryption (OPAL); what is at its start is a shadow"
+        );
     }
 
     #[test]
     fn health_in_words() {
-        let fine = Health { temperature: 310, spare: 100, spare_threshold: 10, used: 3, ..Health::default() };
-        assert!(health(&fine).starts_with("good: 3 % of its endurance used, 100 % spare left, 37 °C"));
-        assert!(health(&Health { critical_warning: 4, ..fine }).starts_with("it warns of itself"));
+        let fine = Health {
+            temperature: 310,
+            spare: 100,
+            spare_threshold: 10,
+            used: 3,
+            ..Health::default()
+        };
+        assert!(
+            health(&fine).starts_with("good: 3 % of its endurance used, 100 % spare left, 37 °C")
+        );
+        assert!(
+            health(&Health {
+                critical_warning: 4,
+                ..fine
+            })
+            .starts_with("it warns of itself")
+        );
         assert!(health(&Health { used: 104, ..fine }).starts_with("worn out"));
-        assert!(health(&Health { media_errors: 1, ..fine }).starts_with("it has lost data before"));
+        assert!(
+            health(&Health {
+                media_errors: 1,
+                ..fine
+            })
+            .starts_with("it has lost data before")
+        );
     }
 }

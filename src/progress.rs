@@ -26,7 +26,10 @@ const DOWNLOADING: &str = "downloading";
 impl Progress {
     /// Nothing is shown until something happens.
     pub(crate) fn new() -> Self {
-        Progress { bars: MultiProgress::new(), state: Mutex::new(State::default()) }
+        Progress {
+            bars: MultiProgress::new(),
+            state: Mutex::new(State::default()),
+        }
     }
 
     /// Shows one event.
@@ -52,14 +55,26 @@ impl Progress {
                     bar.set_position(sum);
                 }
             }
-            Event::Progress { doing, name, done, total } => {
+            Event::Progress {
+                doing,
+                name,
+                done,
+                total,
+            } => {
                 let bytes = doing != "unpacking";
-                let bar = state.work.entry(doing).or_insert_with(|| self.bar(doing, total, bytes));
+                let bar = state
+                    .work
+                    .entry(doing)
+                    .or_insert_with(|| self.bar(doing, total, bytes));
                 bar.set_length(total);
                 bar.set_message(name);
                 bar.set_position(done);
             }
-            Event::Retry { name, attempt, reason } => self.say(&format!("{name}: attempt {attempt} failed: {reason}")),
+            Event::Retry {
+                name,
+                attempt,
+                reason,
+            } => self.say(&format!("{name}: attempt {attempt} failed: {reason}")),
             Event::Warning { message } => self.say(&format!("warning: {message}")),
             _ => {}
         }
@@ -86,7 +101,10 @@ impl Progress {
         } else {
             "{prefix:>12} [{bar:30}] {pos}/{len} {wide_msg}"
         };
-        let style = ProgressStyle::with_template(template).expect("the template is a constant").progress_chars("=> ");
-        self.bars.add(ProgressBar::new(total).with_style(style).with_prefix(doing))
+        let style = ProgressStyle::with_template(template)
+            .expect("the template is a constant")
+            .progress_chars("=> ");
+        self.bars
+            .add(ProgressBar::new(total).with_style(style).with_prefix(doing))
     }
 }

@@ -1,5 +1,8 @@
 //! Booting an image in QEMU, as a user would see it: serial console, no rights, no hardware virtualisation needed.
-#![expect(clippy::disallowed_methods, reason = "looks for QEMU, runs it, and prepares its files")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "looks for QEMU, runs it, and prepares its files"
+)]
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -44,13 +47,26 @@ impl Qemu {
             Architecture::Amd64 => "qemu-system-x86_64",
             Architecture::Arm64 => "qemu-system-aarch64",
         };
-        let installed = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let installed = Command::new(program)
+            .arg("--version")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
         if !installed.is_ok_and(|status| status.success()) {
-            return Err(format!("{program} is not installed (Debian: qemu-system-x86, qemu-system-arm)"));
+            return Err(format!(
+                "{program} is not installed (Debian: qemu-system-x86, qemu-system-arm)"
+            ));
         }
-        let firmware = FIRMWARE.iter().find(|f| f.architecture == architecture && Path::new(f.code).exists());
-        let firmware = firmware.ok_or("UEFI firmware is not installed (Debian: ovmf, qemu-efi-aarch64)")?;
-        Ok(Qemu { program, firmware, architecture })
+        let firmware = FIRMWARE
+            .iter()
+            .find(|f| f.architecture == architecture && Path::new(f.code).exists());
+        let firmware =
+            firmware.ok_or("UEFI firmware is not installed (Debian: ovmf, qemu-efi-aarch64)")?;
+        Ok(Qemu {
+            program,
+            firmware,
+            architecture,
+        })
     }
 
     /// Starts a machine with `disk` (raw, changed by the machine); its firmware variables are kept beside the disk.
@@ -64,21 +80,54 @@ impl Qemu {
         };
         let mut command = Command::new(self.program);
         command
-            .args(["-M", machine, "-cpu", cpu, "-accel", "tcg,thread=multi", "-smp", "2", "-m", "2048"])
-            .args(["-display", "none", "-no-reboot", "-serial", "stdio", "-monitor", "none"])
+            .args([
+                "-M",
+                machine,
+                "-cpu",
+                cpu,
+                "-accel",
+                "tcg,thread=multi",
+                "-smp",
+                "2",
+                "-m",
+                "2048",
+            ])
+            .args([
+                "-display",
+                "none",
+                "-no-reboot",
+                "-serial",
+                "stdio",
+                "-monitor",
+                "none",
+            ])
             .arg("-drive")
-            .arg(format!("if=pflash,format=raw,readonly=on,file={}", self.firmware.code))
+            .arg(format!(
+                "if=pflash,format=raw,readonly=on,file={}",
+                self.firmware.code
+            ))
             .arg("-drive")
             .arg(format!("if=pflash,format=raw,file={}", variables.display()))
             .arg("-drive")
-            .arg(format!("file={},format=raw,if=none,id=disk,cache=unsafe", disk.display()))
-            .args(["-device", "virtio-blk-pci,drive=disk,bootindex=1", "-device", "virtio-rng-pci"])
+            .arg(format!(
+                "file={},format=raw,if=none,id=disk,cache=unsafe",
+                disk.display()
+            ))
+            .args([
+                "-device",
+                "virtio-blk-pci,drive=disk,bootindex=1",
+                "-device",
+                "virtio-rng-pci",
+            ])
             .args(["-netdev", "user,id=net", "-device"])
             .arg(format!("virtio-net-pci,netdev=net,mac={mac}"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit());
-        Ok(Machine { child: command.spawn()?, started: Instant::now() })
+        Ok(Machine {
+            child: command.spawn()?,
+            started: Instant::now(),
+        })
     }
 }
 
@@ -97,21 +146,32 @@ impl Machine {
         limit: Duration,
         mut see: impl FnMut(&str, Duration) -> Option<T>,
     ) -> std::io::Result<Option<T>> {
-        let console = self.child.stdout.take().ok_or(std::io::ErrorKind::BrokenPipe)?;
+        let console = self
+            .child
+            .stdout
+            .take()
+            .ok_or(std::io::ErrorKind::BrokenPipe)?;
         let mut file = File::create(log)?;
         let (send, receive) = mpsc::channel();
         std::thread::spawn(move || {
             let mut console = BufReader::new(console);
             let mut line = Vec::new();
-            while console.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+            while console
+                .read_until(b'\n', &mut line)
+                .is_ok_and(|count| count > 0)
+            {
                 if send.send(std::mem::take(&mut line)).is_err() {
                     break;
                 }
             }
         });
         loop {
-            let Some(left) = limit.checked_sub(self.started.elapsed()) else { return Ok(None) };
-            let Ok(line) = receive.recv_timeout(left) else { return Ok(None) };
+            let Some(left) = limit.checked_sub(self.started.elapsed()) else {
+                return Ok(None);
+            };
+            let Ok(line) = receive.recv_timeout(left) else {
+                return Ok(None);
+            };
             std::io::Write::write_all(&mut file, &line)?;
             let text = String::from_utf8_lossy(&line);
             if let Some(value) = see(text.trim_end(), self.started.elapsed()) {

@@ -66,25 +66,40 @@ impl Report {
 
     /// A heading of a step, in bold where there is colour.
     pub(crate) fn step(&self, text: impl Display) {
-        if self.colour { self.say(format!("\x1b[1m{text}\x1b[0m")) } else { self.say(text) }
+        if self.colour {
+            self.say(format!("\x1b[1m{text}\x1b[0m"))
+        } else {
+            self.say(text)
+        }
     }
 
     /// Findings about a cluster file: snippets on stderr, or a JSON list on stdout.
     pub(crate) fn findings(&self, file: &str, text: &str, findings: &[Finding]) {
         if self.json {
-            let list: Vec<Value> = findings.iter().map(|finding| as_json(file, finding)).collect();
+            let list: Vec<Value> = findings
+                .iter()
+                .map(|finding| as_json(file, finding))
+                .collect();
             self.data(format!("{:#}", Value::from(list)));
             return;
         }
         for finding in findings {
             let plain = finding.render(file, text);
-            self.say(if self.colour { self.coloured(finding, &plain) } else { plain });
+            self.say(if self.colour {
+                self.coloured(finding, &plain)
+            } else {
+                plain
+            });
         }
     }
 
     fn coloured(&self, finding: &Finding, plain: &str) -> String {
         let name = finding.severity.name();
-        let colour = if finding.severity == Severity::Error { "31" } else { "33" };
+        let colour = if finding.severity == Severity::Error {
+            "31"
+        } else {
+            "33"
+        };
         plain.replacen(name, &format!("\x1b[1;{colour}m{name}\x1b[0m"), 1)
     }
 }
@@ -111,18 +126,32 @@ pub(crate) fn size(bytes: u64) -> String {
         value /= 1024.0;
         unit += 1;
     }
-    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+    if unit == 0 {
+        format!("{bytes} B")
+    } else {
+        format!("{value:.1} {}", UNITS[unit])
+    }
 }
 
 /// Rows in columns as wide as they need to be, the first row the heading.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns)
-        .map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0))
+        .map(|column| {
+            rows.iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or(0)
+        })
         .collect();
     let mut text = String::new();
     for row in rows {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
         text.push_str(cells.join("  ").trim_end());
         text.push('\n');
     }

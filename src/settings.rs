@@ -1,5 +1,8 @@
 //! Settings: what the arguments, the environment and the cluster file say together.
-#![expect(clippy::disallowed_methods, reason = "reads the environment, the clock and the cluster file")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "reads the environment, the clock and the cluster file"
+)]
 
 use std::env;
 use std::fs;
@@ -23,7 +26,9 @@ pub(crate) fn read(path: &Path, what: &str) -> Result<String, Failure> {
 
 /// Seconds since 1970.
 pub(crate) fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs() as i64)
 }
 
 /// An environment variable that is set and not empty.

@@ -1,5 +1,8 @@
 //! The house's own rules: which crate may use which, and where unsafe code may be.
-#![expect(clippy::disallowed_methods, reason = "tests run programs and read files")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests run programs and read files"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -13,10 +16,24 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("prejoin-sys", &[]),
     ("prejoin-identity", &["prejoin-profiles"]),
     ("prejoin-boot", &["prejoin-profiles"]),
-    ("prejoin-disk", &["prejoin-formats", "prejoin-profiles", "prejoin-sys"]),
-    ("prejoin-image-builder", &["prejoin-boot", "prejoin-formats", "prejoin-profiles"]),
+    (
+        "prejoin-disk",
+        &["prejoin-formats", "prejoin-profiles", "prejoin-sys"],
+    ),
+    (
+        "prejoin-image-builder",
+        &["prejoin-boot", "prejoin-formats", "prejoin-profiles"],
+    ),
     ("prejoin-netboot", &["prejoin-boot", "prejoin-profiles"]),
-    ("prejoin-agent", &["prejoin-disk", "prejoin-formats", "prejoin-profiles", "prejoin-sys"]),
+    (
+        "prejoin-agent",
+        &[
+            "prejoin-disk",
+            "prejoin-formats",
+            "prejoin-profiles",
+            "prejoin-sys",
+        ],
+    ),
     (
         "prejoin",
         &[
@@ -55,14 +72,20 @@ fn metadata() -> Value {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("cargo runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     serde_json::from_slice(&output.stdout).expect("cargo prints JSON")
 }
 
 #[test]
 fn crates_use_only_whom_they_may() {
-    let allowed: BTreeMap<&str, BTreeSet<&str>> =
-        ALLOWED.iter().map(|(name, uses)| (*name, uses.iter().copied().collect())).collect();
+    let allowed: BTreeMap<&str, BTreeSet<&str>> = ALLOWED
+        .iter()
+        .map(|(name, uses)| (*name, uses.iter().copied().collect()))
+        .collect();
     let mut seen = BTreeSet::new();
     for package in metadata()["packages"].as_array().expect("a list") {
         let name = package["name"].as_str().expect("a name");
@@ -70,15 +93,23 @@ fn crates_use_only_whom_they_may() {
             continue;
         }
         seen.insert(name.to_owned());
-        let allowed = allowed.get(name).unwrap_or_else(|| panic!("{name} is not in the table of dependency rules"));
+        let allowed = allowed
+            .get(name)
+            .unwrap_or_else(|| panic!("{name} is not in the table of dependency rules"));
         for dependency in package["dependencies"].as_array().expect("a list") {
             let uses = dependency["name"].as_str().expect("a name");
             let for_tests = dependency["kind"] == "dev";
-            assert!(!uses.starts_with("prejoin") || for_tests || allowed.contains(uses), "{name} must not use {uses}");
+            assert!(
+                !uses.starts_with("prejoin") || for_tests || allowed.contains(uses),
+                "{name} must not use {uses}"
+            );
         }
     }
     let table: BTreeSet<String> = allowed.keys().map(|name| (*name).to_owned()).collect();
-    assert_eq!(seen, table, "the table and the workspace name different crates");
+    assert_eq!(
+        seen, table,
+        "the table and the workspace name different crates"
+    );
 }
 
 #[test]
@@ -86,10 +117,20 @@ fn every_dependency_may_be_linked() {
     for package in metadata()["packages"].as_array().expect("a list") {
         let licence = package["license"].as_str().unwrap_or("none");
         // `A AND B` needs both, `A OR B` one; parentheses never nest deeper in what crates declare.
-        let fits = licence.replace(['(', ')'], "").replace('/', " OR ").split(" AND ").all(|group| {
-            group.split(" OR ").any(|one| LICENCES.contains(&one.split(" WITH ").next().unwrap_or(one).trim()))
-        });
-        assert!(fits, "{} {} has licence {licence}", package["name"], package["version"]);
+        let fits = licence
+            .replace(['(', ')'], "")
+            .replace('/', " OR ")
+            .split(" AND ")
+            .all(|group| {
+                group
+                    .split(" OR ")
+                    .any(|one| LICENCES.contains(&one.split(" WITH ").next().unwrap_or(one).trim()))
+            });
+        assert!(
+            fits,
+            "{} {} has licence {licence}",
+            package["name"], package["version"]
+        );
     }
 }
 
@@ -97,24 +138,50 @@ fn every_dependency_may_be_linked() {
 #[test]
 fn the_agent_links_no_c_code() {
     let tree = |package: &str| {
-        let arguments =
-            ["tree", "--locked", "--edges=normal", "--prefix=none", "--format={p} {f}", "--package", package];
-        let output = Command::new(env!("CARGO")).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+        let arguments = [
+            "tree",
+            "--locked",
+            "--edges=normal",
+            "--prefix=none",
+            "--format={p} {f}",
+            "--package",
+            package,
+        ];
+        let output = Command::new(env!("CARGO"))
+            .args(arguments)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output();
         let output = output.expect("cargo runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).expect("cargo prints UTF-8")
     };
     let metadata = metadata();
     let links = |name: &str| {
-        let package = metadata["packages"].as_array().expect("a list").iter().find(|package| package["name"] == name);
+        let package = metadata["packages"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .find(|package| package["name"] == name);
         package.is_some_and(|package| !package["links"].is_null())
     };
     for package in ["prejoin-agent", "prejoin-disk"] {
         let tree = tree(package);
-        let names: Vec<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+        let names: Vec<&str> = tree
+            .lines()
+            .filter_map(|line| line.split(' ').next())
+            .collect();
         assert!(names.contains(&"sha2"), "{names:?}");
-        let pure = tree.lines().any(|line| line.starts_with("blake3 ") && line.contains("pure"));
-        assert!(pure || package != "prejoin-agent", "blake3 compiles C unless it is `pure`:\n{tree}");
+        let pure = tree
+            .lines()
+            .any(|line| line.starts_with("blake3 ") && line.contains("pure"));
+        assert!(
+            pure || package != "prejoin-agent",
+            "blake3 compiles C unless it is `pure`:\n{tree}"
+        );
         for name in names {
             // The standard library's own interface to the kernel.
             assert!(!links(name) || name == "libc", "{package} links {name}");
@@ -129,7 +196,13 @@ fn the_agent_links_no_c_code() {
 #[test]
 fn unsafe_code_has_one_home() {
     let output = Command::new("git")
-        .args(["grep", "-nE", r"^\s*(pub )?unsafe |unsafe \{|allow\(unsafe_code", "--", "*.rs"])
+        .args([
+            "grep",
+            "-nE",
+            r"^\s*(pub )?unsafe |unsafe \{|allow\(unsafe_code",
+            "--",
+            "*.rs",
+        ])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("git runs");

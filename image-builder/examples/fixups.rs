@@ -1,7 +1,11 @@
 //! Unpacks a folder of `.deb` files, applies every fix-up, and prints what they did, with the times of each step.
 //!
 //! `cargo run --release -p prejoin-image-builder --example fixups -- <folder of .deb> <cache> <os> <architecture> [out.tar]`
-#![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a measuring tool on the command line")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a measuring tool on the command line"
+)]
 
 use std::error::Error;
 use std::path::Path;
@@ -21,21 +25,34 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: fixups <folder of .deb> <cache> <os> <architecture> [out.tar]".into());
     };
     let os = Os::built_in(os)?;
-    let mut paths: Vec<_> =
-        std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_, std::io::Error>>()?;
+    let mut paths: Vec<_> = std::fs::read_dir(folder)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<_, std::io::Error>>()?;
     paths.sort();
     let mut debs = Vec::new();
-    for path in paths.into_iter().filter(|path| path.extension().is_some_and(|end| end == "deb")) {
+    for path in paths
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|end| end == "deb"))
+    {
         let sha256 = Digest::of(&std::fs::read(&path)?);
         debs.push(Deb { path, sha256 });
     }
     let unpacked = unpack(&debs, Path::new(cache), &Limits::default(), &|_| {})?;
     let packages: Vec<_> = unpacked.packages.iter().collect();
-    let filter = Filter::new(os.exclude.iter().map(String::as_str), os.keep.iter().map(String::as_str));
+    let filter = Filter::new(
+        os.exclude.iter().map(String::as_str),
+        os.keep.iter().map(String::as_str),
+    );
     let tree = assemble(&packages, &filter)?.tree;
     println!("{} packages, {}", packages.len(), size(&tree));
     let epoch = 1_763_000_000;
-    let context = Context { os: &os, board: "board", architecture: architecture.parse()?, epoch, packages: &packages };
+    let context = Context {
+        os: &os,
+        board: "board",
+        architecture: architecture.parse()?,
+        epoch,
+        packages: &packages,
+    };
     let mut root = Root::new(tree, &unpacked.store, epoch);
     let start = Instant::now();
     let applied = fixups::apply(&mut root, &context).map_err(|error| {
@@ -55,7 +72,13 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn size(tree: &Tree) -> String {
-    let bytes = tree.iter().map(|(_, entry)| if let Kind::File(content) = &entry.kind { content.len() } else { 0 });
+    let bytes = tree.iter().map(|(_, entry)| {
+        if let Kind::File(content) = &entry.kind {
+            content.len()
+        } else {
+            0
+        }
+    });
     format!("{} paths, {} MiB", tree.len(), bytes.sum::<u64>() >> 20)
 }
 

@@ -1,7 +1,11 @@
 //! Unpacks a folder of `.deb` files into a cache and builds one tree of them, with the times of each step.
 //!
 //! `cargo run --release -p prejoin-image-builder --example unpack -- <folder of .deb> <cache> [jobs]`
-#![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a measuring tool on the command line")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a measuring tool on the command line"
+)]
 
 use std::error::Error;
 use std::path::Path;
@@ -19,11 +23,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: unpack <folder of .deb> <cache>".into());
     };
     let mut debs = Vec::new();
-    let mut paths: Vec<_> =
-        std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_, std::io::Error>>()?;
+    let mut paths: Vec<_> = std::fs::read_dir(folder)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<_, std::io::Error>>()?;
     paths.sort();
     let start = Instant::now();
-    for path in paths.into_iter().filter(|path| path.extension().is_some_and(|end| end == "deb")) {
+    for path in paths
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|end| end == "deb"))
+    {
         let sha256 = Digest::of(&std::fs::read(&path)?);
         debs.push(Deb { path, sha256 });
     }
@@ -34,7 +42,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     let packages: Vec<_> = unpacked.packages.iter().collect();
     let assembled = assemble(&packages, &Filter::default())?;
-    println!("{} paths assembled in {:?}", assembled.tree.len(), start.elapsed());
+    println!(
+        "{} paths assembled in {:?}",
+        assembled.tree.len(),
+        start.elapsed()
+    );
     let start = Instant::now();
     let missing = libraries::missing(&assembled, &packages);
     println!("libraries checked in {:?}", start.elapsed());
@@ -44,6 +56,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let modules: usize = packages.iter().map(|package| package.modules.len()).sum();
     println!("{modules} modules");
     let status = std::fs::read_to_string("/proc/self/status")?;
-    println!("{}", status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default());
+    println!(
+        "{}",
+        status
+            .lines()
+            .find(|line| line.starts_with("VmHWM"))
+            .unwrap_or_default()
+    );
     Ok(())
 }

@@ -64,19 +64,33 @@ pub enum Error {
 
 /// The programs in a fetched file, in path order. Memory is what they take, and [`MAX_PROGRAM`] at most for each.
 pub fn unpack(wanted: &Wanted, input: impl Read) -> Result<Vec<Program>, Error> {
-    let members = if wanted.is_archive() { archive(wanted, input)? } else { whole(wanted, input)? };
+    let members = if wanted.is_archive() {
+        archive(wanted, input)?
+    } else {
+        whole(wanted, input)?
+    };
     let mut programs = Vec::with_capacity(members.len());
     for (path, member) in &wanted.install {
         let file = || wanted.upstream_name().to_owned();
         let content = members
             .get(member.as_str())
             .cloned()
-            .ok_or_else(|| Error::Member { file: file(), member: member.clone() })?;
+            .ok_or_else(|| Error::Member {
+                file: file(),
+                member: member.clone(),
+            })?;
         if !is_program(&content, wanted.architecture) {
             let architecture = wanted.architecture;
-            return Err(Error::Program { file: file(), member: member.clone(), architecture });
+            return Err(Error::Program {
+                file: file(),
+                member: member.clone(),
+                architecture,
+            });
         }
-        programs.push(Program { path: path.clone(), content });
+        programs.push(Program {
+            path: path.clone(),
+            content,
+        });
     }
     Ok(programs)
 }
@@ -88,14 +102,21 @@ fn whole(wanted: &Wanted, input: impl Read) -> Result<BTreeMap<String, Vec<u8>>,
 
 /// The wanted members of a `.tar.gz`; of two of one name the later one, as tar(1) has it.
 fn archive(wanted: &Wanted, input: impl Read) -> Result<BTreeMap<String, Vec<u8>>, Error> {
-    let failure = |source| Error::Archive { file: wanted.upstream_name().to_owned(), source };
+    let failure = |source| Error::Archive {
+        file: wanted.upstream_name().to_owned(),
+        source,
+    };
     let plain = MultiGzDecoder::new(BufReader::new(input)).take(MAX_UNPACKED);
     let mut members = BTreeMap::new();
     let mut archive = tar::Archive::new(plain);
     for entry in archive.entries().map_err(failure)? {
         let entry = entry.map_err(failure)?;
-        let name = String::from_utf8_lossy(&entry.path_bytes()).trim_start_matches("./").to_owned();
-        if entry.header().entry_type().is_file() && wanted.install.values().any(|member| *member == name) {
+        let name = String::from_utf8_lossy(&entry.path_bytes())
+            .trim_start_matches("./")
+            .to_owned();
+        if entry.header().entry_type().is_file()
+            && wanted.install.values().any(|member| *member == name)
+        {
             let content = bounded(wanted, &name, entry)?;
             members.insert(name, content);
         }
@@ -113,9 +134,15 @@ fn bounded(wanted: &Wanted, member: &str, input: impl Read) -> Result<Vec<u8>, E
     let file = || wanted.upstream_name().to_owned();
     let mut content = Vec::new();
     let read = input.take(MAX_PROGRAM + 1).read_to_end(&mut content);
-    read.map_err(|source| Error::Archive { file: file(), source })?;
+    read.map_err(|source| Error::Archive {
+        file: file(),
+        source,
+    })?;
     if content.len() as u64 > MAX_PROGRAM {
-        return Err(Error::Size { file: file(), member: member.to_owned() });
+        return Err(Error::Size {
+            file: file(),
+            member: member.to_owned(),
+        });
     }
     Ok(content)
 }
@@ -154,7 +181,10 @@ mod tests {
             url: "https://example.org/v1/tool.tgz".into(),
             checksum: "https://example.org/v1/tool.tgz.sha256".into(),
             file: "tool-v1-arm64.tgz".into(),
-            install: install.iter().map(|(path, member)| ((*path).into(), (*member).into())).collect(),
+            install: install
+                .iter()
+                .map(|(path, member)| ((*path).into(), (*member).into()))
+                .collect(),
         }
     }
 
@@ -175,12 +205,26 @@ mod tests {
     #[test]
     fn only_what_is_wanted_is_taken() {
         let (one, two) = (elf(183, "one"), elf(183, "two"));
-        let archive = tgz(&[("./LICENSE", b"x"), ("./one", &one), ("../../etc/passwd", b"x"), ("bin/two", &two)]);
+        let archive = tgz(&[
+            ("./LICENSE", b"x"),
+            ("./one", &one),
+            ("../../etc/passwd", b"x"),
+            ("bin/two", &two),
+        ]);
         let wanted = wanted(&[("usr/bin/a", "one"), ("usr/bin/b", "bin/two")]);
         let programs = unpack(&wanted, archive.as_slice()).unwrap();
         assert_eq!(
             programs,
-            [Program { path: "usr/bin/a".into(), content: one }, Program { path: "usr/bin/b".into(), content: two }]
+            [
+                Program {
+                    path: "usr/bin/a".into(),
+                    content: one
+                },
+                Program {
+                    path: "usr/bin/b".into(),
+                    content: two
+                }
+            ]
         );
     }
 
@@ -188,11 +232,26 @@ mod tests {
     fn what_is_not_a_program_for_the_machine_is_refused() {
         let single = wanted(&[("usr/bin/tool", "")]);
         assert!(unpack(&single, elf(183, "").as_slice()).is_ok());
-        for content in [elf(62, ""), b"<html>log in first</html>".to_vec(), Vec::new(), b"\x7fELF".to_vec()] {
-            assert!(matches!(unpack(&single, content.as_slice()), Err(Error::Program { .. })));
+        for content in [
+            elf(62, ""),
+            b"<html>log in first</html>".to_vec(),
+            Vec::new(),
+            b"\x7fELF".to_vec(),
+        ] {
+            assert!(matches!(
+                unpack(&single, content.as_slice()),
+                Err(Error::Program { .. })
+            ));
         }
-        let error = unpack(&wanted(&[("usr/bin/a", "one")]), tgz(&[("one", b"#!/bin/sh")]).as_slice()).unwrap_err();
-        assert_eq!(error.to_string(), "tool.tgz is not a program for arm64 (its member one)");
+        let error = unpack(
+            &wanted(&[("usr/bin/a", "one")]),
+            tgz(&[("one", b"#!/bin/sh")]).as_slice(),
+        )
+        .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "tool.tgz is not a program for arm64 (its member one)"
+        );
     }
 
     #[test]
@@ -201,12 +260,22 @@ mod tests {
         let whole = tgz(&[("one", &elf(183, &"x".repeat(5000)))]);
         assert!(unpack(&wanted, whole.as_slice()).is_ok());
         for end in 0..whole.len() - 1 {
-            assert!(unpack(&wanted, &whole[..end]).is_err(), "{end} of {}", whole.len());
+            assert!(
+                unpack(&wanted, &whole[..end]).is_err(),
+                "{end} of {}",
+                whole.len()
+            );
         }
-        assert!(matches!(unpack(&wanted, tgz(&[("two", b"")]).as_slice()), Err(Error::Member { .. })));
+        assert!(matches!(
+            unpack(&wanted, tgz(&[("two", b"")]).as_slice()),
+            Err(Error::Member { .. })
+        ));
         assert!(unpack(&wanted, b"<html></html>".as_slice()).is_err());
         let mut bomb = GzEncoder::new(Vec::new(), Compression::fast());
         bomb.write_all(&[0; 4096]).unwrap();
-        assert!(matches!(unpack(&wanted, bomb.finish().unwrap().as_slice()), Err(Error::Member { .. })));
+        assert!(matches!(
+            unpack(&wanted, bomb.finish().unwrap().as_slice()),
+            Err(Error::Member { .. })
+        ));
     }
 }

@@ -72,9 +72,9 @@ impl Error {
     /// What the user can do.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Error::Collision { first, second, .. } => {
-                Some(format!("leave {first} or {second} out, or exclude the path in the operating system's file"))
-            }
+            Error::Collision { first, second, .. } => Some(format!(
+                "leave {first} or {second} out, or exclude the path in the operating system's file"
+            )),
             Error::HardLink { .. } => Some("exclude both names of the file, or none".into()),
             _ => None,
         }
@@ -92,8 +92,16 @@ pub fn assemble(packages: &[&Package], filter: &Filter) -> Result<Assembled, Err
         return Err(Error::Twice(pair[0].name.clone()));
     }
     let mut assembly = Assembly {
-        packages: order.iter().map(|package| (package.name.as_str(), *package)).collect(),
-        assembled: Assembled { tree: Tree::new(), owners: BTreeMap::new(), skipped: 0, skipped_bytes: 0 },
+        packages: order
+            .iter()
+            .map(|package| (package.name.as_str(), *package))
+            .collect(),
+        assembled: Assembled {
+            tree: Tree::new(),
+            owners: BTreeMap::new(),
+            skipped: 0,
+            skipped_bytes: 0,
+        },
         directories: BTreeMap::new(),
     };
     for package in order {
@@ -127,18 +135,39 @@ impl Assembly<'_> {
         let there = tree.entry(path);
         match there {
             Some(there) if there.kind == entry.kind => return Ok(()),
-            Some(Entry { kind: Kind::Directory, .. })
-                if !owners.contains_key(path) && entry.kind == Kind::Directory => {}
+            Some(Entry {
+                kind: Kind::Directory,
+                ..
+            }) if !owners.contains_key(path) && entry.kind == Kind::Directory => {}
             Some(_) => {
                 let owner = owners.get(path).cloned().unwrap_or_default();
-                if self.packages.get(owner.as_str()).is_some_and(|first| replaces(first, package)) {
+                if self
+                    .packages
+                    .get(owner.as_str())
+                    .is_some_and(|first| replaces(first, package))
+                {
                     return Ok(());
                 }
-                let directories =
-                    matches!(entry.kind, Kind::Directory) || matches!(there, Some(Entry { kind: Kind::Directory, .. }));
-                if directories || !self.packages.get(owner.as_str()).is_some_and(|first| replaces(package, first)) {
+                let directories = matches!(entry.kind, Kind::Directory)
+                    || matches!(
+                        there,
+                        Some(Entry {
+                            kind: Kind::Directory,
+                            ..
+                        })
+                    );
+                if directories
+                    || !self
+                        .packages
+                        .get(owner.as_str())
+                        .is_some_and(|first| replaces(package, first))
+                {
                     let (path, second) = (lossy(path), package.name.clone());
-                    return Err(Error::Collision { path, first: owner, second });
+                    return Err(Error::Collision {
+                        path,
+                        first: owner,
+                        second,
+                    });
                 }
             }
             None => {}
@@ -154,11 +183,19 @@ impl Assembly<'_> {
         while let Some(slash) = at.iter().rposition(|&byte| byte == b'/') {
             at = &at[..slash];
             match self.assembled.tree.entry(at) {
-                Some(Entry { kind: Kind::Directory, .. }) => return Ok(()),
+                Some(Entry {
+                    kind: Kind::Directory,
+                    ..
+                }) => return Ok(()),
                 Some(_) => {
                     let owner = self.assembled.owners.get(at).cloned().unwrap_or_default();
                     let (path, package, parent) = (lossy(path), package.name.clone(), lossy(at));
-                    return Err(Error::Parent { path, package, parent, owner });
+                    return Err(Error::Parent {
+                        path,
+                        package,
+                        parent,
+                        owner,
+                    });
                 }
                 None => {}
             }
@@ -172,10 +209,20 @@ impl Assembly<'_> {
         let tree = &self.assembled.tree;
         for (path, entry) in tree.iter() {
             if let Kind::HardLink(target) = &entry.kind
-                && !matches!(tree.entry(target), Some(Entry { kind: Kind::File(_), .. }))
+                && !matches!(
+                    tree.entry(target),
+                    Some(Entry {
+                        kind: Kind::File(_),
+                        ..
+                    })
+                )
             {
                 let package = self.assembled.owners.get(path).cloned().unwrap_or_default();
-                return Err(Error::HardLink { path: lossy(path), package, target: lossy(target) });
+                return Err(Error::HardLink {
+                    path: lossy(path),
+                    package,
+                    target: lossy(target),
+                });
             }
         }
         for (path, entry) in self.directories {
@@ -196,7 +243,10 @@ fn replaces(package: &Package, other: &Package) -> bool {
         return false;
     };
     let groups = relation::groups(&field).unwrap_or_default();
-    groups.iter().flatten().any(|relation| relation.name == other.name && relation.accepts(&other.version))
+    groups
+        .iter()
+        .flatten()
+        .any(|relation| relation.name == other.name && relation.accepts(&other.version))
 }
 
 fn lossy(bytes: &[u8]) -> String {
@@ -207,14 +257,21 @@ impl Filter {
     /// A filter of patterns as in [`prejoin_profiles::os::Os::exclude`] and `keep`: `*` and `?` stay within a path
     /// component, `**` does not; a pattern that matches a directory matches everything below it, and `x/**` matches
     /// `x` itself too.
-    pub fn new<'a>(exclude: impl IntoIterator<Item = &'a str>, keep: impl IntoIterator<Item = &'a str>) -> Self {
+    pub fn new<'a>(
+        exclude: impl IntoIterator<Item = &'a str>,
+        keep: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
         let globs = |patterns: &mut dyn Iterator<Item = &'a str>| patterns.map(Glob::new).collect();
-        Filter { exclude: globs(&mut exclude.into_iter()), keep: globs(&mut keep.into_iter()) }
+        Filter {
+            exclude: globs(&mut exclude.into_iter()),
+            keep: globs(&mut keep.into_iter()),
+        }
     }
 
     /// Whether `path` is left out.
     pub fn leaves_out(&self, path: &[u8]) -> bool {
-        self.exclude.iter().any(|glob| glob.matches(path)) && !self.keep.iter().any(|glob| glob.matches(path))
+        self.exclude.iter().any(|glob| glob.matches(path))
+            && !self.keep.iter().any(|glob| glob.matches(path))
     }
 }
 
@@ -229,15 +286,22 @@ impl Glob {
     /// A pattern as [`Filter::new`] describes it.
     pub fn new(pattern: &str) -> Self {
         let pattern = pattern.trim_start_matches('/');
-        let pattern = pattern.strip_suffix("/**").or(pattern.strip_suffix('/')).unwrap_or(pattern);
+        let pattern = pattern
+            .strip_suffix("/**")
+            .or(pattern.strip_suffix('/'))
+            .unwrap_or(pattern);
         let wildcard = pattern.find(['*', '?']).unwrap_or(pattern.len());
         let (literal, rest) = pattern.split_at(wildcard);
-        Glob { literal: literal.into(), rest: rest.into() }
+        Glob {
+            literal: literal.into(),
+            rest: rest.into(),
+        }
     }
 
     /// Whether it matches `path` or one of its parents.
     pub fn matches(&self, path: &[u8]) -> bool {
-        path.strip_prefix(self.literal.as_slice()).is_some_and(|rest| matches(&self.rest, rest))
+        path.strip_prefix(self.literal.as_slice())
+            .is_some_and(|rest| matches(&self.rest, rest))
     }
 }
 
@@ -257,7 +321,8 @@ fn matches(pattern: &[u8], path: &[u8]) -> bool {
                 at += 2;
                 // `a/**/b` matches `a/b`.
                 at += usize::from(
-                    pattern.get(at) == Some(&b'/') && (position == 0 || path.get(position - 1) == Some(&b'/')),
+                    pattern.get(at) == Some(&b'/')
+                        && (position == 0 || path.get(position - 1) == Some(&b'/')),
                 );
                 (stars, star) = (Some((at, position)), None);
             } else {

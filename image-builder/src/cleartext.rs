@@ -53,11 +53,18 @@ impl<'a> Cleartext<'a> {
             text.push('\n');
         }
         let start = signature.ok_or(CleartextError::Cut)?;
-        let end = lines.by_ref().find(|(_, line)| *line == END_SIGNATURE).ok_or(CleartextError::Cut)?.0;
+        let end = lines
+            .by_ref()
+            .find(|(_, line)| *line == END_SIGNATURE)
+            .ok_or(CleartextError::Cut)?
+            .0;
         if lines.any(|(_, line)| !line.is_empty()) {
             return Err(CleartextError::Trailing);
         }
-        Ok(Cleartext { text, armor: &document[start..end + END_SIGNATURE.len()] })
+        Ok(Cleartext {
+            text,
+            armor: &document[start..end + END_SIGNATURE.len()],
+        })
     }
 
     /// What was hashed: lines ended by `\r\n`, the last one not ended (RFC 9580, section 7.2).
@@ -99,16 +106,34 @@ mod tests {
         let cleartext = Cleartext::parse(GOOD).unwrap();
         assert_eq!(cleartext.text, "A: 1\n-b\n\n");
         assert_eq!(cleartext.signed(), "A: 1\r\n-b\r\n");
-        assert!(cleartext.armor.starts_with(BEGIN_SIGNATURE) && cleartext.armor.ends_with(END_SIGNATURE));
-        assert_eq!(Cleartext::parse(&GOOD.replace('\n', "\r\n")).unwrap().text, cleartext.text);
+        assert!(
+            cleartext.armor.starts_with(BEGIN_SIGNATURE)
+                && cleartext.armor.ends_with(END_SIGNATURE)
+        );
+        assert_eq!(
+            Cleartext::parse(&GOOD.replace('\n', "\r\n")).unwrap().text,
+            cleartext.text
+        );
     }
 
     #[test]
     fn only_signed_text_counts() {
-        assert_eq!(Cleartext::parse(&format!("A: 2\n{GOOD}")), Err(CleartextError::NotSigned));
-        assert_eq!(Cleartext::parse(&format!("{GOOD}A: 2\n")), Err(CleartextError::Trailing));
-        assert_eq!(Cleartext::parse(&GOOD.replace("Hash: ", "Suite: ")), Err(CleartextError::Header));
-        assert_eq!(Cleartext::parse(&GOOD.replace("- -b", "-----b")), Err(CleartextError::Dash));
+        assert_eq!(
+            Cleartext::parse(&format!("A: 2\n{GOOD}")),
+            Err(CleartextError::NotSigned)
+        );
+        assert_eq!(
+            Cleartext::parse(&format!("{GOOD}A: 2\n")),
+            Err(CleartextError::Trailing)
+        );
+        assert_eq!(
+            Cleartext::parse(&GOOD.replace("Hash: ", "Suite: ")),
+            Err(CleartextError::Header)
+        );
+        assert_eq!(
+            Cleartext::parse(&GOOD.replace("- -b", "-----b")),
+            Err(CleartextError::Dash)
+        );
         for end in 0..GOOD.len() - 1 {
             assert!(Cleartext::parse(&GOOD[..end]).is_err(), "{end}");
         }

@@ -36,7 +36,9 @@ impl<'a> Stanza<'a> {
     /// Value of a field, without white space around it, folded lines included. Names are compared without case
     /// (Policy 5.1); of a field that stands twice the first counts, as in apt.
     pub fn field(&self, name: &str) -> Option<&'a str> {
-        self.fields().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        self.fields()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
     }
 
     /// All fields in order. Lines that are no fields are passed over: [`Stanza::check`] names them.
@@ -46,7 +48,10 @@ impl<'a> Stanza<'a> {
             while !rest.is_empty() {
                 let field = &rest[..field_end(rest)];
                 rest = &rest[field.len()..];
-                if let Some((name, value)) = field.split_once(':').filter(|(name, _)| is_field_name(name)) {
+                if let Some((name, value)) = field
+                    .split_once(':')
+                    .filter(|(name, _)| is_field_name(name))
+                {
                     return Some((name, value.trim()));
                 }
             }
@@ -61,9 +66,14 @@ impl<'a> Stanza<'a> {
         while !rest.is_empty() {
             let field = &rest[..field_end(rest)];
             rest = &rest[field.len()..];
-            let name = field.split_once(':').map(|(name, _)| name).filter(|name| is_field_name(name));
+            let name = field
+                .split_once(':')
+                .map(|(name, _)| name)
+                .filter(|name| is_field_name(name));
             let Some(name) = name else {
-                return Err(ControlError::Line { line: shorten(field) });
+                return Err(ControlError::Line {
+                    line: shorten(field),
+                });
             };
             let name = name.to_ascii_lowercase();
             if names.contains(&name) {
@@ -127,12 +137,20 @@ pub(crate) fn field_end(text: &str) -> usize {
 
 /// Policy 5.1: printable ASCII without space and colon, not beginning with `#` or `-`.
 fn is_field_name(name: &str) -> bool {
-    !name.is_empty() && !name.starts_with(['#', '-']) && name.bytes().all(|byte| byte.is_ascii_graphic())
+    !name.is_empty()
+        && !name.starts_with(['#', '-'])
+        && name.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// At most 80 characters of the first line, for an error message.
 pub(crate) fn shorten(text: &str) -> String {
-    text.lines().next().unwrap_or_default().chars().take(80).filter(|c| !c.is_control()).collect()
+    text.lines()
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .take(80)
+        .filter(|c| !c.is_control())
+        .collect()
 }
 
 #[cfg(test)]
@@ -153,9 +171,20 @@ mod tests {
 
     #[test]
     fn what_is_not_a_field_is_named() {
-        assert_eq!(Stanza::only("A: 1\nB 2\n"), Err(ControlError::Line { line: "B 2".into() }));
-        assert_eq!(Stanza::only(" A: 1\n"), Err(ControlError::Line { line: " A: 1".into() }));
-        assert_eq!(Stanza::only("A: 1\na: 2\n"), Err(ControlError::Twice { field: "a".into() }));
+        assert_eq!(
+            Stanza::only("A: 1\nB 2\n"),
+            Err(ControlError::Line { line: "B 2".into() })
+        );
+        assert_eq!(
+            Stanza::only(" A: 1\n"),
+            Err(ControlError::Line {
+                line: " A: 1".into()
+            })
+        );
+        assert_eq!(
+            Stanza::only("A: 1\na: 2\n"),
+            Err(ControlError::Twice { field: "a".into() })
+        );
         assert_eq!(Stanza::only(TWO), Err(ControlError::Several));
         assert_eq!(Stanza::only("\n\n"), Err(ControlError::Empty));
     }

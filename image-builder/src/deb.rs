@@ -19,7 +19,9 @@ use self::tar::{Header, Type};
 use crate::package::Package;
 
 /// The scripts and declarations of the control archive that [`Package::scripts`] keeps.
-pub const SCRIPTS: [&str; 6] = ["config", "postinst", "postrm", "preinst", "prerm", "triggers"];
+pub const SCRIPTS: [&str; 6] = [
+    "config", "postinst", "postrm", "preinst", "prerm", "triggers",
+];
 
 /// Top-level directories that are links into `/usr` on a merged system (Debian bug 978636, base-files).
 const MERGED: [&[u8]; 6] = [b"bin", b"lib", b"lib32", b"lib64", b"libx32", b"sbin"];
@@ -64,7 +66,8 @@ impl Default for Limits {
 /// Takes the content of the payload's regular files.
 pub trait Sink {
     /// Reads exactly `size` bytes of the file at `path` from `content`, keeps them and returns their SHA-256.
-    fn file(&mut self, path: &[u8], size: u64, content: &mut dyn Read) -> io::Result<ContentDigest>;
+    fn file(&mut self, path: &[u8], size: u64, content: &mut dyn Read)
+    -> io::Result<ContentDigest>;
 }
 
 /// Reads one package from beginning to end, its file contents into `sink`.
@@ -76,8 +79,15 @@ pub fn read(input: impl Read, limits: &Limits, sink: &mut dyn Sink) -> Result<Pa
     let mut package = control(&mut archive, limits)?;
     let member = archive.member("data.tar")?;
     let compression = Compression::of(&member.name)?;
-    let allowed = limits.unpacked.min((256 << 20) + member.size.saturating_mul(limits.ratio));
-    let mut payload = Payload { entries: Vec::new(), regular: BTreeSet::new(), seen: BTreeSet::new(), limits };
+    let allowed = limits
+        .unpacked
+        .min((256 << 20) + member.size.saturating_mul(limits.ratio));
+    let mut payload = Payload {
+        entries: Vec::new(),
+        regular: BTreeSet::new(),
+        seen: BTreeSet::new(),
+        limits,
+    };
     let tar = compression.reader(archive.content(), limits)?;
     let mut tar = tar::Reader::new(tar, "data.tar", allowed);
     while let Some(header) = tar.next()? {
@@ -102,9 +112,21 @@ fn version<R: Read>(archive: &mut ar::Reader<R>) -> Result<(), Error> {
         return Err(Error::Version(format!("{} bytes long", member.size)));
     }
     let mut text = String::new();
-    archive.content().read_to_string(&mut text).map_err(|source| Error::Read { part: "debian-binary", source })?;
-    if text.lines().next().is_none_or(|line| !line.starts_with("2.")) {
-        return Err(Error::Version(text.lines().next().unwrap_or_default().to_owned()));
+    archive
+        .content()
+        .read_to_string(&mut text)
+        .map_err(|source| Error::Read {
+            part: "debian-binary",
+            source,
+        })?;
+    if text
+        .lines()
+        .next()
+        .is_none_or(|line| !line.starts_with("2."))
+    {
+        return Err(Error::Version(
+            text.lines().next().unwrap_or_default().to_owned(),
+        ));
     }
     Ok(())
 }
@@ -121,7 +143,8 @@ fn control<R: Read>(archive: &mut ar::Reader<R>, limits: &Limits) -> Result<Pack
         if header.kind != Type::Regular {
             continue;
         }
-        let path = normalise(&header.path).map_err(|problem| Error::member(&header.path, problem))?;
+        let path =
+            normalise(&header.path).map_err(|problem| Error::member(&header.path, problem))?;
         let name = String::from_utf8_lossy(&path).into_owned();
         let script = SCRIPTS.contains(&name.as_str());
         if !(script || name == "control" || name == "conffiles") {
@@ -130,11 +153,15 @@ fn control<R: Read>(archive: &mut ar::Reader<R>, limits: &Limits) -> Result<Pack
         if header.size > limits.control_file {
             return Err(Error::member(
                 &header.path,
-                Problem::TooLarge { size: header.size, limit: limits.control_file },
+                Problem::TooLarge {
+                    size: header.size,
+                    limit: limits.control_file,
+                },
             ));
         }
         let mut bytes = Vec::new();
-        tar.read_to_end(&mut bytes).map_err(|source| tar::failure(source, "control.tar"))?;
+        tar.read_to_end(&mut bytes)
+            .map_err(|source| tar::failure(source, "control.tar"))?;
         match name.as_str() {
             "control" => control = Some(text(&header.path, bytes)?),
             "conffiles" => conffiles = conffile_paths(&text(&header.path, bytes)?),
@@ -143,10 +170,25 @@ fn control<R: Read>(archive: &mut ar::Reader<R>, limits: &Limits) -> Result<Pack
     }
     tar.finish()?;
     let control = control.ok_or(Error::NoControl)?;
-    let required =
-        |name: &'static str| field(&control, name).filter(|value| !value.is_empty()).ok_or(Error::Field(name));
-    let (name, version, architecture) = (required("Package")?, required("Version")?, required("Architecture")?);
-    Ok(Package { name, version, architecture, control, conffiles, scripts, ..Package::default() })
+    let required = |name: &'static str| {
+        field(&control, name)
+            .filter(|value| !value.is_empty())
+            .ok_or(Error::Field(name))
+    };
+    let (name, version, architecture) = (
+        required("Package")?,
+        required("Version")?,
+        required("Architecture")?,
+    );
+    Ok(Package {
+        name,
+        version,
+        architecture,
+        control,
+        conffiles,
+        scripts,
+        ..Package::default()
+    })
 }
 
 fn text(path: &[u8], bytes: Vec<u8>) -> Result<String, Error> {
@@ -156,7 +198,11 @@ fn text(path: &[u8], bytes: Vec<u8>) -> Result<String, Error> {
 /// `conffiles` holds one absolute path a line; a `remove-on-upgrade` flag marks one that is not in the payload
 /// (deb-conffiles(5)).
 fn conffile_paths(text: &str) -> Vec<String> {
-    text.lines().map(str::trim).filter(|line| line.starts_with('/')).map(str::to_owned).collect()
+    text.lines()
+        .map(str::trim)
+        .filter(|line| line.starts_with('/'))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// A control field's value, continuation lines included, without surrounding blanks.
@@ -167,7 +213,11 @@ pub(crate) fn field(control: &str, name: &str) -> Option<String> {
         key.eq_ignore_ascii_case(name).then_some(value)
     })?;
     let more = lines.take_while(|line| line.starts_with([' ', '\t']));
-    Some(more.fold(first.to_owned(), |value, line| value + line).trim().to_owned())
+    Some(
+        more.fold(first.to_owned(), |value, line| value + line)
+            .trim()
+            .to_owned(),
+    )
 }
 
 /// The payload so far.
@@ -179,7 +229,12 @@ struct Payload<'a> {
 }
 
 impl Payload<'_> {
-    fn add(&mut self, header: Header, content: &mut dyn Read, sink: &mut dyn Sink) -> Result<(), Error> {
+    fn add(
+        &mut self,
+        header: Header,
+        content: &mut dyn Read,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Error> {
         let fail = |problem| Error::member(&header.path, problem);
         if self.entries.len() >= self.limits.entries {
             return Err(fail(Problem::TooMany(self.limits.entries)));
@@ -187,7 +242,11 @@ impl Payload<'_> {
         let directory = header.kind == Type::Directory;
         let path = merge(normalise(&header.path).map_err(fail)?, directory);
         if path.is_empty() {
-            return if directory { Ok(()) } else { Err(fail(Problem::Root)) };
+            return if directory {
+                Ok(())
+            } else {
+                Err(fail(Problem::Root))
+            };
         }
         if !self.seen.insert(path.clone()) && !directory {
             return Err(fail(Problem::Twice));
@@ -195,26 +254,59 @@ impl Payload<'_> {
         let kind = match header.kind {
             Type::Directory => Kind::Directory,
             Type::Regular => {
-                let digest =
-                    sink.file(&path, header.size, content).map_err(|source| tar::failure(source, "data.tar"))?;
+                let digest = sink
+                    .file(&path, header.size, content)
+                    .map_err(|source| tar::failure(source, "data.tar"))?;
                 self.regular.insert(path.clone());
-                Kind::File(Content::Blob { digest, size: header.size })
+                Kind::File(Content::Blob {
+                    digest,
+                    size: header.size,
+                })
             }
-            Type::Symlink if header.link.is_empty() || header.link.len() > 4095 || header.link.contains(&0) => {
-                return Err(fail(Problem::Target(String::from_utf8_lossy(&header.link).into_owned())));
+            Type::Symlink
+                if header.link.is_empty()
+                    || header.link.len() > 4095
+                    || header.link.contains(&0) =>
+            {
+                return Err(fail(Problem::Target(
+                    String::from_utf8_lossy(&header.link).into_owned(),
+                )));
             }
             Type::Symlink => Kind::Symlink(header.link.clone()),
             Type::HardLink => {
-                let target = normalise(&header.link).map(|target| merge(target, false)).ok();
+                let target = normalise(&header.link)
+                    .map(|target| merge(target, false))
+                    .ok();
                 match target.filter(|target| self.regular.contains(target)) {
                     Some(target) => Kind::HardLink(target),
-                    None => return Err(fail(Problem::HardLink(String::from_utf8_lossy(&header.link).into_owned()))),
+                    None => {
+                        return Err(fail(Problem::HardLink(
+                            String::from_utf8_lossy(&header.link).into_owned(),
+                        )));
+                    }
                 }
             }
             Type::Refused(what) => return Err(fail(Problem::Kind(what))),
         };
-        let Header { mode, uid, gid, mtime, xattrs, .. } = header;
-        self.entries.push((path, Entry { kind, mode, uid, gid, mtime, xattrs }));
+        let Header {
+            mode,
+            uid,
+            gid,
+            mtime,
+            xattrs,
+            ..
+        } = header;
+        self.entries.push((
+            path,
+            Entry {
+                kind,
+                mode,
+                uid,
+                gid,
+                mtime,
+                xattrs,
+            },
+        ));
         Ok(())
     }
 }
@@ -276,14 +368,22 @@ impl Compression {
         }
     }
 
-    fn reader<'a>(self, input: impl Read + 'a, limits: &Limits) -> Result<Box<dyn BufRead + 'a>, Error> {
+    fn reader<'a>(
+        self,
+        input: impl Read + 'a,
+        limits: &Limits,
+    ) -> Result<Box<dyn BufRead + 'a>, Error> {
         let input = BufReader::with_capacity(BUFFER, input);
-        let failed = |source| Error::Read { part: "a decompressor", source };
+        let failed = |source| Error::Read {
+            part: "a decompressor",
+            source,
+        };
         Ok(match self {
             Compression::None => Box::new(input),
-            Compression::Gzip => {
-                Box::new(BufReader::with_capacity(BUFFER, flate2::bufread::MultiGzDecoder::new(input)))
-            }
+            Compression::Gzip => Box::new(BufReader::with_capacity(
+                BUFFER,
+                flate2::bufread::MultiGzDecoder::new(input),
+            )),
             Compression::Xz => {
                 // The caller compares the package's digest: the checksums inside would only cost time.
                 let ignore = liblzma::stream::IGNORE_CHECK;
@@ -296,11 +396,17 @@ impl Compression {
                         .decoder(),
                 };
                 let stream = stream.map_err(|error| failed(error.into()))?;
-                Box::new(BufReader::with_capacity(BUFFER, liblzma::bufread::XzDecoder::new_stream(input, stream)))
+                Box::new(BufReader::with_capacity(
+                    BUFFER,
+                    liblzma::bufread::XzDecoder::new_stream(input, stream),
+                ))
             }
             Compression::Zstandard => {
-                let mut decoder = zstd::stream::read::Decoder::with_buffer(input).map_err(failed)?;
-                decoder.window_log_max(limits.memory.max(1 << 10).ilog2()).map_err(failed)?;
+                let mut decoder =
+                    zstd::stream::read::Decoder::with_buffer(input).map_err(failed)?;
+                decoder
+                    .window_log_max(limits.memory.max(1 << 10).ilog2())
+                    .map_err(failed)?;
                 Box::new(BufReader::with_capacity(BUFFER, decoder))
             }
         })

@@ -74,7 +74,12 @@ impl Disk {
         }
         // One more alignment unit holds the backup table, whatever the sector size.
         let size = start + gpt::ALIGNMENT;
-        let table = Table { disk_guid: self.guid, sector_size: self.sector_size, disk_size: size, partitions };
+        let table = Table {
+            disk_guid: self.guid,
+            sector_size: self.sector_size,
+            disk_size: size,
+            partitions,
+        };
         let mut primary = Image::zero(gpt::ALIGNMENT);
         primary.put_bytes(0, table.primary()?);
         primary.sort();
@@ -82,7 +87,12 @@ impl Disk {
         let (offset, bytes) = table.backup()?;
         backup.put_bytes(offset - (size - gpt::ALIGNMENT), bytes);
         backup.sort();
-        Ok(Layout { size, table, primary, backup })
+        Ok(Layout {
+            size,
+            table,
+            primary,
+            backup,
+        })
     }
 
     /// The disk from its first byte to its last: the table, each partition's content and remainder, the backup.

@@ -36,18 +36,28 @@ pub fn linkage(read: &mut ReadAt<'_>) -> Option<Linkage> {
     let (segments, dynamic) = segments(read, &identity, wide)?;
     let strings = strings(read, &segments, &dynamic)?;
     let text = |tag: u64| {
-        dynamic.iter().filter(move |entry| entry.0 == tag).filter_map(|entry| {
-            let from = strings.get(usize::try_from(entry.1).ok()?..)?;
-            let text = from.split(|&byte| byte == 0).next()?;
-            Some(String::from_utf8_lossy(text).into_owned())
-        })
+        dynamic
+            .iter()
+            .filter(move |entry| entry.0 == tag)
+            .filter_map(|entry| {
+                let from = strings.get(usize::try_from(entry.1).ok()?..)?;
+                let text = from.split(|&byte| byte == 0).next()?;
+                Some(String::from_utf8_lossy(text).into_owned())
+            })
     };
     // DT_RPATH counts only where there is no DT_RUNPATH (ld.so(8)).
-    let runpath = text(DT_RUNPATH).next().or_else(|| text(DT_RPATH).next()).unwrap_or_default();
+    let runpath = text(DT_RUNPATH)
+        .next()
+        .or_else(|| text(DT_RPATH).next())
+        .unwrap_or_default();
     Some(Linkage {
         needed: text(DT_NEEDED).collect(),
         soname: text(DT_SONAME).next(),
-        runpath: runpath.split(':').filter(|part| !part.is_empty()).map(str::to_owned).collect(),
+        runpath: runpath
+            .split(':')
+            .filter(|part| !part.is_empty())
+            .map(str::to_owned)
+            .collect(),
     })
 }
 
@@ -58,11 +68,23 @@ type Segment = (u64, u64, u64);
 type Dynamic = (u64, u64);
 
 /// The loaded segments and the dynamic entries.
-fn segments(read: &mut ReadAt<'_>, header: &[u8; 64], wide: bool) -> Option<(Vec<Segment>, Vec<Dynamic>)> {
+fn segments(
+    read: &mut ReadAt<'_>,
+    header: &[u8; 64],
+    wide: bool,
+) -> Option<(Vec<Segment>, Vec<Dynamic>)> {
     let (table, size, count) = if wide {
-        (word(header, 32, 8)?, word(header, 54, 2)?, word(header, 56, 2)?)
+        (
+            word(header, 32, 8)?,
+            word(header, 54, 2)?,
+            word(header, 56, 2)?,
+        )
     } else {
-        (word(header, 28, 4)?, word(header, 42, 2)?, word(header, 44, 2)?)
+        (
+            word(header, 28, 4)?,
+            word(header, 42, 2)?,
+            word(header, 44, 2)?,
+        )
     };
     if size != (if wide { 56 } else { 32 }) || count > HEADERS {
         return None;
@@ -73,9 +95,17 @@ fn segments(read: &mut ReadAt<'_>, header: &[u8; 64], wide: bool) -> Option<(Vec
     let mut dynamic = None;
     for header in bytes.chunks_exact(usize::try_from(size).ok()?) {
         let segment = if wide {
-            (word(header, 8, 8)?, word(header, 16, 8)?, word(header, 32, 8)?)
+            (
+                word(header, 8, 8)?,
+                word(header, 16, 8)?,
+                word(header, 32, 8)?,
+            )
         } else {
-            (word(header, 4, 4)?, word(header, 8, 4)?, word(header, 16, 4)?)
+            (
+                word(header, 4, 4)?,
+                word(header, 8, 4)?,
+                word(header, 16, 4)?,
+            )
         };
         match word(header, 0, 4)? {
             PT_LOAD => loaded.push(segment),
@@ -90,17 +120,24 @@ fn segments(read: &mut ReadAt<'_>, header: &[u8; 64], wide: bool) -> Option<(Vec
     let mut bytes = vec![0; usize::try_from(length).ok()?];
     read(offset, &mut bytes).ok()?;
     let width = if wide { 8 } else { 4 };
-    let entries =
-        bytes.chunks_exact(2 * width).map_while(|entry| Some((word(entry, 0, width)?, word(entry, width, width)?)));
+    let entries = bytes
+        .chunks_exact(2 * width)
+        .map_while(|entry| Some((word(entry, 0, width)?, word(entry, width, width)?)));
     Some((loaded, entries.take_while(|entry| entry.0 != 0).collect()))
 }
 
 /// The dynamic string table.
 fn strings(read: &mut ReadAt<'_>, segments: &[Segment], dynamic: &[Dynamic]) -> Option<Vec<u8>> {
-    let value = |tag| dynamic.iter().find(|entry| entry.0 == tag).map(|entry| entry.1);
+    let value = |tag| {
+        dynamic
+            .iter()
+            .find(|entry| entry.0 == tag)
+            .map(|entry| entry.1)
+    };
     let (address, size) = (value(DT_STRTAB)?, value(DT_STRSZ)?);
-    let &(offset, start, length) =
-        segments.iter().find(|&&(_, start, length)| address >= start && address - start < length)?;
+    let &(offset, start, length) = segments
+        .iter()
+        .find(|&&(_, start, length)| address >= start && address - start < length)?;
     if size > STRINGS || size > length - (address - start) {
         return None;
     }

@@ -68,12 +68,19 @@ pub fn make(spec: &Spec, tree: &Tree, version: &str) -> Result<Initramfs, Error>
         .map(|path| {
             let full = format!("usr/lib/modules/{version}/{path}");
             let read = || {
-                let Some(Entry { kind: Kind::File(content), .. }) = tree.entry(&full) else {
+                let Some(Entry {
+                    kind: Kind::File(content),
+                    ..
+                }) = tree.entry(&full)
+                else {
                     return Err(std::io::ErrorKind::NotFound.into());
                 };
                 decompress(path, content, spec.contents)
             };
-            let bytes = read().map_err(|source| Error::Module { path: full.clone(), source })?;
+            let bytes = read().map_err(|source| Error::Module {
+                path: full.clone(),
+                source,
+            })?;
             Ok((format!("modules/{}", plain_name(path)), bytes))
         })
         .collect::<Result<_, Error>>()?;
@@ -83,9 +90,18 @@ pub fn make(spec: &Spec, tree: &Tree, version: &str) -> Result<Initramfs, Error>
         archive.insert(folder, Entry::directory(0o755));
     }
     archive.insert("init", Entry::file(spec.agent, 0o755));
-    let boot = handoff::Boot { version: handoff::VERSION, epoch: u64::try_from(spec.epoch).unwrap_or(0) };
-    archive.insert("etc/prejoin/boot.json", Entry::file(boot.to_json().into_bytes(), 0o644));
-    let list: String = loaded.iter().map(|(path, _)| format!("/{path}\n")).collect();
+    let boot = handoff::Boot {
+        version: handoff::VERSION,
+        epoch: u64::try_from(spec.epoch).unwrap_or(0),
+    };
+    archive.insert(
+        "etc/prejoin/boot.json",
+        Entry::file(boot.to_json().into_bytes(), 0o644),
+    );
+    let list: String = loaded
+        .iter()
+        .map(|(path, _)| format!("/{path}\n"))
+        .collect();
     archive.insert("modules.list", Entry::file(list.into_bytes(), 0o644));
     for (path, bytes) in loaded {
         archive.insert(path, Entry::file(bytes, 0o644));
@@ -95,7 +111,10 @@ pub fn make(spec: &Spec, tree: &Tree, version: &str) -> Result<Initramfs, Error>
     }
     let bytes = self::archive(&archive, spec.contents)?;
     let bytes = zstd::bulk::compress(&bytes, LEVEL).map_err(Error::Compress)?;
-    Ok(Initramfs { bytes, modules: paths })
+    Ok(Initramfs {
+        bytes,
+        modules: paths,
+    })
 }
 
 /// The modules that the board's list stands for, dependencies before those that need them.
@@ -104,14 +123,31 @@ fn load_order(spec: &Spec, tree: &Tree, version: &str) -> Result<Vec<String>, Er
     let list = |name: &str| {
         let path = format!("{folder}/{name}");
         let content = system::content(tree, &path).ok_or_else(|| Error::List(path.clone()))?;
-        content.read(spec.contents).map_err(|source| Error::Module { path, source })
+        content
+            .read(spec.contents)
+            .map_err(|source| Error::Module { path, source })
     };
     let text = |name: &str| list(name).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let there = |module: &&Module| tree.entry(format!("{folder}/{}", module.path)).is_some();
-    let modules: Vec<Module> = spec.packages.iter().flat_map(|p| &p.modules).filter(there).cloned().collect();
-    let index =
-        Index::new(&modules, &text("modules.order")?, &text("modules.builtin")?, &list("modules.builtin.modinfo")?);
-    let wanted: Vec<&str> = spec.board.initramfs_modules.iter().map(String::as_str).collect();
+    let modules: Vec<Module> = spec
+        .packages
+        .iter()
+        .flat_map(|p| &p.modules)
+        .filter(there)
+        .cloned()
+        .collect();
+    let index = Index::new(
+        &modules,
+        &text("modules.order")?,
+        &text("modules.builtin")?,
+        &list("modules.builtin.modinfo")?,
+    );
+    let wanted: Vec<&str> = spec
+        .board
+        .initramfs_modules
+        .iter()
+        .map(String::as_str)
+        .collect();
     let paths = index.closure(&wanted).map_err(|source| Error::Modules {
         version: version.to_owned(),
         board: spec.board.name.clone(),
@@ -124,7 +160,12 @@ fn load_order(spec: &Spec, tree: &Tree, version: &str) -> Result<Vec<String>, Er
 pub fn archive(tree: &Tree, contents: &dyn Contents) -> Result<Vec<u8>, Error> {
     let image = cpio::write(tree)?;
     let mut bytes = vec![0; image.size() as usize];
-    image.read_at(contents, 0, &mut bytes).map_err(|source| Error::Module { path: "the archive".into(), source })?;
+    image
+        .read_at(contents, 0, &mut bytes)
+        .map_err(|source| Error::Module {
+            path: "the archive".into(),
+            source,
+        })?;
     Ok(bytes)
 }
 
@@ -132,7 +173,8 @@ pub fn archive(tree: &Tree, contents: &dyn Contents) -> Result<Vec<u8>, Error> {
 /// archive is compressed once.
 fn plain_name(path: &str) -> &str {
     let name = path.rsplit('/').next().unwrap_or(path);
-    name.split_once(".ko").map_or(name, |(stem, _)| &name[..stem.len() + 3])
+    name.split_once(".ko")
+        .map_or(name, |(stem, _)| &name[..stem.len() + 3])
 }
 
 fn decompress(path: &str, content: &Content, contents: &dyn Contents) -> std::io::Result<Vec<u8>> {
@@ -146,7 +188,9 @@ fn decompress(path: &str, content: &Content, contents: &dyn Contents) -> std::io
     };
     reader.take(MODULE_LIMIT + 1).read_to_end(&mut plain)?;
     if plain.len() as u64 > MODULE_LIMIT {
-        return Err(std::io::Error::other(format!("larger than {MODULE_LIMIT} bytes when decompressed")));
+        return Err(std::io::Error::other(format!(
+            "larger than {MODULE_LIMIT} bytes when decompressed"
+        )));
     }
     Ok(plain)
 }

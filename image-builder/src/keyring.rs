@@ -38,18 +38,30 @@ pub struct Signer {
 impl Keyring {
     /// Picks the keys with the `pinned` fingerprints (of primary keys, hexadecimal, spaces allowed) out of key files,
     /// armored or binary. Other keys in the files are passed over.
-    pub fn pinned<'a>(pinned: &[String], files: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, KeyringError> {
+    pub fn pinned<'a>(
+        pinned: &[String],
+        files: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<Self, KeyringError> {
         let mut found = Vec::new();
         for file in files {
             found.extend(read(file)?);
         }
         let mut keys = Vec::new();
         for text in pinned {
-            let fingerprint: String = text.split_whitespace().collect::<String>().to_ascii_uppercase();
-            if !matches!(fingerprint.len(), 40 | 64) || !fingerprint.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                return Err(KeyringError::Fingerprint { fingerprint: text.clone() });
+            let fingerprint: String = text
+                .split_whitespace()
+                .collect::<String>()
+                .to_ascii_uppercase();
+            if !matches!(fingerprint.len(), 40 | 64)
+                || !fingerprint.bytes().all(|byte| byte.is_ascii_hexdigit())
+            {
+                return Err(KeyringError::Fingerprint {
+                    fingerprint: text.clone(),
+                });
             }
-            let key = found.iter().find(|key| fingerprint_of(&key.primary_key) == fingerprint);
+            let key = found
+                .iter()
+                .find(|key| fingerprint_of(&key.primary_key) == fingerprint);
             keys.push(key.ok_or(KeyringError::Missing { fingerprint })?.clone());
         }
         Ok(Keyring { keys })
@@ -70,10 +82,15 @@ impl Keyring {
     }
 
     fn check(&self, signature: &Signature, signed: &[u8], now: i64) -> Result<Signer, Rejection> {
-        if !matches!(signature.typ(), Some(SignatureType::Text | SignatureType::Binary)) {
+        if !matches!(
+            signature.typ(),
+            Some(SignatureType::Text | SignatureType::Binary)
+        ) {
             return Err(Rejection::Kind);
         }
-        let mut rejection = Rejection::Unknown { issuer: issuer(signature) };
+        let mut rejection = Rejection::Unknown {
+            issuer: issuer(signature),
+        };
         for key in &self.keys {
             let fingerprint = fingerprint_of(&key.primary_key);
             if issued_by(signature, &key.primary_key) {
@@ -85,12 +102,18 @@ impl Keyring {
                     Err(rejection) => rejection,
                 };
             }
-            for subkey in key.public_subkeys.iter().filter(|subkey| issued_by(signature, &subkey.key)) {
+            for subkey in key
+                .public_subkeys
+                .iter()
+                .filter(|subkey| issued_by(signature, &subkey.key))
+            {
                 rejection = match verify_with(signature, &subkey.key, signed, now) {
-                    Ok(time) => match alive(key, time, now).and_then(|()| bound(key, subkey, time, now)) {
-                        Ok(()) => return Ok(Signer { fingerprint, time }),
-                        Err(rejection) => rejection,
-                    },
+                    Ok(time) => {
+                        match alive(key, time, now).and_then(|()| bound(key, subkey, time, now)) {
+                            Ok(()) => return Ok(Signer { fingerprint, time }),
+                            Err(rejection) => rejection,
+                        }
+                    }
                     Err(rejection) => rejection,
                 };
             }
@@ -195,17 +218,26 @@ pub enum KeyringError {
 fn list(rejected: &[Rejection]) -> String {
     match rejected {
         [] => "it has none".to_owned(),
-        _ => rejected.iter().map(Rejection::to_string).collect::<Vec<_>>().join("; "),
+        _ => rejected
+            .iter()
+            .map(Rejection::to_string)
+            .collect::<Vec<_>>()
+            .join("; "),
     }
 }
 
 fn read(file: &[u8]) -> Result<Vec<SignedPublicKey>, KeyringError> {
-    let malformed = |error: pgp::errors::Error| KeyringError::Malformed { reason: error.to_string() };
+    let malformed = |error: pgp::errors::Error| KeyringError::Malformed {
+        reason: error.to_string(),
+    };
     if file.starts_with(b"-----") {
         let (keys, _) = SignedPublicKey::from_armor_many(file).map_err(malformed)?;
         return keys.collect::<Result<_, _>>().map_err(malformed);
     }
-    SignedPublicKey::from_bytes_many(file).map_err(malformed)?.collect::<Result<_, _>>().map_err(malformed)
+    SignedPublicKey::from_bytes_many(file)
+        .map_err(malformed)?
+        .collect::<Result<_, _>>()
+        .map_err(malformed)
 }
 
 fn signatures(armor: &str) -> Result<Vec<Signature>, SignatureError> {
@@ -215,7 +247,12 @@ fn signatures(armor: &str) -> Result<Vec<Signature>, SignatureError> {
     for packet in PacketParser::new(std::io::BufReader::new(dearmor)) {
         match packet.map_err(|error| malformed(error.to_string()))? {
             Packet::Signature(signature) => signatures.push(signature),
-            other => return Err(malformed(format!("unexpected packet {:?}", packet_tag(&other)))),
+            other => {
+                return Err(malformed(format!(
+                    "unexpected packet {:?}",
+                    packet_tag(&other)
+                )));
+            }
         }
         if signatures.len() > MAX_SIGNATURES {
             return Err(malformed(format!("more than {MAX_SIGNATURES} signatures")));
@@ -240,9 +277,13 @@ fn verify_with(
     signature.verify(key, signed).map_err(|_| Rejection::Bad)?;
     let time = i64::from(signature.created().ok_or(Rejection::Undated)?.as_secs());
     if time > now.saturating_add(CLOCK_TOLERANCE) {
-        return Err(Rejection::Future { seconds: time - now });
+        return Err(Rejection::Future {
+            seconds: time - now,
+        });
     }
-    let lifetime = signature.signature_expiration_time().map_or(0, |duration| duration.as_secs());
+    let lifetime = signature
+        .signature_expiration_time()
+        .map_or(0, |duration| duration.as_secs());
     match lifetime != 0 && time + i64::from(lifetime) <= now {
         true => Err(Rejection::Expired),
         false => Ok(time),
@@ -259,8 +300,12 @@ fn strong(signature: &Signature) -> Result<(), Rejection> {
             | HashAlgorithm::Sha3_256
             | HashAlgorithm::Sha3_512,
         ) => Ok(()),
-        Some(hash) => Err(Rejection::Weak { hash: hash.to_string() }),
-        None => Err(Rejection::Weak { hash: "an unknown hash function".to_owned() }),
+        Some(hash) => Err(Rejection::Weak {
+            hash: hash.to_string(),
+        }),
+        None => Err(Rejection::Weak {
+            hash: "an unknown hash function".to_owned(),
+        }),
     }
 }
 
@@ -269,7 +314,9 @@ fn may_sign(key: &SignedPublicKey, time: i64, now: i64) -> Result<(), Rejection>
     alive(key, time, now)?;
     match self_signature(key, now).is_some_and(|signature| signature.key_flags().sign()) {
         true => Ok(()),
-        false => Err(Rejection::KeyUsage { fingerprint: fingerprint_of(&key.primary_key) }),
+        false => Err(Rejection::KeyUsage {
+            fingerprint: fingerprint_of(&key.primary_key),
+        }),
     }
 }
 
@@ -277,45 +324,77 @@ fn may_sign(key: &SignedPublicKey, time: i64, now: i64) -> Result<(), Rejection>
 fn alive(key: &SignedPublicKey, time: i64, now: i64) -> Result<(), Rejection> {
     let primary = &key.primary_key;
     let fingerprint = fingerprint_of(primary);
-    let revoked = key.details.revocation_signatures.iter().any(|signature| signature.verify_key(primary).is_ok());
+    let revoked = key
+        .details
+        .revocation_signatures
+        .iter()
+        .any(|signature| signature.verify_key(primary).is_ok());
     if revoked {
         return Err(Rejection::KeyRevoked { fingerprint });
     }
-    let Some(signature) = self_signature(key, now) else { return Err(Rejection::KeyUsage { fingerprint }) };
+    let Some(signature) = self_signature(key, now) else {
+        return Err(Rejection::KeyUsage { fingerprint });
+    };
     within_lifetime(primary, signature, time, now)
 }
 
 /// The newest valid self-signature, which says what the key is for and how long.
 fn self_signature(key: &SignedPublicKey, now: i64) -> Option<&Signature> {
     let primary = &key.primary_key;
-    let direct = key.details.direct_signatures.iter().filter(|signature| signature.verify_key(primary).is_ok());
+    let direct = key
+        .details
+        .direct_signatures
+        .iter()
+        .filter(|signature| signature.verify_key(primary).is_ok());
     let users = key.details.users.iter().flat_map(|user| {
         let own = |signature: &&Signature| {
-            issued_by(signature, primary) && signature.verify_certification(primary, Tag::UserId, &user.id).is_ok()
+            issued_by(signature, primary)
+                && signature
+                    .verify_certification(primary, Tag::UserId, &user.id)
+                    .is_ok()
         };
         let valid: Vec<_> = user.signatures.iter().filter(own).collect();
-        let revoked = valid.iter().any(|signature| signature.typ() == Some(SignatureType::CertRevocation));
+        let revoked = valid
+            .iter()
+            .any(|signature| signature.typ() == Some(SignatureType::CertRevocation));
         if revoked { Vec::new() } else { valid }
     });
     newest(direct.chain(users), now)
 }
 
 /// The newest valid binding of the subkey allows it to sign, and the subkey agrees (RFC 9580, section 5.2.1.6).
-fn bound(key: &SignedPublicKey, subkey: &SignedPublicSubKey, time: i64, now: i64) -> Result<(), Rejection> {
+fn bound(
+    key: &SignedPublicKey,
+    subkey: &SignedPublicSubKey,
+    time: i64,
+    now: i64,
+) -> Result<(), Rejection> {
     let primary = &key.primary_key;
     let fingerprint = fingerprint_of(&subkey.key);
     let valid = || {
-        let verified = |signature: &&Signature| signature.verify_subkey_binding(primary, &subkey.key).is_ok();
+        let verified = |signature: &&Signature| {
+            signature
+                .verify_subkey_binding(primary, &subkey.key)
+                .is_ok()
+        };
         subkey.signatures.iter().filter(verified)
     };
     if valid().any(|signature| signature.typ() == Some(SignatureType::SubkeyRevocation)) {
         return Err(Rejection::KeyRevoked { fingerprint });
     }
-    let bindings = valid().filter(|signature| signature.typ() == Some(SignatureType::SubkeyBinding));
-    let usage = || Rejection::KeyUsage { fingerprint: fingerprint.clone() };
+    let bindings =
+        valid().filter(|signature| signature.typ() == Some(SignatureType::SubkeyBinding));
+    let usage = || Rejection::KeyUsage {
+        fingerprint: fingerprint.clone(),
+    };
     let binding = newest(bindings, now).ok_or_else(usage)?;
-    let back = binding.embedded_signature().filter(|back| strong(back).is_ok());
-    let agreed = back.is_some_and(|back| back.verify_primary_key_binding(&subkey.key, primary).is_ok());
+    let back = binding
+        .embedded_signature()
+        .filter(|back| strong(back).is_ok());
+    let agreed = back.is_some_and(|back| {
+        back.verify_primary_key_binding(&subkey.key, primary)
+            .is_ok()
+    });
     if !binding.key_flags().sign() || !agreed {
         return Err(usage());
     }
@@ -324,22 +403,37 @@ fn bound(key: &SignedPublicKey, subkey: &SignedPublicSubKey, time: i64, now: i64
 
 fn newest<'a>(signatures: impl Iterator<Item = &'a Signature>, now: i64) -> Option<&'a Signature> {
     let current = |signature: &&Signature| {
-        let lifetime = signature.signature_expiration_time().map_or(0, |duration| i64::from(duration.as_secs()));
+        let lifetime = signature
+            .signature_expiration_time()
+            .map_or(0, |duration| i64::from(duration.as_secs()));
         signature.created().is_some_and(|created| {
             let created = i64::from(created.as_secs());
-            created <= now.saturating_add(CLOCK_TOLERANCE) && (lifetime == 0 || created + lifetime > now)
+            created <= now.saturating_add(CLOCK_TOLERANCE)
+                && (lifetime == 0 || created + lifetime > now)
         })
     };
     let time = |signature: &&Signature| signature.created().map(|created| created.as_secs());
-    signatures.filter(|signature| strong(signature).is_ok()).filter(current).max_by_key(time)
+    signatures
+        .filter(|signature| strong(signature).is_ok())
+        .filter(current)
+        .max_by_key(time)
 }
 
-fn within_lifetime(key: &impl KeyDetails, signature: &Signature, time: i64, now: i64) -> Result<(), Rejection> {
+fn within_lifetime(
+    key: &impl KeyDetails,
+    signature: &Signature,
+    time: i64,
+    now: i64,
+) -> Result<(), Rejection> {
     let created = i64::from(key.created_at().as_secs());
-    let lifetime = signature.key_expiration_time().map_or(0, |duration| i64::from(duration.as_secs()));
+    let lifetime = signature
+        .key_expiration_time()
+        .map_or(0, |duration| i64::from(duration.as_secs()));
     let expired = lifetime != 0 && created + lifetime <= now.max(time);
     match expired || time < created {
-        true => Err(Rejection::KeyExpired { fingerprint: fingerprint_of(key) }),
+        true => Err(Rejection::KeyExpired {
+            fingerprint: fingerprint_of(key),
+        }),
         false => Ok(()),
     }
 }
@@ -351,9 +445,19 @@ fn issued_by(signature: &Signature, key: &impl KeyDetails) -> bool {
 }
 
 fn issuer(signature: &Signature) -> String {
-    let fingerprint = signature.issuer_fingerprint().first().map(|fingerprint| hexadecimal(fingerprint.as_bytes()));
-    let id = || signature.issuer_key_id().first().map(|id| format!("{id}").to_ascii_uppercase());
-    fingerprint.or_else(id).unwrap_or_else(|| "without a name".to_owned())
+    let fingerprint = signature
+        .issuer_fingerprint()
+        .first()
+        .map(|fingerprint| hexadecimal(fingerprint.as_bytes()));
+    let id = || {
+        signature
+            .issuer_key_id()
+            .first()
+            .map(|id| format!("{id}").to_ascii_uppercase())
+    };
+    fingerprint
+        .or_else(id)
+        .unwrap_or_else(|| "without a name".to_owned())
 }
 
 fn fingerprint_of(key: &impl KeyDetails) -> String {
@@ -361,13 +465,18 @@ fn fingerprint_of(key: &impl KeyDetails) -> String {
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        write!(text, "{byte:02X}").expect("writing to a string does not fail");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            write!(text, "{byte:02X}").expect("writing to a string does not fail");
+            text
+        })
 }
 
 /// Fingerprints of the primary keys in a key file, armored or binary, upper-case hexadecimal.
 pub fn fingerprints(file: &[u8]) -> Result<Vec<String>, KeyringError> {
-    Ok(read(file)?.iter().map(|key| fingerprint_of(&key.primary_key)).collect())
+    Ok(read(file)?
+        .iter()
+        .map(|key| fingerprint_of(&key.primary_key))
+        .collect())
 }

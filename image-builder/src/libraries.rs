@@ -22,7 +22,11 @@ pub struct Missing {
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "/{} of {} needs {}, which is nowhere", self.path, self.package, self.soname)
+        write!(
+            f,
+            "/{} of {} needs {}, which is nowhere",
+            self.path, self.package, self.soname
+        )
     }
 }
 
@@ -40,7 +44,10 @@ pub fn missing(assembled: &Assembled, packages: &[&Package]) -> Vec<Missing> {
     let mut files: BTreeMap<&[u8], (&Package, &Linkage)> = BTreeMap::new();
     for package in packages {
         for (path, linkage) in &package.libraries {
-            let ours = assembled.owners.get(path.as_slice()).is_some_and(|owner| *owner == package.name);
+            let ours = assembled
+                .owners
+                .get(path.as_slice())
+                .is_some_and(|owner| *owner == package.name);
             if ours && tree.entry(path).is_some() {
                 files.insert(path, (package, linkage));
             }
@@ -53,13 +60,20 @@ pub fn missing(assembled: &Assembled, packages: &[&Package]) -> Vec<Missing> {
             match find(tree, path, linkage, soname) {
                 Some(found) => {
                     // Everything the loader needs itself is in the process by then.
-                    loaders.entry(found).or_default().extend(linkage.needed.iter().map(String::as_str));
+                    loaders
+                        .entry(found)
+                        .or_default()
+                        .extend(linkage.needed.iter().map(String::as_str));
                 }
                 None => open.push((path, soname)),
             }
         }
     }
-    open.retain(|(path, soname)| !loaders.get(*path).is_some_and(|loaded| loaded.contains(soname)));
+    open.retain(|(path, soname)| {
+        !loaders
+            .get(*path)
+            .is_some_and(|loaded| loaded.contains(soname))
+    });
     let finding = |(path, soname): (&[u8], &str)| Missing {
         path: String::from_utf8_lossy(path).into_owned(),
         package: files[path].0.name.clone(),
@@ -77,18 +91,30 @@ fn find(tree: &Tree, path: &[u8], linkage: &Linkage, soname: &str) -> Option<Vec
     }
     let directory = String::from_utf8_lossy(parent(path)).into_owned();
     let machine = |text: &str| {
-        let text = text.replace("$ORIGIN", &format!("/{directory}")).replace("${ORIGIN}", &format!("/{directory}"));
+        let text = text
+            .replace("$ORIGIN", &format!("/{directory}"))
+            .replace("${ORIGIN}", &format!("/{directory}"));
         text.replace("$LIB", "lib")
     };
     let runpath = linkage.runpath.iter().map(|text| machine(text));
-    let triplets = DEFAULT.iter().flat_map(|base| TRIPLETS.iter().map(move |triplet| format!("{base}/{triplet}")));
-    let mut search = runpath.chain(triplets).chain(DEFAULT.iter().map(|&base| base.to_owned()));
+    let triplets = DEFAULT.iter().flat_map(|base| {
+        TRIPLETS
+            .iter()
+            .map(move |triplet| format!("{base}/{triplet}"))
+    });
+    let mut search = runpath
+        .chain(triplets)
+        .chain(DEFAULT.iter().map(|&base| base.to_owned()));
     search.find_map(|directory| follow(tree, format!("{directory}/{soname}").as_bytes()))
 }
 
 /// Resolves `path` inside the tree, links in every component followed, to the path of a regular file.
 fn follow(tree: &Tree, path: &[u8]) -> Option<Vec<u8>> {
-    let mut rest: Vec<Vec<u8>> = path.split(|&byte| byte == b'/').rev().map(<[u8]>::to_vec).collect();
+    let mut rest: Vec<Vec<u8>> = path
+        .split(|&byte| byte == b'/')
+        .rev()
+        .map(<[u8]>::to_vec)
+        .collect();
     let mut at: Vec<u8> = Vec::new();
     let mut links = 0;
     while let Some(component) = rest.pop() {
@@ -124,5 +150,7 @@ fn follow(tree: &Tree, path: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn parent(path: &[u8]) -> &[u8] {
-    path.iter().rposition(|&byte| byte == b'/').map_or(&[], |slash| &path[..slash])
+    path.iter()
+        .rposition(|&byte| byte == b'/')
+        .map_or(&[], |slash| &path[..slash])
 }

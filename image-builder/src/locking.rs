@@ -11,7 +11,11 @@ use crate::resolve::Resolution;
 pub fn empty(releases: BTreeMap<String, Release>) -> Lock {
     Lock {
         version: VERSION,
-        epoch: releases.values().map(|release| release.date).max().unwrap_or(0),
+        epoch: releases
+            .values()
+            .map(|release| release.date)
+            .max()
+            .unwrap_or(0),
         releases,
         sets: BTreeMap::new(),
         packages: BTreeMap::new(),
@@ -20,7 +24,12 @@ pub fn empty(releases: BTreeMap<String, Release>) -> Lock {
 }
 
 /// Adds a set to a lock; `request` is the digest of what was asked for.
-pub fn add(lock: &mut Lock, set: &str, request: Digest, resolution: &Resolution) -> Result<(), Clash> {
+pub fn add(
+    lock: &mut Lock,
+    set: &str,
+    request: Digest,
+    resolution: &Resolution,
+) -> Result<(), Clash> {
     let mut packages = Vec::new();
     for (name, chosen) in &resolution.packages {
         let key = format!("{name}_{}_{}", chosen.version, chosen.architecture);

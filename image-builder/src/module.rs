@@ -25,24 +25,38 @@ pub struct Error {
 
 /// Whether `path` is a kernel module that modprobe(8) would find.
 pub fn is_module(path: &[u8]) -> bool {
-    let name = path.strip_suffix(b".xz").or(path.strip_suffix(b".zst")).or(path.strip_suffix(b".gz")).unwrap_or(path);
+    let name = path
+        .strip_suffix(b".xz")
+        .or(path.strip_suffix(b".zst"))
+        .or(path.strip_suffix(b".gz"))
+        .unwrap_or(path);
     name.ends_with(b".ko") && path.starts_with(b"usr/lib/modules/")
 }
 
 /// Reads the module at `path`; `buffer` is room to decompress it in.
 pub fn read(path: &[u8], bytes: &[u8], buffer: &mut Vec<u8>) -> Result<Module, Error> {
     let text = String::from_utf8_lossy(path).into_owned();
-    let fail = |problem: String| Error { path: text.clone(), problem };
+    let fail = |problem: String| Error {
+        path: text.clone(),
+        problem,
+    };
     buffer.clear();
     buffer.shrink_to(KEPT);
     let raw = match path.rsplit(|&byte| byte == b'.').next() {
         Some(b"xz") => {
             // The package around it was checked already: its own checksum would only cost time.
-            let stream = liblzma::stream::Stream::new_stream_decoder(DECOMPRESSED, liblzma::stream::IGNORE_CHECK)
-                .map_err(|error| fail(error.to_string()))?;
-            fill(liblzma::bufread::XzDecoder::new_stream(bytes, stream), buffer)
+            let stream = liblzma::stream::Stream::new_stream_decoder(
+                DECOMPRESSED,
+                liblzma::stream::IGNORE_CHECK,
+            )
+            .map_err(|error| fail(error.to_string()))?;
+            fill(
+                liblzma::bufread::XzDecoder::new_stream(bytes, stream),
+                buffer,
+            )
         }
-        Some(b"zst") => zstd::stream::read::Decoder::with_buffer(bytes).and_then(|decoder| fill(decoder, buffer)),
+        Some(b"zst") => zstd::stream::read::Decoder::with_buffer(bytes)
+            .and_then(|decoder| fill(decoder, buffer)),
         Some(b"gz") => fill(flate2::bufread::GzDecoder::new(bytes), buffer),
         _ => Ok(()),
     };

@@ -130,34 +130,62 @@ pub fn disk(spec: &Spec, boot: &Boot, root: &Root, contents: &dyn Contents) -> R
     let mut start = gpt::ALIGNMENT;
     let mut seen = Vec::new();
     for planned in system_partitions(spec.layout) {
-        let size = planned.size.ok_or_else(|| wrong(spec, format!("{} has no fixed size", planned.name)))?.bytes();
+        let size = planned
+            .size
+            .ok_or_else(|| wrong(spec, format!("{} has no fixed size", planned.name)))?
+            .bytes();
         // The second slot stays empty until the first update.
         let second = seen.contains(&planned.purpose);
         seen.push(planned.purpose);
-        let place = Place { name: &planned.name, start, size };
+        let place = Place {
+            name: &planned.name,
+            start,
+            size,
+        };
         let content = match planned.purpose {
             Purpose::Boot => Some(boot_image(spec, boot, root, contents, &place)?),
             Purpose::Root if !second => Some(fitting("the root file system", &root.data, &place)?),
-            Purpose::Verity if !second => Some(fitting("the dm-verity tree", &root.hashes, &place)?),
+            Purpose::Verity if !second => {
+                Some(fitting("the dm-verity tree", &root.hashes, &place)?)
+            }
             Purpose::Identity => Some(identity(spec, &place)?),
             _ => None,
         };
         let (type_guid, attributes) = kind(planned.purpose, spec.board);
         let guid = derived_guid(spec.cluster, spec.name, &planned.name);
-        partitions.push(Partition { name: planned.name.clone(), type_guid, guid, attributes, size, content });
+        partitions.push(Partition {
+            name: planned.name.clone(),
+            type_guid,
+            guid,
+            attributes,
+            size,
+            content,
+        });
         start += size;
     }
-    for needed in [Purpose::Boot, Purpose::Root, Purpose::Verity, Purpose::Identity] {
+    for needed in [
+        Purpose::Boot,
+        Purpose::Root,
+        Purpose::Verity,
+        Purpose::Identity,
+    ] {
         if !seen.contains(&needed) {
             return Err(wrong(spec, format!("it has no partition for {needed:?}")));
         }
     }
     let guid = derived_guid(spec.cluster, spec.name, "disk");
-    Ok(Disk { guid, sector_size: spec.sector_size, partitions })
+    Ok(Disk {
+        guid,
+        sector_size: spec.sector_size,
+        partitions,
+    })
 }
 
 fn wrong(spec: &Spec, why: String) -> Error {
-    Error::Layout { layout: spec.layout.name.clone(), why }
+    Error::Layout {
+        layout: spec.layout.name.clone(),
+        why,
+    }
 }
 
 /// A planned partition's place on the disk.
@@ -169,7 +197,10 @@ struct Place<'a> {
 
 /// The partitions that the image brings; state and data are made by the node.
 fn system_partitions(layout: &Layout) -> impl Iterator<Item = &layout::Partition> {
-    layout.partitions.iter().filter(|p| !matches!(p.purpose, Purpose::State | Purpose::Data))
+    layout
+        .partitions
+        .iter()
+        .filter(|p| !matches!(p.purpose, Purpose::State | Purpose::Data))
 }
 
 /// Partition type and attributes.
@@ -193,15 +224,32 @@ fn fitting(what: &'static str, image: &Image, place: &Place) -> Result<Image, Er
     if image.size() <= place.size {
         return Ok(image.clone());
     }
-    Err(Error::TooLarge { what, name: place.name.to_owned(), needed: image.size(), available: place.size })
+    Err(Error::TooLarge {
+        what,
+        name: place.name.to_owned(),
+        needed: image.size(),
+        available: place.size,
+    })
 }
 
-fn boot_image(spec: &Spec, boot: &Boot, root: &Root, contents: &dyn Contents, place: &Place) -> Result<Image, Error> {
+fn boot_image(
+    spec: &Spec,
+    boot: &Boot,
+    root: &Root,
+    contents: &dyn Contents,
+    place: &Place,
+) -> Result<Image, Error> {
     let slot = system_partitions(spec.layout).find(|partition| partition.purpose == Purpose::Root);
     let slot = slot.ok_or_else(|| wrong(spec, "it has no partition for Root".into()))?;
     let guid = derived_guid(spec.cluster, spec.name, &slot.name);
-    let command_line = prejoin_boot::command_line(spec.board, Slot::A, &guid.to_string(), &root.root_hash);
-    let globs: Vec<Glob> = spec.board.overlays.iter().map(|pattern| Glob::new(pattern)).collect();
+    let command_line =
+        prejoin_boot::command_line(spec.board, Slot::A, &guid.to_string(), &root.root_hash);
+    let globs: Vec<Glob> = spec
+        .board
+        .overlays
+        .iter()
+        .map(|pattern| Glob::new(pattern))
+        .collect();
     let overlays: Vec<String> = boot
         .device_trees
         .keys()
@@ -218,21 +266,42 @@ fn boot_image(spec: &Spec, boot: &Boot, root: &Root, contents: &dyn Contents, pl
             Origin::DeviceTree(name) => found(boot.device_trees.get(name), &file.path, name)?,
             Origin::System(path) => found(boot.files.get(path), &file.path, path)?,
         };
-        tree.insert(&file.path, Entry { kind: Kind::File(content), ..Entry::file([], 0o644) }.dated(spec.epoch));
+        tree.insert(
+            &file.path,
+            Entry {
+                kind: Kind::File(content),
+                ..Entry::file([], 0o644)
+            }
+            .dated(spec.epoch),
+        );
     }
     volume(spec, place, "BOOT", Some(Width::Fat32), &tree)
 }
 
 fn found(content: Option<&Content>, path: &str, from: &str) -> Result<Content, Error> {
-    content.cloned().ok_or_else(|| Error::Missing { path: path.to_owned(), from: from.to_owned() })
+    content.cloned().ok_or_else(|| Error::Missing {
+        path: path.to_owned(),
+        from: from.to_owned(),
+    })
 }
 
-fn unified_kernel(board: &Board, boot: &Boot, command_line: &str, contents: &dyn Contents) -> Result<Content, Error> {
+fn unified_kernel(
+    board: &Board,
+    boot: &Boot,
+    command_line: &str,
+    contents: &dyn Contents,
+) -> Result<Content, Error> {
     let stub = boot
         .files
         .get(&system::stub_path(board))
-        .ok_or_else(|| Error::Missing { path: "the unified kernel image".into(), from: system::stub_path(board) })?;
-    let stub = stub.read(contents).map_err(|source| Error::Content { what: "the boot stub", source })?;
+        .ok_or_else(|| Error::Missing {
+            path: "the unified kernel image".into(),
+            from: system::stub_path(board),
+        })?;
+    let stub = stub.read(contents).map_err(|source| Error::Content {
+        what: "the boot stub",
+        source,
+    })?;
     let sections = [
         (".osrel", bytes(boot.os_release.clone())),
         (".cmdline", bytes(command_line.as_bytes().to_vec())),
@@ -254,27 +323,44 @@ fn identity(spec: &Spec, place: &Place) -> Result<Image, Error> {
     let mut node_cpio = vec![0; archive.size() as usize];
     archive
         .read_at(&NoContents, 0, &mut node_cpio)
-        .map_err(|source| Error::Content { what: "the node's files", source })?;
+        .map_err(|source| Error::Content {
+            what: "the node's files",
+            source,
+        })?;
     let handoff = Handoff {
         version: handoff::VERSION,
         node: spec.name.to_owned(),
-        partitions: first_boot(spec).map(|partition| made_by_node(spec, partition)).collect(),
-        archive: handoff::Archive { digest: Digest::of(&node_cpio), size: node_cpio.len() as u64 },
+        partitions: first_boot(spec)
+            .map(|partition| made_by_node(spec, partition))
+            .collect(),
+        archive: handoff::Archive {
+            digest: Digest::of(&node_cpio),
+            size: node_cpio.len() as u64,
+        },
     };
-    handoff.check().map_err(|error| wrong(spec, error.to_string()))?;
+    handoff
+        .check()
+        .map_err(|error| wrong(spec, error.to_string()))?;
     let mut tree = Tree::new();
     for (name, text) in &spec.seed {
         tree.insert(name, Entry::file(text.clone(), 0o644).dated(spec.epoch));
     }
     tree.insert("node.cpio", Entry::file(node_cpio, 0o644).dated(spec.epoch));
-    tree.insert("node.json", Entry::file(handoff.to_json().into_bytes(), 0o644).dated(spec.epoch));
+    tree.insert(
+        "node.json",
+        Entry::file(handoff.to_json().into_bytes(), 0o644).dated(spec.epoch),
+    );
     volume(spec, place, "CIDATA", None, &tree)
 }
 
 /// The partitions of the system disk that the agent makes on first boot.
 fn first_boot<'a>(spec: &Spec<'a>) -> impl Iterator<Item = &'a layout::Partition> + use<'a> {
     let made = |p: &&layout::Partition| matches!(p.purpose, Purpose::State | Purpose::Data);
-    spec.layout.partitions.iter().filter(made).filter(|p| p.disk == layout::Disk::System)
+    spec.layout
+        .partitions
+        .iter()
+        .filter(made)
+        .filter(|p| p.disk == layout::Disk::System)
 }
 
 fn made_by_node(spec: &Spec, partition: &layout::Partition) -> handoff::Partition {
@@ -297,25 +383,45 @@ fn made_by_node(spec: &Spec, partition: &layout::Partition) -> handoff::Partitio
 /// A mount unit for every data partition of the system disk; the agent mounts the state itself.
 fn mounts(spec: &Spec, files: &mut Tree) {
     for partition in first_boot(spec).filter(|partition| partition.purpose == Purpose::Data) {
-        let (Some(mount), Some(filesystem)) = (&partition.mount, partition.filesystem) else { continue };
+        let (Some(mount), Some(filesystem)) = (&partition.mount, partition.filesystem) else {
+            continue;
+        };
         let guid = derived_guid(spec.cluster, spec.name, &partition.name);
         let kind = match filesystem {
             Filesystem::Ext4 => "ext4",
             Filesystem::Xfs => "xfs",
         };
         // systemd.mount(5): the unit's name is the escaped path; layouts use plain names only.
-        let unit = format!("{}.mount", mount.trim_matches('/').replace('-', "\\x2d").replace('/', "-"));
+        let unit = format!(
+            "{}.mount",
+            mount
+                .trim_matches('/')
+                .replace('-', "\\x2d")
+                .replace('/', "-")
+        );
         let text = format!(
             "[Unit]\nDescription=Storage of this node's workloads\n\n[Mount]\nWhat=/dev/disk/by-partuuid/{guid}\n\
              Where={mount}\nType={kind}\nOptions=noatime\n\n[Install]\nWantedBy=local-fs.target\n"
         );
         let folder = "etc/systemd/system";
-        files.insert(format!("{folder}/{unit}"), Entry::file(text.into_bytes(), 0o644));
-        files.insert(format!("{folder}/local-fs.target.wants/{unit}"), Entry::symlink(format!("../{unit}")));
+        files.insert(
+            format!("{folder}/{unit}"),
+            Entry::file(text.into_bytes(), 0o644),
+        );
+        files.insert(
+            format!("{folder}/local-fs.target.wants/{unit}"),
+            Entry::symlink(format!("../{unit}")),
+        );
     }
 }
 
-fn volume(spec: &Spec, place: &Place, label: &str, width: Option<Width>, tree: &Tree) -> Result<Image, Error> {
+fn volume(
+    spec: &Spec,
+    place: &Place,
+    label: &str,
+    width: Option<Width>,
+    tree: &Tree,
+) -> Result<Image, Error> {
     let id = derived_guid(spec.cluster, spec.name, &format!("{} volume", place.name)).bytes();
     let options = fat::Options {
         size: place.size,
@@ -326,7 +432,10 @@ fn volume(spec: &Spec, place: &Place, label: &str, width: Option<Width>, tree: &
         time: spec.epoch,
         hidden_sectors: (place.start / u64::from(spec.sector_size)) as u32,
     };
-    fat::write(tree, &options).map_err(|source| Error::Fat { name: place.name.to_owned(), source })
+    fat::write(tree, &options).map_err(|source| Error::Fat {
+        name: place.name.to_owned(),
+        source,
+    })
 }
 
 fn bytes(bytes: impl Into<Arc<[u8]>>) -> Content {
@@ -340,9 +449,16 @@ mod tests {
     #[test]
     fn derived_guids_are_stable_and_apart() {
         let guid = derived_guid("lab", "w1", "root-a");
-        assert_eq!(guid.to_string(), derived_guid("lab", "w1", "root-a").to_string());
+        assert_eq!(
+            guid.to_string(),
+            derived_guid("lab", "w1", "root-a").to_string()
+        );
         assert_eq!(&guid.to_string()[14..15], "8", "version");
-        for (cluster, node, thing) in [("lab", "w2", "root-a"), ("lab2", "w1", "root-a"), ("lab", "w1", "root-b")] {
+        for (cluster, node, thing) in [
+            ("lab", "w2", "root-a"),
+            ("lab2", "w1", "root-a"),
+            ("lab", "w1", "root-b"),
+        ] {
             assert_ne!(guid, derived_guid(cluster, node, thing));
         }
     }

@@ -51,7 +51,11 @@ pub struct Damaged(pub &'static str);
 impl Trailer {
     /// The trailer of an index at `offset`.
     pub fn of(index: &[u8], offset: u64) -> Self {
-        Trailer { offset, length: index.len() as u64, digest: Sha256::digest(index).into() }
+        Trailer {
+            offset,
+            length: index.len() as u64,
+            digest: Sha256::digest(index).into(),
+        }
     }
 
     /// As written.
@@ -72,11 +76,18 @@ impl Trailer {
         let mut input = Input(bytes);
         let (offset, length) = (input.u64()?, input.u64()?);
         let digest = input.array()?;
-        let fits = offset.checked_add(length).and_then(|end| end.checked_add(TRAILER as u64)) == Some(size);
+        let fits = offset
+            .checked_add(length)
+            .and_then(|end| end.checked_add(TRAILER as u64))
+            == Some(size);
         if !fits || offset < MAGIC.len() as u64 || length > INDEX {
             return Err(Damaged("its length is wrong"));
         }
-        Ok(Trailer { offset, length, digest })
+        Ok(Trailer {
+            offset,
+            length,
+            digest,
+        })
     }
 }
 
@@ -97,10 +108,17 @@ pub struct Location {
 /// If a list or string has more than 4 GiB, which [`crate::deb::Limits`] rule out.
 pub fn encode(package: &Package) -> Vec<u8> {
     let mut output = Output(Vec::with_capacity(package.entries.len() * 128));
-    for text in [&package.name, &package.version, &package.architecture, &package.control] {
+    for text in [
+        &package.name,
+        &package.version,
+        &package.architecture,
+        &package.control,
+    ] {
         output.bytes(text.as_bytes());
     }
-    output.list(&package.conffiles, |output, path| output.bytes(path.as_bytes()));
+    output.list(&package.conffiles, |output, path| {
+        output.bytes(path.as_bytes())
+    });
     output.map(&package.scripts);
     output.list(&package.entries, |output, (path, entry)| {
         output.bytes(path);
@@ -121,7 +139,12 @@ pub fn encode(package: &Package) -> Vec<u8> {
 /// contents must end.
 pub fn decode(index: &[u8], end: u64) -> Result<(Package, Vec<Location>), Damaged> {
     let mut input = Input(index);
-    let (name, version, architecture, control) = (input.string()?, input.string()?, input.string()?, input.string()?);
+    let (name, version, architecture, control) = (
+        input.string()?,
+        input.string()?,
+        input.string()?,
+        input.string()?,
+    );
     let conffiles = input.strings()?;
     let scripts = input.map(Input::string)?;
     let mut locations = Vec::new();
@@ -129,22 +152,46 @@ pub fn decode(index: &[u8], end: u64) -> Result<(Package, Vec<Location>), Damage
     let entries = input.list(|input| {
         let entry = (input.bytes()?.to_vec(), input.entry()?);
         if let Kind::File(Content::Blob { digest, size }) = entry.1.kind {
-            locations.push(Location { digest, offset, size });
-            offset = offset.checked_add(size).ok_or(Damaged("its contents are too long"))?;
+            locations.push(Location {
+                digest,
+                offset,
+                size,
+            });
+            offset = offset
+                .checked_add(size)
+                .ok_or(Damaged("its contents are too long"))?;
         }
         Ok(entry)
     })?;
     let modules = input.list(Input::module)?;
     let libraries = input.list(|input| {
         let path = input.bytes()?.to_vec();
-        let (needed, soname, runpath) = (input.strings()?, input.strings()?.pop(), input.strings()?);
-        Ok((path, Linkage { needed, soname, runpath }))
+        let (needed, soname, runpath) =
+            (input.strings()?, input.strings()?.pop(), input.strings()?);
+        Ok((
+            path,
+            Linkage {
+                needed,
+                soname,
+                runpath,
+            },
+        ))
     })?;
     if !input.0.is_empty() || offset != end {
         return Err(Damaged("its contents do not fit its index"));
     }
     let libraries = libraries.into_iter().collect();
-    let package = Package { name, version, architecture, control, conffiles, scripts, entries, modules, libraries };
+    let package = Package {
+        name,
+        version,
+        architecture,
+        control,
+        conffiles,
+        scripts,
+        entries,
+        modules,
+        libraries,
+    };
     Ok((package, locations))
 }
 
@@ -184,7 +231,9 @@ impl Output {
             Kind::File(_) => 1,
             Kind::Symlink(_) => 2,
             Kind::HardLink(_) => 3,
-            Kind::Device { .. } | Kind::Fifo => unreachable!("packages with device nodes are refused"),
+            Kind::Device { .. } | Kind::Fifo => {
+                unreachable!("packages with device nodes are refused")
+            }
         };
         self.0.push(kind);
         self.0.extend(entry.mode.to_le_bytes());
@@ -197,7 +246,9 @@ impl Output {
                 self.0.extend(digest);
                 self.0.extend(size.to_le_bytes());
             }
-            Kind::File(Content::Bytes(_) | Content::Image(_)) => unreachable!("a payload's contents are in the pack"),
+            Kind::File(Content::Bytes(_) | Content::Image(_)) => {
+                unreachable!("a payload's contents are in the pack")
+            }
             Kind::Symlink(target) | Kind::HardLink(target) => self.bytes(target),
             _ => {}
         }
@@ -206,7 +257,15 @@ impl Output {
     fn module(&mut self, module: &Module) {
         self.bytes(module.path.as_bytes());
         self.bytes(module.name.as_bytes());
-        let Module { aliases, depends, softdeps, weakdeps, symbols, firmware, .. } = module;
+        let Module {
+            aliases,
+            depends,
+            softdeps,
+            weakdeps,
+            symbols,
+            firmware,
+            ..
+        } = module;
         for list in [aliases, depends, softdeps, weakdeps, symbols, firmware] {
             self.strings(list);
         }
@@ -217,13 +276,19 @@ struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], Damaged> {
-        let (taken, rest) = self.0.split_at_checked(count).ok_or(Damaged("its index is cut short"))?;
+        let (taken, rest) = self
+            .0
+            .split_at_checked(count)
+            .ok_or(Damaged("its index is cut short"))?;
         self.0 = rest;
         Ok(taken)
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Damaged> {
-        Ok(self.take(N)?.try_into().expect("take returns what was asked for"))
+        Ok(self
+            .take(N)?
+            .try_into()
+            .expect("take returns what was asked for"))
     }
 
     fn u32(&mut self) -> Result<u32, Damaged> {
@@ -240,11 +305,16 @@ impl<'a> Input<'a> {
     }
 
     fn string(&mut self) -> Result<String, Damaged> {
-        std::str::from_utf8(self.bytes()?).map(str::to_owned).map_err(|_| Damaged("its index has text that is none"))
+        std::str::from_utf8(self.bytes()?)
+            .map(str::to_owned)
+            .map_err(|_| Damaged("its index has text that is none"))
     }
 
     /// A list whose items take at least one byte each, so that a false count cannot reserve memory.
-    fn list<T>(&mut self, mut each: impl FnMut(&mut Self) -> Result<T, Damaged>) -> Result<Vec<T>, Damaged> {
+    fn list<T>(
+        &mut self,
+        mut each: impl FnMut(&mut Self) -> Result<T, Damaged>,
+    ) -> Result<Vec<T>, Damaged> {
         let count = self.u32()? as usize;
         if count > self.0.len() {
             return Err(Damaged("its index is cut short"));
@@ -260,8 +330,14 @@ impl<'a> Input<'a> {
         self.list(Self::string)
     }
 
-    fn map<K: Ord>(&mut self, key: impl Fn(&mut Self) -> Result<K, Damaged>) -> Result<BTreeMap<K, Vec<u8>>, Damaged> {
-        Ok(self.list(|input| Ok((key(input)?, input.bytes()?.to_vec())))?.into_iter().collect())
+    fn map<K: Ord>(
+        &mut self,
+        key: impl Fn(&mut Self) -> Result<K, Damaged>,
+    ) -> Result<BTreeMap<K, Vec<u8>>, Damaged> {
+        Ok(self
+            .list(|input| Ok((key(input)?, input.bytes()?.to_vec())))?
+            .into_iter()
+            .collect())
     }
 
     fn entry(&mut self) -> Result<Entry, Damaged> {
@@ -272,12 +348,22 @@ impl<'a> Input<'a> {
         let xattrs = self.map(|input| Ok(input.bytes()?.to_vec()))?;
         let kind = match kind {
             0 => Kind::Directory,
-            1 => Kind::File(Content::Blob { digest: self.array()?, size: self.u64()? }),
+            1 => Kind::File(Content::Blob {
+                digest: self.array()?,
+                size: self.u64()?,
+            }),
             2 => Kind::Symlink(self.bytes()?.to_vec()),
             3 => Kind::HardLink(self.bytes()?.to_vec()),
             _ => return Err(Damaged("its index has an unknown kind of entry")),
         };
-        Ok(Entry { kind, mode, uid, gid, mtime, xattrs })
+        Ok(Entry {
+            kind,
+            mode,
+            uid,
+            gid,
+            mtime,
+            xattrs,
+        })
     }
 
     fn module(&mut self) -> Result<Module, Damaged> {
@@ -310,14 +396,34 @@ mod tests {
             scripts: BTreeMap::from([(text("postinst"), b"#!/bin/sh\n\xff".to_vec())]),
             entries: vec![
                 (b"etc".to_vec(), Entry::directory(0o755).dated(-1)),
-                (b"etc/\xff".to_vec(), Entry { xattrs, ..Entry::blob([7; 32], 5, 0o4755).owned(1, 2) }),
+                (
+                    b"etc/\xff".to_vec(),
+                    Entry {
+                        xattrs,
+                        ..Entry::blob([7; 32], 5, 0o4755).owned(1, 2)
+                    },
+                ),
                 (b"etc/b".to_vec(), Entry::symlink("/usr")),
-                (b"etc/c".to_vec(), Entry { kind: Kind::HardLink(b"etc/\xff".to_vec()), ..Entry::directory(0o644) }),
+                (
+                    b"etc/c".to_vec(),
+                    Entry {
+                        kind: Kind::HardLink(b"etc/\xff".to_vec()),
+                        ..Entry::directory(0o644)
+                    },
+                ),
             ],
-            modules: vec![Module { path: text("kernel/x.ko"), aliases: vec![text("pci:*")], ..Module::default() }],
+            modules: vec![Module {
+                path: text("kernel/x.ko"),
+                aliases: vec![text("pci:*")],
+                ..Module::default()
+            }],
             libraries: BTreeMap::from([(
                 b"etc/\xff".to_vec(),
-                Linkage { needed: vec![text("libc.so.6")], soname: Some(text("x")), runpath: vec![] },
+                Linkage {
+                    needed: vec![text("libc.so.6")],
+                    soname: Some(text("x")),
+                    runpath: vec![],
+                },
             )]),
         }
     }
@@ -328,7 +434,14 @@ mod tests {
         let end = MAGIC.len() as u64 + 5;
         let (read, locations) = decode(&encode(&package), end).unwrap();
         assert_eq!(read, package);
-        assert_eq!(locations, [Location { digest: [7; 32], offset: 16, size: 5 }]);
+        assert_eq!(
+            locations,
+            [Location {
+                digest: [7; 32],
+                offset: 16,
+                size: 5
+            }]
+        );
         assert!(decode(&encode(&package), end + 1).is_err());
     }
 

@@ -76,10 +76,16 @@ impl<F: Read + Seek> File for F {}
 /// there are.
 pub fn ext4(mut reader: Box<dyn Ext4Read>, size: u64) -> Result<usize, Error> {
     let mut superblock = [0; 1024];
-    reader.read(1024, &mut superblock).map_err(Error::Superblock)?;
+    reader
+        .read(1024, &mut superblock)
+        .map_err(Error::Superblock)?;
     let claimed = ext4_size(&superblock);
     if claimed > u128::from(size) {
-        return Err(Error::Size { what: "an ext4 file system", claimed, size });
+        return Err(Error::Size {
+            what: "an ext4 file system",
+            claimed,
+            size,
+        });
     }
     let file_system = Ext4::load(reader)?;
     let mut paths = 0;
@@ -105,7 +111,8 @@ pub fn ext4(mut reader: Box<dyn Ext4Read>, size: u64) -> Result<usize, Error> {
 /// Blocks times block size (`struct ext4_super_block`, kernel `Documentation/filesystems/ext4/super.rst`). A group has
 /// at least one block, so this bounds their number too.
 fn ext4_size(superblock: &[u8; 1024]) -> u128 {
-    let word = |at: usize| u32::from_le_bytes(superblock[at..at + 4].try_into().expect("four bytes"));
+    let word =
+        |at: usize| u32::from_le_bytes(superblock[at..at + 4].try_into().expect("four bytes"));
     let blocks = u64::from(word(0x150)) << 32 | u64::from(word(0x4));
     u128::from(blocks) << word(0x18).saturating_add(10).min(32)
 }
@@ -122,10 +129,17 @@ pub fn fat(
     volume.rewind()?;
     let claimed = fat_size(&boot_sector);
     if claimed > u128::from(size) {
-        return Err(Error::Size { what: "a FAT file system", claimed, size });
+        return Err(Error::Size {
+            what: "a FAT file system",
+            claimed,
+            size,
+        });
     }
     // Each byte twice, the table of clusters twice more, and as much again.
-    let volume = Bounded { volume, left: size.saturating_mul(3).saturating_add(1 << 20) };
+    let volume = Bounded {
+        volume,
+        left: size.saturating_mul(3).saturating_add(1 << 20),
+    };
     let file_system = fatfs::FileSystem::new(volume, fatfs::FsOptions::new())?;
     let (mut files, mut paths) = (0, 0);
     let mut folders = vec![(file_system.root_dir(), String::new(), 0)];
@@ -146,7 +160,11 @@ pub fn fat(
             let mut file = entry.to_file();
             let read = io::copy(&mut file, &mut io::sink())?;
             if read != entry.len() {
-                return Err(Error::Short { name, read, size: entry.len() });
+                return Err(Error::Short {
+                    name,
+                    read,
+                    size: entry.len(),
+                });
             }
             file.rewind()?;
             look(&name, &mut file).map_err(|why| Error::Content { name, why })?;
@@ -160,27 +178,44 @@ pub fn fat(
 pub fn command_line(image: &mut dyn File) -> Result<String, String> {
     let data = &ReadCache::new(image);
     let broken = |error: object::read::Error| format!("not a unified kernel image: {error}");
-    let mut offset = ImageDosHeader::parse(data).map_err(broken)?.nt_headers_offset().into();
+    let mut offset = ImageDosHeader::parse(data)
+        .map_err(broken)?
+        .nt_headers_offset()
+        .into();
     let (headers, _) = ImageNtHeaders64::parse(data, &mut offset).map_err(broken)?;
     let sections = headers.sections(data, offset).map_err(broken)?;
-    let mut lines = sections.iter().filter(|section| section.raw_name() == b".cmdline");
+    let mut lines = sections
+        .iter()
+        .filter(|section| section.raw_name() == b".cmdline");
     let (Some(line), None) = (lines.next(), lines.next()) else {
         return Err("not exactly one section .cmdline".into());
     };
-    let size = line.virtual_size.get(LittleEndian).min(line.size_of_raw_data.get(LittleEndian)).into();
+    let size = line
+        .virtual_size
+        .get(LittleEndian)
+        .min(line.size_of_raw_data.get(LittleEndian))
+        .into();
     let start = line.pointer_to_raw_data.get(LittleEndian).into();
     if size > LONGEST {
         return Err(format!("a command line of {size} bytes"));
     }
-    let bytes = data.read_bytes_at(start, size).map_err(|()| "the section .cmdline reaches past the end".to_owned())?;
+    let bytes = data
+        .read_bytes_at(start, size)
+        .map_err(|()| "the section .cmdline reaches past the end".to_owned())?;
     String::from_utf8(bytes.to_vec()).map_err(|_| "a command line that is no text".into())
 }
 
 /// A file of at most `most` bytes.
 pub fn bytes(file: &mut dyn File, most: u64) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
-    file.take(most + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    if bytes.len() as u64 <= most { Ok(bytes) } else { Err(format!("longer than {most} bytes")) }
+    file.take(most + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| error.to_string())?;
+    if bytes.len() as u64 <= most {
+        Ok(bytes)
+    } else {
+        Err(format!("longer than {most} bytes"))
+    }
 }
 
 /// What its sectors, or those before the first cluster, come to: fatfs multiplies these numbers in 32 bits
@@ -204,7 +239,9 @@ impl<V: Read> Read for Bounded<V> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.volume.read(buffer)?;
         let left = self.left.checked_sub(count as u64);
-        self.left = left.ok_or_else(|| io::Error::other("its directories or chains of clusters go in circles"))?;
+        self.left = left.ok_or_else(|| {
+            io::Error::other("its directories or chains of clusters go in circles")
+        })?;
         Ok(count)
     }
 }
@@ -237,7 +274,11 @@ mod tests {
 
     fn tree() -> Tree {
         let mut tree = Tree::new();
-        for (path, text) in [("a/b/c.txt", "one"), ("a/long name.yaml", "two"), ("d.txt", "three")] {
+        for (path, text) in [
+            ("a/b/c.txt", "one"),
+            ("a/long name.yaml", "two"),
+            ("d.txt", "three"),
+        ] {
             tree.insert(path, Entry::file(text.as_bytes(), 0o644));
         }
         tree
@@ -252,13 +293,26 @@ mod tests {
     #[test]
     fn ext4_is_walked_and_its_size_is_not_believed() {
         let size = 4 << 20;
-        let mut image = all(&ext4_format::plan(&tree(), &ext4_format::Options::new(size, [1; 16])).unwrap().image);
+        let mut image = all(
+            &ext4_format::plan(&tree(), &ext4_format::Options::new(size, [1; 16]))
+                .unwrap()
+                .image,
+        );
         // The five of the tree, and lost+found.
         assert_eq!(ext4(Box::new(image.clone()), size).unwrap(), 6);
-        assert!(matches!(ext4(Box::new(image.clone()), size - 1), Err(Error::Size { .. })));
+        assert!(matches!(
+            ext4(Box::new(image.clone()), size - 1),
+            Err(Error::Size { .. })
+        ));
         image[1024 + 0x150..1024 + 0x154].fill(0xff);
-        assert!(matches!(ext4(Box::new(image), size), Err(Error::Size { .. })));
-        assert!(matches!(ext4(Box::new(vec![0; 100]), 100), Err(Error::Superblock(_))));
+        assert!(matches!(
+            ext4(Box::new(image), size),
+            Err(Error::Size { .. })
+        ));
+        assert!(matches!(
+            ext4(Box::new(vec![0; 100]), 100),
+            Err(Error::Superblock(_))
+        ));
     }
 
     fn volume() -> Vec<u8> {
@@ -276,7 +330,11 @@ mod tests {
 
     /// Offset of the first record with this short name.
     fn record(volume: &[u8], name: &[u8; 11]) -> usize {
-        volume.chunks(32).position(|record| record.starts_with(name)).unwrap() * 32
+        volume
+            .chunks(32)
+            .position(|record| record.starts_with(name))
+            .unwrap()
+            * 32
     }
 
     /// Reads it without looking into its files.
@@ -298,7 +356,10 @@ mod tests {
     #[test]
     fn a_fat_directory_that_is_its_own_child_ends() {
         let mut volume = volume();
-        let (parent, child) = (record(&volume, b"A          "), record(&volume, b"B          "));
+        let (parent, child) = (
+            record(&volume, b"A          "),
+            record(&volume, b"B          "),
+        );
         let cluster = volume[parent + 26..parent + 28].to_vec();
         volume[child + 26..child + 28].copy_from_slice(&cluster);
         assert!(matches!(walk(volume, 1 << 20), Err(Error::Endless)));
@@ -316,11 +377,17 @@ mod tests {
         let size = usize::from(volume[13]) * 512;
         // No record of the cluster is free or the last one, so that reading goes on in the next cluster: itself.
         let start = table + tables * sectors * 512 + root + usize::from(cluster - 2) * size;
-        volume[start..start + size].chunks_mut(32).for_each(|record| record[0] = 0xe5);
+        volume[start..start + size]
+            .chunks_mut(32)
+            .for_each(|record| record[0] = 0xe5);
         // A FAT12 entry has one and a half bytes.
         let entry = table + usize::from(cluster) * 3 / 2;
         let old = u16::from_le_bytes([volume[entry], volume[entry + 1]]);
-        let new = if cluster.is_multiple_of(2) { old & 0xf000 | cluster } else { old & 0x000f | cluster << 4 };
+        let new = if cluster.is_multiple_of(2) {
+            old & 0xf000 | cluster
+        } else {
+            old & 0x000f | cluster << 4
+        };
         volume[entry..entry + 2].copy_from_slice(&new.to_le_bytes());
         let error = walk(volume, 1 << 20).unwrap_err();
         assert!(error.to_string().contains("circles"), "{error}");
@@ -330,16 +397,29 @@ mod tests {
     fn fat_files_are_looked_into() {
         let mut seen = Vec::new();
         let look = |path: &str, file: &mut dyn File| {
-            seen.push((path.to_ascii_lowercase(), String::from_utf8(super::bytes(file, 5)?).unwrap()));
+            seen.push((
+                path.to_ascii_lowercase(),
+                String::from_utf8(super::bytes(file, 5)?).unwrap(),
+            ));
             Ok(())
         };
         fat(Cursor::new(volume()), 1 << 20, look).unwrap();
         seen.sort();
-        let expected = [("a/b/c.txt", "one"), ("a/long name.yaml", "two"), ("d.txt", "three")];
-        assert_eq!(seen, expected.map(|(path, text)| (path.to_owned(), text.to_owned())));
+        let expected = [
+            ("a/b/c.txt", "one"),
+            ("a/long name.yaml", "two"),
+            ("d.txt", "three"),
+        ];
+        assert_eq!(
+            seen,
+            expected.map(|(path, text)| (path.to_owned(), text.to_owned()))
+        );
         let look = |_: &str, file: &mut dyn File| super::bytes(file, 4).map(drop);
         let error = fat(Cursor::new(volume()), 1 << 20, look).unwrap_err();
-        assert_eq!(error.to_string().to_ascii_lowercase(), "d.txt: longer than 4 bytes");
+        assert_eq!(
+            error.to_string().to_ascii_lowercase(),
+            "d.txt: longer than 4 bytes"
+        );
     }
 
     /// A PE file of these sections, as small as can be.
@@ -361,7 +441,9 @@ mod tests {
             bytes.extend([0; 16]);
             at += content.len();
         }
-        sections.iter().for_each(|(_, content)| bytes.extend(*content));
+        sections
+            .iter()
+            .for_each(|(_, content)| bytes.extend(*content));
         bytes
     }
 
@@ -371,10 +453,26 @@ mod tests {
         let line: (&[u8; 8], &[u8]) = (b".cmdline", b"root=x roothash=y");
         let good = image(&[(b".osrel\0\0", b"ID=x"), line]);
         assert_eq!(found(good.clone()).unwrap(), "root=x roothash=y");
-        assert!(found(image(&[line, line])).unwrap_err().contains("exactly one"));
-        assert!(found(image(&[(b".linux\0\0", b"x")])).unwrap_err().contains("exactly one"));
-        assert!(found(image(&[(b".cmdline", &[b'x'; 5000])])).unwrap_err().contains("5000 bytes"));
-        assert!(found(image(&[(b".cmdline", b"\xff")])).unwrap_err().contains("no text"));
+        assert!(
+            found(image(&[line, line]))
+                .unwrap_err()
+                .contains("exactly one")
+        );
+        assert!(
+            found(image(&[(b".linux\0\0", b"x")]))
+                .unwrap_err()
+                .contains("exactly one")
+        );
+        assert!(
+            found(image(&[(b".cmdline", &[b'x'; 5000])]))
+                .unwrap_err()
+                .contains("5000 bytes")
+        );
+        assert!(
+            found(image(&[(b".cmdline", b"\xff")]))
+                .unwrap_err()
+                .contains("no text")
+        );
         for length in 0..good.len() {
             assert!(found(good[..length].to_vec()).is_err(), "{length}");
         }

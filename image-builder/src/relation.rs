@@ -51,14 +51,18 @@ pub type Group<'a> = Vec<Relation<'a>>;
 impl<'a> Relation<'a> {
     /// Whether a package of exactly this version satisfies the constraint.
     pub fn accepts(&self, version: &str) -> bool {
-        self.constraint.is_none_or(|constraint| constraint.accepts(version))
+        self.constraint
+            .is_none_or(|constraint| constraint.accepts(version))
     }
 
     /// Whether the relationship is about packages of `architecture` at all.
     pub fn applies(&self, architecture: &str) -> bool {
-        let foreign = !matches!(self.qualifier, None | Some("any" | "native")) && self.qualifier != Some(architecture);
+        let foreign = !matches!(self.qualifier, None | Some("any" | "native"))
+            && self.qualifier != Some(architecture);
         let listed = self.architectures.is_none_or(|list| {
-            let (exclusions, names): (Vec<_>, Vec<_>) = list.split_whitespace().partition(|name| name.starts_with('!'));
+            let (exclusions, names): (Vec<_>, Vec<_>) = list
+                .split_whitespace()
+                .partition(|name| name.starts_with('!'));
             let matches = |name: &str| name == architecture || name == "any" || name == "linux-any";
             match names.is_empty() {
                 true => !exclusions.iter().any(|name| matches(&name[1..])),
@@ -69,8 +73,12 @@ impl<'a> Relation<'a> {
     }
 
     fn parse(text: &'a str) -> Result<Self, RelationError> {
-        let error = || RelationError { text: shorten(text) };
-        let end = text.find([' ', '\t', '\n', '(', '[', '<']).unwrap_or(text.len());
+        let error = || RelationError {
+            text: shorten(text),
+        };
+        let end = text
+            .find([' ', '\t', '\n', '(', '[', '<'])
+            .unwrap_or(text.len());
         let (head, mut rest) = text.split_at(end);
         let (name, qualifier) = match head.split_once(':') {
             Some((name, qualifier)) => (name, Some(qualifier)),
@@ -79,10 +87,18 @@ impl<'a> Relation<'a> {
         if !is_name(name) || qualifier.is_some_and(|q| !is_architecture(q)) {
             return Err(error());
         }
-        let mut relation = Relation { name, qualifier, constraint: None, architectures: None, profiles: None };
+        let mut relation = Relation {
+            name,
+            qualifier,
+            constraint: None,
+            architectures: None,
+            profiles: None,
+        };
         loop {
             rest = rest.trim_start();
-            let Some(open) = rest.chars().next() else { return Ok(relation) };
+            let Some(open) = rest.chars().next() else {
+                return Ok(relation);
+            };
             let close = match open {
                 '(' => rest.find(')'),
                 '[' => rest.find(']'),
@@ -128,7 +144,9 @@ impl<'a> Constraint<'a> {
             ("<", Operator::EarlierOrEqual),
             (">", Operator::LaterOrEqual),
         ];
-        let (sign, operator) = OPERATORS.into_iter().find(|(sign, _)| text.starts_with(sign))?;
+        let (sign, operator) = OPERATORS
+            .into_iter()
+            .find(|(sign, _)| text.starts_with(sign))?;
         let version = text[sign.len()..].trim();
         version::is_version(version).then_some(Constraint { operator, version })
     }
@@ -136,8 +154,18 @@ impl<'a> Constraint<'a> {
 
 /// The groups of a relationship field, separated by commas. Empty groups are passed over, as in apt.
 pub fn groups(field: &str) -> Result<Vec<Group<'_>>, RelationError> {
-    let groups = field.split(',').map(str::trim).filter(|group| !group.is_empty());
-    groups.map(|group| group.split('|').map(|alternative| Relation::parse(alternative.trim())).collect()).collect()
+    let groups = field
+        .split(',')
+        .map(str::trim)
+        .filter(|group| !group.is_empty());
+    groups
+        .map(|group| {
+            group
+                .split('|')
+                .map(|alternative| Relation::parse(alternative.trim()))
+                .collect()
+        })
+        .collect()
 }
 
 /// Whether `name` can be a package's name (Policy 5.6.1, with the upper case that some archives have).
@@ -145,11 +173,16 @@ pub fn is_name(name: &str) -> bool {
     name.len() >= 2
         && name.len() <= 200
         && name.as_bytes()[0].is_ascii_alphanumeric()
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+.-_".contains(&byte))
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"+.-_".contains(&byte))
 }
 
 fn is_architecture(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 impl fmt::Display for Relation<'_> {
@@ -179,7 +212,11 @@ impl fmt::Display for Operator {
 
 /// A group as it is written in a control file.
 pub fn display(group: &[Relation<'_>]) -> String {
-    group.iter().map(Relation::to_string).collect::<Vec<_>>().join(" | ")
+    group
+        .iter()
+        .map(Relation::to_string)
+        .collect::<Vec<_>>()
+        .join(" | ")
 }
 
 /// Text that is no relationship.
@@ -196,11 +233,19 @@ mod tests {
 
     #[test]
     fn groups_alternatives_and_everything_around_a_name() {
-        let text =
-            "libc6 (>= 2.38), python3:any, debconf (>= 0.5)|debconf-2.0,\n init [linux-any] <!nocheck>, a1(=1:2-3),";
+        let text = "libc6 (>= 2.38), python3:any, debconf (>= 0.5)|debconf-2.0,\n init [linux-any] <!nocheck>, a1(=1:2-3),";
         let groups = groups(text).unwrap();
         let shown: Vec<_> = groups.iter().map(|group| display(group)).collect();
-        assert_eq!(shown, ["libc6 (>= 2.38)", "python3:any", "debconf (>= 0.5) | debconf-2.0", "init", "a1 (= 1:2-3)"]);
+        assert_eq!(
+            shown,
+            [
+                "libc6 (>= 2.38)",
+                "python3:any",
+                "debconf (>= 0.5) | debconf-2.0",
+                "init",
+                "a1 (= 1:2-3)"
+            ]
+        );
         assert_eq!(groups[3][0].architectures, Some("linux-any"));
         assert_eq!(groups[3][0].profiles, Some("!nocheck"));
         assert!(groups[0][0].accepts("2.41-12") && !groups[0][0].accepts("2.36-9"));
@@ -217,7 +262,18 @@ mod tests {
 
     #[test]
     fn rubbish_is_refused() {
-        for text in ["a", "aa (", "aa ()", "aa (>= )", "aa (1)", "aa bb", "aa | ", "-aa", "aa (>= 1) (<< 2)", "aa/bb"] {
+        for text in [
+            "a",
+            "aa (",
+            "aa ()",
+            "aa (>= )",
+            "aa (1)",
+            "aa bb",
+            "aa | ",
+            "-aa",
+            "aa (>= 1) (<< 2)",
+            "aa/bb",
+        ] {
             assert!(groups(text).is_err(), "{text}");
         }
     }

@@ -72,13 +72,21 @@ pub struct Universe<'a> {
 impl<'a> Universe<'a> {
     /// Indexes packages of `architecture` and of `all`; others in the files are passed over.
     pub fn new(indexes: &'a [Index], architecture: Architecture) -> Result<Self, IndexError> {
-        let mut universe =
-            Universe { architecture, entries: Vec::new(), names: HashMap::new(), providers: HashMap::new() };
+        let mut universe = Universe {
+            architecture,
+            entries: Vec::new(),
+            names: HashMap::new(),
+            providers: HashMap::new(),
+        };
         for index in indexes {
             universe.read(index)?;
         }
         let entries = &universe.entries;
-        for numbers in universe.names.values_mut().filter(|numbers| numbers.len() > 1) {
+        for numbers in universe
+            .names
+            .values_mut()
+            .filter(|numbers| numbers.len() > 1)
+        {
             numbers.sort_by(|a, b| {
                 let (a, b) = (&entries[*a as usize], &entries[*b as usize]);
                 let priority = Reverse(a.index.priority).cmp(&Reverse(b.index.priority));
@@ -90,12 +98,20 @@ impl<'a> Universe<'a> {
 
     /// All versions of a package, the best first.
     pub fn versions(&self, name: &str) -> impl Iterator<Item = (u32, &Entry<'a>)> {
-        self.names.get(name).into_iter().flatten().map(|number| (*number, self.entry(*number)))
+        self.names
+            .get(name)
+            .into_iter()
+            .flatten()
+            .map(|number| (*number, self.entry(*number)))
     }
 
     /// All entries that provide a name, in the order of the indexes.
     pub fn providers(&self, name: &str) -> impl Iterator<Item = (u32, &Entry<'a>)> {
-        self.providers.get(name).into_iter().flatten().map(|number| (*number, self.entry(*number)))
+        self.providers
+            .get(name)
+            .into_iter()
+            .flatten()
+            .map(|number| (*number, self.entry(*number)))
     }
 
     /// An entry by the number that [`Universe::versions`] gave.
@@ -118,7 +134,9 @@ impl<'a> Universe<'a> {
         let (mut start, mut at) = (0, 0);
         let mut raw = Raw::default();
         while at < text.len() {
-            let end = text[at..].find('\n').map_or(text.len(), |length| at + length);
+            let end = text[at..]
+                .find('\n')
+                .map_or(text.len(), |length| at + length);
             let (line, field) = (&text[at..end], &text[at..]);
             at = (end + 1).min(text.len());
             match line.as_bytes().first() {
@@ -130,7 +148,9 @@ impl<'a> Universe<'a> {
                 Some(b'P') => {
                     raw.set(line, "Package:", |raw| &mut raw.name);
                     if line.starts_with("Provides:") {
-                        raw.set(&field[..field_end(field)], "Provides:", |raw| &mut raw.provides);
+                        raw.set(&field[..field_end(field)], "Provides:", |raw| {
+                            &mut raw.provides
+                        });
                     }
                 }
                 Some(b'V') => raw.set(line, "Version:", |raw| &mut raw.version),
@@ -154,15 +174,28 @@ impl<'a> Universe<'a> {
         let name = name.ok_or_else(|| malformed("package name", raw.name.unwrap_or(text)))?;
         let version = raw.version.filter(|version| version::is_version(version));
         let version = version.ok_or_else(|| malformed("version", raw.version.unwrap_or(name)))?;
-        let architecture = raw.architecture.ok_or_else(|| malformed("architecture", name))?;
+        let architecture = raw
+            .architecture
+            .ok_or_else(|| malformed("architecture", name))?;
         if architecture != "all" && architecture != self.architecture.name() {
             return Ok(());
         }
-        let number = u32::try_from(self.entries.len()).map_err(|_| malformed("number of packages", name))?;
-        let entry = Entry { name, version, architecture, stanza: Stanza::new(text), index, provides: raw.provides };
+        let number =
+            u32::try_from(self.entries.len()).map_err(|_| malformed("number of packages", name))?;
+        let entry = Entry {
+            name,
+            version,
+            architecture,
+            stanza: Stanza::new(text),
+            index,
+            provides: raw.provides,
+        };
         if entry.provides.is_some() {
             for provided in entry.provides()? {
-                self.providers.entry(provided.name).or_default().push(number);
+                self.providers
+                    .entry(provided.name)
+                    .or_default()
+                    .push(number);
             }
         }
         self.names.entry(name).or_default().push(number);
@@ -193,7 +226,8 @@ impl<'a> Entry<'a> {
 
     /// `Provides`.
     pub fn provides(&self) -> Result<Vec<Relation<'a>>, IndexError> {
-        let groups = relation::groups(self.provides.unwrap_or_default()).map_err(|e| self.malformed("Provides", e))?;
+        let groups = relation::groups(self.provides.unwrap_or_default())
+            .map_err(|e| self.malformed("Provides", e))?;
         Ok(groups.into_iter().flatten().collect())
     }
 
@@ -203,20 +237,26 @@ impl<'a> Entry<'a> {
         if self.name == relation.name && relation.accepts(self.version) {
             return true;
         }
-        provides.iter().filter(|provided| provided.name == relation.name).any(|provided| {
-            match (&relation.constraint, &provided.constraint) {
-                (None, _) => true,
-                (Some(wanted), Some(Constraint { version, .. })) => wanted.accepts(version),
-                (Some(_), None) => false,
-            }
-        })
+        provides
+            .iter()
+            .filter(|provided| provided.name == relation.name)
+            .any(
+                |provided| match (&relation.constraint, &provided.constraint) {
+                    (None, _) => true,
+                    (Some(wanted), Some(Constraint { version, .. })) => wanted.accepts(version),
+                    (Some(_), None) => false,
+                },
+            )
     }
 
     /// `Priority` as a rank, 0 for `required`: among several providers apt takes the one that matters more.
     pub fn rank(&self) -> usize {
         const PRIORITIES: [&str; 4] = ["required", "important", "standard", "optional"];
         let priority = self.stanza.field("Priority").unwrap_or_default();
-        PRIORITIES.iter().position(|name| *name == priority).unwrap_or(PRIORITIES.len())
+        PRIORITIES
+            .iter()
+            .position(|name| *name == priority)
+            .unwrap_or(PRIORITIES.len())
     }
 
     /// Where the package's file is, how large, and its digest.
@@ -234,11 +274,16 @@ impl<'a> Entry<'a> {
         }
         let size = field("Size").parse().map_err(|_| malformed("Size"))?;
         let sha256 = field("SHA256").parse().map_err(|_| malformed("SHA256"))?;
-        Ok(File { path: path.to_owned(), size, sha256 })
+        Ok(File {
+            path: path.to_owned(),
+            size,
+            sha256,
+        })
     }
 
     fn groups(&self, field: &str) -> Result<Vec<Group<'a>>, IndexError> {
-        relation::groups(self.stanza.field(field).unwrap_or_default()).map_err(|error| self.malformed(field, error))
+        relation::groups(self.stanza.field(field).unwrap_or_default())
+            .map_err(|error| self.malformed(field, error))
     }
 
     fn malformed(&self, field: &str, error: RelationError) -> IndexError {
@@ -275,7 +320,12 @@ struct Raw<'a> {
 }
 
 impl<'a> Raw<'a> {
-    fn set(&mut self, line: &'a str, field: &str, slot: impl Fn(&mut Self) -> &mut Option<&'a str>) {
+    fn set(
+        &mut self,
+        line: &'a str,
+        field: &str,
+        slot: impl Fn(&mut Self) -> &mut Option<&'a str>,
+    ) {
         if let Some(value) = line.strip_prefix(field) {
             slot(self).get_or_insert(value.trim());
         }
@@ -287,7 +337,12 @@ mod tests {
     use super::*;
 
     fn index(repository: &str, priority: i32, text: &str) -> Index {
-        Index { repository: repository.into(), archive: "debian".into(), priority, text: text.into() }
+        Index {
+            repository: repository.into(),
+            archive: "debian".into(),
+            priority,
+            text: text.into(),
+        }
     }
 
     fn stanza(name: &str, version: &str, more: &str) -> String {
@@ -298,23 +353,44 @@ mod tests {
     fn best_is_by_priority_then_version() {
         let indexes = [
             index("backports", 100, &stanza("aa", "3", "")),
-            index("main", 500, &(stanza("aa", "1", "") + &stanza("bb", "1", ""))),
+            index(
+                "main",
+                500,
+                &(stanza("aa", "1", "") + &stanza("bb", "1", "")),
+            ),
             index("security", 500, &stanza("aa", "1+deb13u1", "")),
         ];
         let universe = Universe::new(&indexes, Architecture::Amd64).unwrap();
-        let versions: Vec<_> = universe.versions("aa").map(|(_, entry)| entry.version).collect();
+        let versions: Vec<_> = universe
+            .versions("aa")
+            .map(|(_, entry)| entry.version)
+            .collect();
         assert_eq!(versions, ["1+deb13u1", "1", "3"]);
         assert_eq!(universe.len(), 4);
     }
 
     #[test]
     fn other_architectures_are_passed_over_and_rubbish_is_not() {
-        let other = index("main", 500, &stanza("aa", "1", "").replace("amd64", "riscv64"));
-        assert!(Universe::new(&[other], Architecture::Amd64).unwrap().is_empty());
-        for text in
-            [stanza("a/a", "1", ""), stanza("aa", "1/2", ""), "Foo: bar\n\n".into(), stanza("aa", "1", "Provides: (\n")]
-        {
-            assert!(Universe::new(&[index("main", 500, &text)], Architecture::Amd64).is_err(), "{text}");
+        let other = index(
+            "main",
+            500,
+            &stanza("aa", "1", "").replace("amd64", "riscv64"),
+        );
+        assert!(
+            Universe::new(&[other], Architecture::Amd64)
+                .unwrap()
+                .is_empty()
+        );
+        for text in [
+            stanza("a/a", "1", ""),
+            stanza("aa", "1/2", ""),
+            "Foo: bar\n\n".into(),
+            stanza("aa", "1", "Provides: (\n"),
+        ] {
+            assert!(
+                Universe::new(&[index("main", 500, &text)], Architecture::Amd64).is_err(),
+                "{text}"
+            );
         }
     }
 
@@ -324,8 +400,14 @@ mod tests {
         let indexes = [index("main", 500, &text)];
         let universe = Universe::new(&indexes, Architecture::Amd64).unwrap();
         let provides = universe.entry(0).provides().unwrap();
-        let satisfies = |text| universe.entry(0).satisfies(&relation::groups(text).unwrap()[0][0], &provides);
-        assert!(satisfies("vv") && satisfies("ww") && satisfies("ww (>= 2)") && satisfies("aa (= 1)"));
+        let satisfies = |text| {
+            universe
+                .entry(0)
+                .satisfies(&relation::groups(text).unwrap()[0][0], &provides)
+        };
+        assert!(
+            satisfies("vv") && satisfies("ww") && satisfies("ww (>= 2)") && satisfies("aa (= 1)")
+        );
         assert!(!satisfies("vv (>= 0)") && !satisfies("ww (>> 2)") && !satisfies("aa (>> 1)"));
         assert_eq!(universe.providers("vv").count(), 1);
     }
@@ -334,11 +416,28 @@ mod tests {
     fn file_paths_are_checked() {
         let digest = Digest::of(b"");
         let file = |path: &str| {
-            let indexes =
-                [index("main", 500, &stanza("aa", "1", &format!("Filename: {path}\nSize: 3\nSHA256: {digest}\n")))];
-            Universe::new(&indexes, Architecture::Amd64).unwrap().entry(0).file()
+            let indexes = [index(
+                "main",
+                500,
+                &stanza(
+                    "aa",
+                    "1",
+                    &format!("Filename: {path}\nSize: 3\nSHA256: {digest}\n"),
+                ),
+            )];
+            Universe::new(&indexes, Architecture::Amd64)
+                .unwrap()
+                .entry(0)
+                .file()
         };
-        assert_eq!(file("./pool/a.deb").unwrap(), File { path: "pool/a.deb".into(), size: 3, sha256: digest });
+        assert_eq!(
+            file("./pool/a.deb").unwrap(),
+            File {
+                path: "pool/a.deb".into(),
+                size: 3,
+                sha256: digest
+            }
+        );
         assert!(file("../a.deb").is_err() && file("/a.deb").is_err() && file("").is_err());
     }
 }

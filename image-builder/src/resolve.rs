@@ -89,16 +89,26 @@ pub fn resolve(universe: &Universe<'_>, request: &Request) -> Result<Resolution,
 impl Wanted {
     /// A package by name alone.
     pub fn name(name: &str) -> Self {
-        Wanted { name: name.to_owned(), repository: None, version: None }
+        Wanted {
+            name: name.to_owned(),
+            repository: None,
+            version: None,
+        }
     }
 
     /// `name`, `name/repository`, `name=version`, as on apt's command line.
     pub fn parse(text: &str) -> Self {
         if let Some((name, version)) = text.split_once('=') {
-            return Wanted { version: Some(version.to_owned()), ..Wanted::name(name) };
+            return Wanted {
+                version: Some(version.to_owned()),
+                ..Wanted::name(name)
+            };
         }
         match text.split_once('/') {
-            Some((name, repository)) => Wanted { repository: Some(repository.to_owned()), ..Wanted::name(name) },
+            Some((name, repository)) => Wanted {
+                repository: Some(repository.to_owned()),
+                ..Wanted::name(name)
+            },
             None => Wanted::name(text),
         }
     }
@@ -110,7 +120,9 @@ impl fmt::Display for Wanted {
         if let Some(version) = &self.version {
             write!(f, "={version}")?;
         }
-        self.repository.as_ref().map_or(Ok(()), |repository| write!(f, "/{repository}"))
+        self.repository
+            .as_ref()
+            .map_or(Ok(()), |repository| write!(f, "/{repository}"))
     }
 }
 
@@ -131,7 +143,9 @@ impl Resolution {
 
     /// Bytes of all package files.
     pub fn size(&self) -> u64 {
-        self.packages.values().fold(0, |sum, chosen| sum.saturating_add(chosen.size))
+        self.packages
+            .values()
+            .fold(0, |sum, chosen| sum.saturating_add(chosen.size))
     }
 }
 
@@ -201,7 +215,14 @@ fn list(versions: &[String]) -> String {
 fn chain_text(chain: &[String]) -> String {
     match chain {
         [] => String::new(),
-        _ => format!(" ({})", chain.iter().map(|name| format!("wanted by {name}")).collect::<Vec<_>>().join(", ")),
+        _ => format!(
+            " ({})",
+            chain
+                .iter()
+                .map(|name| format!("wanted by {name}"))
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
     }
 }
 

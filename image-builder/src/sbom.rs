@@ -27,18 +27,37 @@ pub struct Origin<'a> {
 impl Origin<'_> {
     /// The distribution that a package is of.
     fn distribution(&self, package: &Package) -> &str {
-        let id = format!("{}_{}_{}", package.name, package.version, package.architecture);
-        let archive = self.lock.packages.get(&id).map(|package| package.archive.as_str());
-        if archive.is_some_and(|archive| self.base_archives.contains(archive)) { self.base } else { self.os }
+        let id = format!(
+            "{}_{}_{}",
+            package.name, package.version, package.architecture
+        );
+        let archive = self
+            .lock
+            .packages
+            .get(&id)
+            .map(|package| package.archive.as_str());
+        if archive.is_some_and(|archive| self.base_archives.contains(archive)) {
+            self.base
+        } else {
+            self.os
+        }
     }
 }
 
 /// The packages and programs of one system as an SPDX 2.3 document (spdx.github.io/spdx-spec/v2.3). `epoch` is the
 /// image's time; the document is the same for the same packages.
-pub fn spdx(set: &str, packages: &[&Package], origin: &Origin, root_hash: &Digest, epoch: i64) -> String {
+pub fn spdx(
+    set: &str,
+    packages: &[&Package],
+    origin: &Origin,
+    root_hash: &Digest,
+    epoch: i64,
+) -> String {
     let mut sorted = packages.to_vec();
     sorted.sort_by(|a, b| (&a.name, &a.architecture).cmp(&(&b.name, &b.architecture)));
-    let debs = sorted.iter().map(|package| describe(package, origin.distribution(package)));
+    let debs = sorted
+        .iter()
+        .map(|package| describe(package, origin.distribution(package)));
     let programs = origin.programs.iter().map(|(key, wanted)| {
         let known = origin.lock.artifacts.get(key);
         program(wanted, known.map(|known| &known.sha256))
@@ -127,9 +146,15 @@ fn program(wanted: &Wanted, sha256: Option<&Digest>) -> Value {
         "copyrightText": "NOASSERTION",
     });
     // Qualifiers of a package URL are sorted by name.
-    let mut locator = format!("{}@{}?arch={}", upstream(wanted), encoded(&wanted.version), wanted.architecture);
+    let mut locator = format!(
+        "{}@{}?arch={}",
+        upstream(wanted),
+        encoded(&wanted.version),
+        wanted.architecture
+    );
     if let Some(sha256) = sha256 {
-        package["checksums"] = json!([{ "algorithm": "SHA256", "checksumValue": sha256.to_string() }]);
+        package["checksums"] =
+            json!([{ "algorithm": "SHA256", "checksumValue": sha256.to_string() }]);
         locator.push_str(&format!("&checksum=sha256:{sha256}"));
     }
     locator.push_str(&format!("&download_url={}", encoded(&wanted.url)));
@@ -144,10 +169,13 @@ fn program(wanted: &Wanted, sha256: Option<&Digest>) -> Value {
 /// The beginning of a program's package URL: its repository where the address tells (purl type `github`, names in
 /// lower case), else only its name.
 fn upstream(wanted: &Wanted) -> String {
-    let repository = wanted.url.strip_prefix("https://github.com/").and_then(|path| {
-        let mut parts = path.split('/');
-        Some(format!("{}/{}", encoded(parts.next()?), encoded(parts.next()?)).to_lowercase())
-    });
+    let repository = wanted
+        .url
+        .strip_prefix("https://github.com/")
+        .and_then(|path| {
+            let mut parts = path.split('/');
+            Some(format!("{}/{}", encoded(parts.next()?), encoded(parts.next()?)).to_lowercase())
+        });
     repository.map_or_else(
         || format!("pkg:generic/{}", encoded(&wanted.name)),
         |repository| format!("pkg:github/{repository}"),
@@ -158,7 +186,13 @@ fn upstream(wanted: &Wanted) -> String {
 fn identifier(kind: &str, name: &str, architecture: &str) -> String {
     let plain: String = format!("{name}-{architecture}")
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || c == '.' {
+                c
+            } else {
+                '-'
+            }
+        })
         .collect();
     format!("SPDXRef-{kind}-{plain}")
 }
@@ -167,7 +201,9 @@ fn identifier(kind: &str, name: &str, architecture: &str) -> String {
 fn encoded(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'~' => char::from(byte).to_string(),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
             other => format!("%{other:02X}"),
         })
         .collect()
@@ -179,13 +215,19 @@ fn timestamp(epoch: i64) -> String {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month + 2) / 5 + 1;
     let month = if month < 10 { month + 3 } else { month - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
 }
 
 #[cfg(test)]
@@ -254,7 +296,10 @@ mod tests {
         let document: Value = serde_json::from_str(document).unwrap();
         let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
         let packages = document["packages"].as_array().unwrap();
-        assert_eq!(document["relationships"].as_array().unwrap().len(), packages.len());
+        assert_eq!(
+            document["relationships"].as_array().unwrap().len(),
+            packages.len()
+        );
         packages
             .iter()
             .map(|package| {
@@ -271,7 +316,13 @@ mod tests {
     #[test]
     fn packages_are_of_the_distribution_that_they_come_from() {
         let (bash, kernel) = (package("bash"), package("linux-image-rpi"));
-        let lock = lock(&[("bash_1:2_arm64", "debian"), ("linux-image-rpi_1:2_arm64", "raspberrypi")], &[]);
+        let lock = lock(
+            &[
+                ("bash_1:2_arm64", "debian"),
+                ("linux-image-rpi_1:2_arm64", "raspberrypi"),
+            ],
+            &[],
+        );
         let origin = Origin {
             os: "raspios-13",
             base: "debian-13",
@@ -279,10 +330,16 @@ mod tests {
             lock: &lock,
             programs: &BTreeMap::new(),
         };
-        let urls: Vec<String> = listed(&spdx("raspios-13/rpi4", &[&kernel, &bash], &origin, &Digest::of(b""), 0))
-            .into_iter()
-            .map(|[_, url, ..]| url)
-            .collect();
+        let urls: Vec<String> = listed(&spdx(
+            "raspios-13/rpi4",
+            &[&kernel, &bash],
+            &origin,
+            &Digest::of(b""),
+            0,
+        ))
+        .into_iter()
+        .map(|[_, url, ..]| url)
+        .collect();
         assert_eq!(
             urls,
             [
@@ -296,7 +353,10 @@ mod tests {
     fn programs_are_listed_with_their_digests() {
         let runc = "https://github.com/OpenContainers/runc/releases/download/v1.4.3/runc.arm64";
         let kubelet = "https://dl.k8s.io/release/v1.36.3%2Bx/bin/linux/arm64/kubelet";
-        let programs = BTreeMap::from([wanted("runc", "v1.4.3", runc), wanted("kubelet", "v1.36.3+x", kubelet)]);
+        let programs = BTreeMap::from([
+            wanted("runc", "v1.4.3", runc),
+            wanted("kubelet", "v1.36.3+x", kubelet),
+        ]);
         let keys = ["runc_v1.4.3_arm64", "kubelet_v1.36.3+x_arm64"];
         let lock = lock(&[], &keys);
         let origin = Origin {
@@ -331,6 +391,9 @@ mod tests {
                 ],
             ]
         );
-        assert!(document.contains("\"SPDXID\": \"SPDXRef-Program-kubelet-arm64\""), "{document}");
+        assert!(
+            document.contains("\"SPDXID\": \"SPDXRef-Program-kubelet-arm64\""),
+            "{document}"
+        );
     }
 }

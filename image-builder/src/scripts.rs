@@ -61,7 +61,11 @@ pub struct Error(pub Vec<Unknown>);
 impl Error {
     /// What the user can do: read the scripts, then accept them.
     pub fn hint(&self) -> Option<String> {
-        let lines: Vec<String> = self.0.iter().map(|unknown| format!("  - {}", unknown.acceptance())).collect();
+        let lines: Vec<String> = self
+            .0
+            .iter()
+            .map(|unknown| format!("  - {}", unknown.acceptance()))
+            .collect();
         Some(format!(
             "read what the scripts do; where an image does not need it, accept them in the cluster file:\naccept_scripts:\n{}",
             lines.join("\n")
@@ -78,8 +82,18 @@ impl Unknown {
 
 impl fmt::Display for Unknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Unknown { package, version, script, digest, body, .. } = self;
-        write!(f, "{package} {version}: {script} is not known (sha256:{digest})\n{body}")
+        let Unknown {
+            package,
+            version,
+            script,
+            digest,
+            body,
+            ..
+        } = self;
+        write!(
+            f,
+            "{package} {version}: {script} is not known (sha256:{digest})\n{body}"
+        )
     }
 }
 
@@ -87,7 +101,10 @@ fn list(unknown: &[Unknown]) -> String {
     let texts: Vec<String> = unknown.iter().map(Unknown::to_string).collect();
     match unknown.len() {
         1 => format!("a maintainer script is not known\n{}", texts[0]),
-        count => format!("{count} maintainer scripts are not known\n{}", texts.join("\n")),
+        count => format!(
+            "{count} maintainer scripts are not known\n{}",
+            texts.join("\n")
+        ),
     }
 }
 
@@ -114,11 +131,20 @@ pub fn check<'a>(
             }
         }
     }
-    if unknown.is_empty() { Ok(findings) } else { Err(Error(unknown)) }
+    if unknown.is_empty() {
+        Ok(findings)
+    } else {
+        Err(Error(unknown))
+    }
 }
 
 /// What becomes of everything that one script does.
-pub fn recognise(package: &Package, script: &str, body: &[u8], table: &Table) -> Result<Vec<Finding>, Box<Unknown>> {
+pub fn recognise(
+    package: &Package,
+    script: &str,
+    body: &[u8],
+    table: &Table,
+) -> Result<Vec<Finding>, Box<Unknown>> {
     let finding = |action: &str, words: Vec<String>, rules: &[String], why: &str| Finding {
         package: package.name.clone(),
         script: script.to_owned(),
@@ -130,15 +156,24 @@ pub fn recognise(package: &Package, script: &str, body: &[u8], table: &Table) ->
     let text = String::from_utf8_lossy(body);
     let unknown = |digest, left| {
         let (package, version) = (package.name.clone(), package.version.clone());
-        Box::new(Unknown { package, version, script: script.to_owned(), digest, body: text.clone().into_owned(), left })
+        Box::new(Unknown {
+            package,
+            version,
+            script: script.to_owned(),
+            digest,
+            body: text.clone().into_owned(),
+            left,
+        })
     };
     match script {
         "prerm" | "postrm" => return Ok(Vec::new()),
         "triggers" => {
             let mut findings = Vec::new();
             for name in activated(&text) {
-                let answer =
-                    table.triggers.get(name).ok_or_else(|| unknown(Digest::of(body), text.clone().into_owned()))?;
+                let answer = table
+                    .triggers
+                    .get(name)
+                    .ok_or_else(|| unknown(Digest::of(body), text.clone().into_owned()))?;
                 findings.push(finding(name, Vec::new(), &answer.rules, &answer.why));
             }
             return Ok(findings);
@@ -148,12 +183,26 @@ pub fn recognise(package: &Package, script: &str, body: &[u8], table: &Table) ->
     let (snippets, left) = snippet::take(&text, &table.snippets);
     let mut findings: Vec<Finding> = snippets
         .into_iter()
-        .map(|found| finding(found.tool, found.words, &found.snippet.rules, &found.snippet.why))
+        .map(|found| {
+            finding(
+                found.tool,
+                found.words,
+                &found.snippet.rules,
+                &found.snippet.why,
+            )
+        })
         .collect();
     let rest = normal::rest(&left, &package.name, &package.version);
     if !rest.is_empty() {
-        let digest = if std::str::from_utf8(body).is_ok() { Digest::of(rest.as_bytes()) } else { Digest::of(body) };
-        let known = table.scripts.iter().find(|known| names(&known.script, &package.name, script));
+        let digest = if std::str::from_utf8(body).is_ok() {
+            Digest::of(rest.as_bytes())
+        } else {
+            Digest::of(body)
+        };
+        let known = table
+            .scripts
+            .iter()
+            .find(|known| names(&known.script, &package.name, script));
         match known.filter(|known| known.digests.contains(&digest)) {
             Some(known) => findings.push(finding("script", Vec::new(), &known.rules, &known.why)),
             None => return Err(unknown(digest, left)),
@@ -165,21 +214,32 @@ pub fn recognise(package: &Package, script: &str, body: &[u8], table: &Table) ->
 /// The triggers that a package activates in others; those it is interested in run its own `postinst`
 /// (deb-triggers(5)).
 fn activated(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().map(|line| line.split('#').next().unwrap_or_default().trim()).filter_map(|line| {
-        let (directive, name) = line.split_once(char::is_whitespace)?;
-        (!matches!(directive, "interest" | "interest-await" | "interest-noawait")).then_some(name.trim())
-    })
+    text.lines()
+        .map(|line| line.split('#').next().unwrap_or_default().trim())
+        .filter_map(|line| {
+            let (directive, name) = line.split_once(char::is_whitespace)?;
+            (!matches!(
+                directive,
+                "interest" | "interest-await" | "interest-noawait"
+            ))
+            .then_some(name.trim())
+        })
 }
 
 /// Whether `pattern` of the table is about this script of this package.
 fn names(pattern: &str, package: &str, script: &str) -> bool {
-    let Some(pattern) = pattern.strip_suffix(script).and_then(|pattern| pattern.strip_suffix('/')) else {
+    let Some(pattern) = pattern
+        .strip_suffix(script)
+        .and_then(|pattern| pattern.strip_suffix('/'))
+    else {
         return false;
     };
     match pattern.split_once('*') {
         None => pattern == package,
         Some((before, after)) => {
-            let middle = package.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+            let middle = package
+                .strip_prefix(before)
+                .and_then(|rest| rest.strip_suffix(after));
             middle.is_some_and(|middle| middle.starts_with(|first: char| first.is_ascii_digit()))
         }
     }
@@ -191,15 +251,28 @@ mod tests {
 
     #[test]
     fn a_star_in_a_package_name_is_a_version() {
-        assert!(names("linux-image-*/postinst", "linux-image-6.12.117+deb13-amd64", "postinst"));
-        assert!(!names("linux-image-*/postinst", "linux-image-amd64", "postinst"));
-        assert!(!names("linux-image-*/postinst", "linux-image-6.12.117+deb13-amd64", "preinst"));
+        assert!(names(
+            "linux-image-*/postinst",
+            "linux-image-6.12.117+deb13-amd64",
+            "postinst"
+        ));
+        assert!(!names(
+            "linux-image-*/postinst",
+            "linux-image-amd64",
+            "postinst"
+        ));
+        assert!(!names(
+            "linux-image-*/postinst",
+            "linux-image-6.12.117+deb13-amd64",
+            "preinst"
+        ));
         assert!(names("bash/postinst", "bash", "postinst"));
     }
 
     #[test]
     fn only_activated_triggers_need_an_answer() {
-        let text = "# comment\ninterest-noawait /usr/lib/udev/hwdb.d\nactivate-noawait ldconfig # x\n\n";
+        let text =
+            "# comment\ninterest-noawait /usr/lib/udev/hwdb.d\nactivate-noawait ldconfig # x\n\n";
         assert_eq!(activated(text).collect::<Vec<_>>(), ["ldconfig"]);
     }
 }

@@ -108,7 +108,12 @@ pub enum Error {
 
 /// Makes the system: packages together, what boots taken out, fix-ups applied.
 pub fn make(spec: &Spec) -> Result<System, Error> {
-    let exclude = spec.os.exclude.iter().chain(&spec.board.exclude).map(String::as_str);
+    let exclude = spec
+        .os
+        .exclude
+        .iter()
+        .chain(&spec.board.exclude)
+        .map(String::as_str);
     let filter = Filter::new(exclude, spec.os.keep.iter().map(String::as_str));
     let mut assembled = assemble::assemble(spec.packages, &filter)?;
     let mut tree = std::mem::take(&mut assembled.tree);
@@ -118,19 +123,32 @@ pub fn make(spec: &Spec) -> Result<System, Error> {
     let (version, kernel) = Source { spec, tree: &tree }.kernel()?;
     // Compressing the initramfs takes as long as all the rest.
     let plain = tree.clone();
-    let (boot, root) =
-        rayon::join(|| boot(spec, &plain, version.clone(), &kernel), || root(spec, assembled, tree, &version));
+    let (boot, root) = rayon::join(
+        || boot(spec, &plain, version.clone(), &kernel),
+        || root(spec, assembled, tree, &version),
+    );
     let (mut boot, (assembled, applied)) = (boot?, root?);
-    let Assembled { tree: root, owners, .. } = assembled;
+    let Assembled {
+        tree: root, owners, ..
+    } = assembled;
     boot.os_release = read(&root, "usr/lib/os-release", spec)?;
-    Ok(System { root, owners, applied, boot })
+    Ok(System {
+        root,
+        owners,
+        applied,
+        boot,
+    })
 }
 
 /// What boots, taken from the packages as they are.
 fn boot(spec: &Spec, tree: &Tree, version: String, kernel: &str) -> Result<Boot, Error> {
     let source = Source { spec, tree };
     let initramfs = initramfs::make(spec, tree, &version)?;
-    let initrd = [source.microcode()?.unwrap_or_default(), initramfs.bytes.clone()].concat();
+    let initrd = [
+        source.microcode()?.unwrap_or_default(),
+        initramfs.bytes.clone(),
+    ]
+    .concat();
     Ok(Boot {
         kernel: source.file(kernel)?,
         initrd: Content::Bytes(initrd.into()),
@@ -151,7 +169,10 @@ fn root(
 ) -> Result<(Assembled, Vec<Applied>), Error> {
     keep_kernel_config(&mut tree, version);
     drop_microcode(&mut tree, spec.board);
-    for path in [format!("usr/lib/modules/{version}/vmlinuz")].iter().chain(&device_tree_folders(version)) {
+    for path in [format!("usr/lib/modules/{version}/vmlinuz")]
+        .iter()
+        .chain(&device_tree_folders(version))
+    {
         tree.remove(path);
     }
 
@@ -167,7 +188,13 @@ fn root(
     assembled.tree = root.into_tree();
     let missing = libraries::missing(&assembled, spec.packages);
     if !missing.is_empty() {
-        return Err(Error::Libraries(missing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")));
+        return Err(Error::Libraries(
+            missing
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("; "),
+        ));
     }
     Ok((assembled, applied))
 }
@@ -180,7 +207,10 @@ struct Source<'a> {
 
 impl Source<'_> {
     fn missing(&self, what: impl Into<String>) -> Error {
-        Error::Missing { board: self.spec.board.name.clone(), what: what.into() }
+        Error::Missing {
+            board: self.spec.board.name.clone(),
+            what: what.into(),
+        }
     }
 
     /// The one kernel: its release and where it lies. Debian's packages put it into `/boot`; since 7.1 they split it
@@ -189,25 +219,36 @@ impl Source<'_> {
         let text = |name: &[u8]| std::str::from_utf8(name).ok().map(str::to_owned);
         let in_boot = self.tree.children(b"boot").filter_map(|(name, _)| {
             let name = text(name)?;
-            Some((name.strip_prefix("vmlinuz-")?.to_owned(), format!("boot/{name}")))
+            Some((
+                name.strip_prefix("vmlinuz-")?.to_owned(),
+                format!("boot/{name}"),
+            ))
         });
-        let beside = self.tree.children(b"usr/lib/modules").filter_map(|(name, _)| {
-            let version = text(name)?;
-            let path = format!("usr/lib/modules/{version}/vmlinuz");
-            matches!(self.tree.entry(&path)?.kind, Kind::File(_)).then_some((version, path))
-        });
+        let beside = self
+            .tree
+            .children(b"usr/lib/modules")
+            .filter_map(|(name, _)| {
+                let version = text(name)?;
+                let path = format!("usr/lib/modules/{version}/vmlinuz");
+                matches!(self.tree.entry(&path)?.kind, Kind::File(_)).then_some((version, path))
+            });
         let found: BTreeMap<String, String> = in_boot.chain(beside).collect();
         let count = found.len();
         found
             .into_iter()
             .next()
             .filter(|_| count == 1)
-            .ok_or_else(|| Error::Kernels { board: self.spec.board.name.clone(), count })
+            .ok_or_else(|| Error::Kernels {
+                board: self.spec.board.name.clone(),
+                count,
+            })
     }
 
     /// A file's content, following links inside the tree.
     fn file(&self, path: &str) -> Result<Content, Error> {
-        content(self.tree, path).cloned().ok_or_else(|| self.missing(path))
+        content(self.tree, path)
+            .cloned()
+            .ok_or_else(|| self.missing(path))
     }
 
     /// Microcode of all CPUs of a vendor is one file, concatenated
@@ -220,12 +261,16 @@ impl Source<'_> {
                 let glob = Glob::new(pattern);
                 let mut found = false;
                 for (path, entry) in self.tree.iter() {
-                    let Kind::File(content) = &entry.kind else { continue };
+                    let Kind::File(content) = &entry.kind else {
+                        continue;
+                    };
                     if glob.matches(path) {
                         found = true;
-                        bytes.extend(content.read(self.spec.contents).map_err(|source| Error::Content {
-                            path: String::from_utf8_lossy(path).into_owned(),
-                            source,
+                        bytes.extend(content.read(self.spec.contents).map_err(|source| {
+                            Error::Content {
+                                path: String::from_utf8_lossy(path).into_owned(),
+                                source,
+                            }
                         })?);
                     }
                 }
@@ -233,7 +278,10 @@ impl Source<'_> {
                     return Err(self.missing(pattern));
                 }
             }
-            archive.insert(destination, Entry::file(bytes, 0o644).dated(self.spec.epoch));
+            archive.insert(
+                destination,
+                Entry::file(bytes, 0o644).dated(self.spec.epoch),
+            );
         }
         if archive.len() == 1 {
             return Ok(None);
@@ -266,18 +314,27 @@ impl Source<'_> {
             paths.push(stub_path(board));
             paths.push(format!("usr/lib/systemd/boot/efi/systemd-boot{short}.efi"));
         }
-        paths.into_iter().map(|path| self.file(&path).map(|content| (path, content))).collect()
+        paths
+            .into_iter()
+            .map(|path| self.file(&path).map(|content| (path, content)))
+            .collect()
     }
 }
 
 /// Path of systemd's stub for unified kernel images.
 pub fn stub_path(board: &Board) -> String {
-    format!("usr/lib/systemd/boot/efi/linux{}.efi.stub", board.architecture.efi())
+    format!(
+        "usr/lib/systemd/boot/efi/linux{}.efi.stub",
+        board.architecture.efi()
+    )
 }
 
 /// Where kernel packages have their device trees: up to 7.0, and since.
 fn device_tree_folders(version: &str) -> [String; 2] {
-    [format!("usr/lib/linux-image-{version}"), format!("usr/lib/modules/{version}/dtb")]
+    [
+        format!("usr/lib/linux-image-{version}"),
+        format!("usr/lib/modules/{version}/dtb"),
+    ]
 }
 
 /// kubeadm's preflight reads the kernel's configuration, and looks here too when `/boot` is empty
@@ -290,7 +347,12 @@ fn keep_kernel_config(tree: &mut Tree, version: &str) {
 
 /// Microcode is loaded before there is a root file system; there it would only take room.
 fn drop_microcode(tree: &mut Tree, board: &Board) {
-    let globs: Vec<Glob> = board.microcode.values().flatten().map(|pattern| Glob::new(pattern)).collect();
+    let globs: Vec<Glob> = board
+        .microcode
+        .values()
+        .flatten()
+        .map(|pattern| Glob::new(pattern))
+        .collect();
     let paths: Vec<Vec<u8>> = tree
         .iter()
         .filter(|(path, _)| globs.iter().any(|glob| glob.matches(path)))
@@ -311,8 +373,14 @@ pub fn content<'a>(tree: &'a Tree, path: &str) -> Option<&'a Content> {
             Kind::HardLink(target) => path = target.clone(),
             Kind::Symlink(target) if target.starts_with(b"/") => path = target[1..].to_vec(),
             Kind::Symlink(target) => {
-                let folder = path.iter().rposition(|&byte| byte == b'/').map_or(&[][..], |slash| &path[..slash]);
-                let mut parts: Vec<&[u8]> = folder.split(|&byte| byte == b'/').filter(|p| !p.is_empty()).collect();
+                let folder = path
+                    .iter()
+                    .rposition(|&byte| byte == b'/')
+                    .map_or(&[][..], |slash| &path[..slash]);
+                let mut parts: Vec<&[u8]> = folder
+                    .split(|&byte| byte == b'/')
+                    .filter(|p| !p.is_empty())
+                    .collect();
                 for part in target.split(|&byte| byte == b'/') {
                     match part {
                         b"" | b"." => {}
@@ -331,7 +399,14 @@ pub fn content<'a>(tree: &'a Tree, path: &str) -> Option<&'a Content> {
 }
 
 fn read(tree: &Tree, path: &str, spec: &Spec) -> Result<Vec<u8>, Error> {
-    let content =
-        content(tree, path).ok_or_else(|| Error::Missing { board: spec.board.name.clone(), what: path.to_owned() })?;
-    content.read(spec.contents).map_err(|source| Error::Content { path: path.to_owned(), source })
+    let content = content(tree, path).ok_or_else(|| Error::Missing {
+        board: spec.board.name.clone(),
+        what: path.to_owned(),
+    })?;
+    content
+        .read(spec.contents)
+        .map_err(|source| Error::Content {
+            path: path.to_owned(),
+            source,
+        })
 }

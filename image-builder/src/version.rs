@@ -9,7 +9,8 @@ use std::cmp::Ordering;
 pub fn is_version(text: &str) -> bool {
     let (epoch, upstream, revision) = parts(text);
     let allowed = |part: &str, extra: &str| {
-        part.chars().all(|c| c.is_ascii_alphanumeric() || "+.~".contains(c) || extra.contains(c))
+        part.chars()
+            .all(|c| c.is_ascii_alphanumeric() || "+.~".contains(c) || extra.contains(c))
     };
     epoch.len() <= 10
         && (!text.contains(':') || !epoch.is_empty())
@@ -74,7 +75,12 @@ fn compare_numbers(a: &[u8], b: &[u8]) -> Ordering {
 }
 
 fn split(bytes: &[u8], run: impl Fn(&u8) -> bool) -> (&[u8], &[u8]) {
-    bytes.split_at(bytes.iter().position(|byte| !run(byte)).unwrap_or(bytes.len()))
+    bytes.split_at(
+        bytes
+            .iter()
+            .position(|byte| !run(byte))
+            .unwrap_or(bytes.len()),
+    )
 }
 
 #[cfg(test)]
@@ -83,7 +89,20 @@ mod tests {
 
     #[test]
     fn order_of_the_policy_manual() {
-        let ascending = ["~~", "~~a", "~", "", "1~rc1", "1-0~bpo1", "1", "1-1", "1-1+b2", "1-1+deb13u1", "a", "a+"];
+        let ascending = [
+            "~~",
+            "~~a",
+            "~",
+            "",
+            "1~rc1",
+            "1-0~bpo1",
+            "1",
+            "1-1",
+            "1-1+b2",
+            "1-1+deb13u1",
+            "a",
+            "a+",
+        ];
         for (at, low) in ascending.iter().enumerate() {
             assert_eq!(compare(low, low), Ordering::Equal);
             for high in &ascending[at + 1..] {
@@ -91,19 +110,52 @@ mod tests {
                 assert_eq!(compare(high, low), Ordering::Greater, "{high} > {low}");
             }
         }
-        for (a, b) in [("1.0", "1.0-0"), ("0:1", "1"), ("1.00", "1.0"), ("1-", "1"), ("1a0", "1a")] {
+        for (a, b) in [
+            ("1.0", "1.0-0"),
+            ("0:1", "1"),
+            ("1.00", "1.0"),
+            ("1-", "1"),
+            ("1a0", "1a"),
+        ] {
             assert_eq!(compare(a, b), Ordering::Equal, "{a} = {b}");
         }
-        assert_eq!(compare("1:0.1", "99999999999999999999999999"), Ordering::Greater);
-        assert_eq!(compare("1.99999999999999999999999999", "1.100000000000000000000000000"), Ordering::Less);
+        assert_eq!(
+            compare("1:0.1", "99999999999999999999999999"),
+            Ordering::Greater
+        );
+        assert_eq!(
+            compare(
+                "1.99999999999999999999999999",
+                "1.100000000000000000000000000"
+            ),
+            Ordering::Less
+        );
     }
 
     #[test]
     fn what_is_no_version() {
-        for good in ["1", "1:2-3", "0.1~rc1+dfsg-1~bpo13+1", "2.0.37+cvs.JCW_PRE2_2037-1", "1:2:3-4-5"] {
+        for good in [
+            "1",
+            "1:2-3",
+            "0.1~rc1+dfsg-1~bpo13+1",
+            "2.0.37+cvs.JCW_PRE2_2037-1",
+            "1:2:3-4-5",
+        ] {
             assert!(is_version(good), "{good}");
         }
-        for bad in ["", "1-", ":1", "a:1", "-1", "1 2", "1/2", "1\n", "1:", "ü", "99999999999:1"] {
+        for bad in [
+            "",
+            "1-",
+            ":1",
+            "a:1",
+            "-1",
+            "1 2",
+            "1/2",
+            "1\n",
+            "1:",
+            "ü",
+            "99999999999:1",
+        ] {
             assert!(!is_version(bad), "{bad}");
         }
     }

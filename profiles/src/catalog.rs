@@ -85,23 +85,42 @@ const EMBEDDED: &[(Kind, &str, &str)] = embedded! {
 /// The example clusters by name.
 pub const CLUSTERS: &[(&str, &str)] = &[
     ("demo", include_str!("../clusters/demo.yaml")),
-    ("pi5-kubeadm-longhorn", include_str!("../clusters/pi5-kubeadm-longhorn.yaml")),
+    (
+        "pi5-kubeadm-longhorn",
+        include_str!("../clusters/pi5-kubeadm-longhorn.yaml"),
+    ),
     ("pi5-k3s", include_str!("../clusters/pi5-k3s.yaml")),
-    ("minipc-ha-ceph", include_str!("../clusters/minipc-ha-ceph.yaml")),
+    (
+        "minipc-ha-ceph",
+        include_str!("../clusters/minipc-ha-ceph.yaml"),
+    ),
     ("pi4-k3s-ha", include_str!("../clusters/pi4-k3s-ha.yaml")),
-    ("minipc-windows", include_str!("../clusters/minipc-windows.yaml")),
+    (
+        "minipc-windows",
+        include_str!("../clusters/minipc-windows.yaml"),
+    ),
 ];
 
 impl Catalog {
     /// What is part of the program.
     pub fn embedded() -> Self {
         let profiles = EMBEDDED.iter().copied();
-        let systems = os::BUILT_IN.iter().map(|(name, text)| (Kind::Os, *name, *text));
+        let systems = os::BUILT_IN
+            .iter()
+            .map(|(name, text)| (Kind::Os, *name, *text));
         let sources = profiles.chain(systems).map(|(kind, name, text)| {
             let file = format!("{}/{name}.yaml", kind.folder());
-            ((kind, name.to_owned()), Source { file, text: text.to_owned() })
+            (
+                (kind, name.to_owned()),
+                Source {
+                    file,
+                    text: text.to_owned(),
+                },
+            )
         });
-        Catalog { sources: sources.collect() }
+        Catalog {
+            sources: sources.collect(),
+        }
     }
 
     /// Adds a user's file (`profiles/boards/mine.yaml` beside the cluster file). `name` is the file's name without
@@ -110,9 +129,16 @@ impl Catalog {
     /// Refuses what cannot be read, a name other than the file's, and a name that is there already.
     pub fn extend(&mut self, kind: Kind, name: &str, file: &str, text: &str) -> Result<(), Error> {
         if self.sources.contains_key(&(kind, name.to_owned())) {
-            return Err(Error::Exists { file: file.to_owned(), kind, name: name.to_owned() });
+            return Err(Error::Exists {
+                file: file.to_owned(),
+                kind,
+                name: name.to_owned(),
+            });
         }
-        let source = Source { file: file.to_owned(), text: text.to_owned() };
+        let source = Source {
+            file: file.to_owned(),
+            text: text.to_owned(),
+        };
         let inside = match kind {
             Kind::Board => source.read::<board::Draft>()?.name().to_owned(),
             Kind::Layout => source.read::<layout::Draft>()?.name().to_owned(),
@@ -120,7 +146,10 @@ impl Catalog {
             Kind::Os => source.read::<Os>()?.name,
         };
         if inside != name {
-            let message = format!("the file is called `{name}`, but names itself `{}`", yaml::shorten(&inside));
+            let message = format!(
+                "the file is called `{name}`, but names itself `{}`",
+                yaml::shorten(&inside)
+            );
             return Err(source.error("name", message));
         }
         self.sources.insert((kind, name.to_owned()), source);
@@ -129,15 +158,28 @@ impl Catalog {
 
     /// The names of one kind, in order; boards without a kernel, which are only inherited from, are left out.
     pub fn names(&self, kind: Kind) -> Vec<String> {
-        let names = self.sources.keys().filter(|(k, _)| *k == kind).map(|(_, name)| name.clone());
-        names.filter(|name| kind != Kind::Board || self.board(name).is_ok()).collect()
+        let names = self
+            .sources
+            .keys()
+            .filter(|(k, _)| *k == kind)
+            .map(|(_, name)| name.clone());
+        names
+            .filter(|name| kind != Kind::Board || self.board(name).is_ok())
+            .collect()
     }
 
     /// A board with everything it inherits.
     pub fn board(&self, name: &str) -> Result<Board, Error> {
-        let draft = self.inherited(Kind::Board, name, |d: &board::Draft| d.inherits.clone(), board::Draft::over)?;
+        let draft = self.inherited(
+            Kind::Board,
+            name,
+            |d: &board::Draft| d.inherits.clone(),
+            board::Draft::over,
+        )?;
         let source = self.source(Kind::Board, name)?;
-        let board = draft.finish().map_err(|key| source.error(key, format!("the key `{key}` is missing")))?;
+        let board = draft
+            .finish()
+            .map_err(|key| source.error(key, format!("the key `{key}` is missing")))?;
         if board.kernel.is_empty() {
             return Err(self.unknown(Kind::Board, name));
         }
@@ -146,16 +188,30 @@ impl Catalog {
 
     /// A layout with everything it inherits.
     pub fn layout(&self, name: &str) -> Result<Layout, Error> {
-        let draft = self.inherited(Kind::Layout, name, |d: &layout::Draft| d.inherits.clone(), layout::Draft::over)?;
+        let draft = self.inherited(
+            Kind::Layout,
+            name,
+            |d: &layout::Draft| d.inherits.clone(),
+            layout::Draft::over,
+        )?;
         let source = self.source(Kind::Layout, name)?;
-        draft.finish().map_err(|message| source.error("partitions", message))
+        draft
+            .finish()
+            .map_err(|message| source.error("partitions", message))
     }
 
     /// A package set with everything it inherits.
     pub fn set(&self, name: &str) -> Result<Set, Error> {
-        let draft = self.inherited(Kind::Set, name, |d: &set::Draft| d.inherits.clone(), set::Draft::over)?;
+        let draft = self.inherited(
+            Kind::Set,
+            name,
+            |d: &set::Draft| d.inherits.clone(),
+            set::Draft::over,
+        )?;
         let source = self.source(Kind::Set, name)?;
-        draft.finish().map_err(|key| source.error(key, format!("the key `{key}` is missing")))
+        draft
+            .finish()
+            .map_err(|key| source.error(key, format!("the key `{key}` is missing")))
     }
 
     /// An operating system with everything it inherits.
@@ -178,10 +234,17 @@ impl Catalog {
     /// Names that a mirror can be named for: the archives of all operating systems, and those of the Kubernetes
     /// distributions.
     pub fn archives(&self) -> BTreeSet<String> {
-        let systems = self.names(Kind::Os).into_iter().filter_map(|name| self.os(&name).ok());
+        let systems = self
+            .names(Kind::Os)
+            .into_iter()
+            .filter_map(|name| self.os(&name).ok());
         let packages = systems.flat_map(|os| os.archives());
-        let distributions = distribution::BUILT_IN.iter().filter_map(|(which, _)| Definition::built_in(*which));
-        packages.chain(distributions.flat_map(|definition| definition.archives())).collect()
+        let distributions = distribution::BUILT_IN
+            .iter()
+            .filter_map(|(which, _)| Definition::built_in(*which));
+        packages
+            .chain(distributions.flat_map(|definition| definition.archives()))
+            .collect()
     }
 
     /// Reads a profile and its ancestors, and lays them over each other.
@@ -211,16 +274,23 @@ impl Catalog {
     }
 
     fn source(&self, kind: Kind, name: &str) -> Result<&Source, Error> {
-        self.sources.get(&(kind, name.to_owned())).ok_or_else(|| self.unknown(kind, name))
+        self.sources
+            .get(&(kind, name.to_owned()))
+            .ok_or_else(|| self.unknown(kind, name))
     }
 
     fn unknown(&self, kind: Kind, name: &str) -> Error {
         // Not `names()`, which asks this function about boards that are only inherited from.
         let of_kind = self.sources.iter().filter(|((k, _), _)| *k == kind);
-        let usable =
-            of_kind.filter(|((_, n), source)| n != name && (kind != Kind::Board || source.text.contains("\nkernel:")));
+        let usable = of_kind.filter(|((_, n), source)| {
+            n != name && (kind != Kind::Board || source.text.contains("\nkernel:"))
+        });
         let known = usable.map(|((_, name), _)| name.clone()).collect();
-        Error::Unknown { kind, name: yaml::shorten(name), known }
+        Error::Unknown {
+            kind,
+            name: yaml::shorten(name),
+            known,
+        }
     }
 }
 
@@ -252,22 +322,42 @@ impl Error {
         match self {
             Error::Unknown { name, known, .. } => Some(yaml::nearest(name, known)),
             Error::File { problem, .. } => problem.hint.clone(),
-            Error::Exists { name, .. } => Some(format!("give yours another name, and `inherits: {name}`")),
+            Error::Exists { name, .. } => {
+                Some(format!("give yours another name, and `inherits: {name}`"))
+            }
         }
     }
 }
 
 impl Source {
     fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        yaml::parse(&self.text).map_err(|problem| Error::File { file: self.file.clone(), problem })
+        yaml::parse(&self.text).map_err(|problem| Error::File {
+            file: self.file.clone(),
+            problem,
+        })
     }
 
     /// A complaint about a top-level key, or about the whole file when it has no such key.
     fn error(&self, key: &str, message: String) -> Error {
-        let line = self.text.lines().position(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')));
+        let line = self.text.lines().position(|line| {
+            line.strip_prefix(key)
+                .is_some_and(|rest| rest.starts_with(':'))
+        });
         let line = line.map_or(1, |index| u32::try_from(index + 1).unwrap_or(u32::MAX));
-        let position = Position { line, column: 1, length: u32::try_from(key.len()).unwrap_or(1) };
-        let problem = yaml::Error { position, text: key.to_owned(), message, hint: None };
-        Error::File { file: self.file.clone(), problem }
+        let position = Position {
+            line,
+            column: 1,
+            length: u32::try_from(key.len()).unwrap_or(1),
+        };
+        let problem = yaml::Error {
+            position,
+            text: key.to_owned(),
+            message,
+            hint: None,
+        };
+        Error::File {
+            file: self.file.clone(),
+            problem,
+        }
     }
 }

@@ -31,8 +31,14 @@ pub fn check(cluster: &Cluster, catalog: &Catalog) -> Vec<Finding> {
 pub fn read(text: &str, catalog: &Catalog) -> Result<(Cluster, Vec<Finding>), Vec<Finding>> {
     let cluster = Cluster::parse(text)?;
     let findings = check(&cluster, catalog);
-    let sound = findings.iter().all(|finding| finding.severity != Severity::Error);
-    if sound { Ok((cluster, findings)) } else { Err(findings) }
+    let sound = findings
+        .iter()
+        .all(|finding| finding.severity != Severity::Error);
+    if sound {
+        Ok((cluster, findings))
+    } else {
+        Err(findings)
+    }
 }
 
 /// Nobody reads more at once.
@@ -48,11 +54,18 @@ pub fn render(findings: &[Finding], file: &str, document: &str) -> String {
         out.push_str(&finding.render(file, document));
         out.push('\n');
     }
-    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+    let errors = findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Error)
+        .count();
     if findings.len() > SHOWN {
         out.push_str(&format!("the first {SHOWN} of {}; ", findings.len()));
     }
-    out.push_str(&format!("{}, {}\n", count(errors, "error"), count(findings.len() - errors, "warning")));
+    out.push_str(&format!(
+        "{}, {}\n",
+        count(errors, "error"),
+        count(findings.len() - errors, "warning")
+    ));
     out
 }
 
@@ -62,7 +75,11 @@ fn count(number: usize, noun: &str) -> String {
 
 /// A value's place, or another's when the value is a default that stands nowhere.
 fn place<T, U>(value: &Located<T>, fallback: &Located<U>) -> Position {
-    if value.position.line == 0 { fallback.position } else { value.position }
+    if value.position.line == 0 {
+        fallback.position
+    } else {
+        value.position
+    }
 }
 
 /// Values that must differ: calls `complain` with each repetition and the place of the first.
@@ -83,6 +100,9 @@ fn duplicates<'a, K: Ord, T: 'a>(
 
 /// An error about something that stands twice.
 fn twice(code: Code, what: &str, item: &Located<impl Display>, first: Position) -> Finding {
-    let message = format!("{what} `{}` is given twice; first on line {}", item.value, first.line);
+    let message = format!(
+        "{what} `{}` is given twice; first on line {}",
+        item.value, first.line
+    );
     Finding::error(code, item.position, item, message)
 }

@@ -65,7 +65,8 @@ pub struct Cluster {
 impl Cluster {
     /// Reads a cluster file. All malformed values are reported at once; errors of YAML itself one at a time.
     pub fn parse(text: &str) -> Result<Cluster, Vec<Finding>> {
-        let raw = crate::yaml::parse::<raw::Cluster>(text).map_err(|error| vec![unreadable(error, text)])?;
+        let raw = crate::yaml::parse::<raw::Cluster>(text)
+            .map_err(|error| vec![unreadable(error, text)])?;
         resolve::cluster(raw)
     }
 
@@ -80,7 +81,9 @@ impl Cluster {
 
     /// The control planes in file order; the first is the one that may found the cluster.
     pub fn control_planes(&self) -> impl Iterator<Item = &Node> {
-        self.nodes.iter().filter(|node| *node.role == Role::ControlPlane)
+        self.nodes
+            .iter()
+            .filter(|node| *node.role == Role::ControlPlane)
     }
 
     /// The workers in file order.
@@ -98,19 +101,33 @@ impl Cluster {
     pub fn api_host(&self) -> Option<String> {
         let endpoint = self.endpoint.as_ref();
         endpoint
-            .and_then(|e| e.name.as_ref().map(ToString::to_string).or(e.address.as_ref().map(ToString::to_string)))
-            .or_else(|| self.control_planes().next().map(|node| node.address.to_string()))
+            .and_then(|e| {
+                e.name
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .or(e.address.as_ref().map(ToString::to_string))
+            })
+            .or_else(|| {
+                self.control_planes()
+                    .next()
+                    .map(|node| node.address.to_string())
+            })
     }
 
     /// Port of the API server.
     pub fn api_port(&self) -> u16 {
-        self.endpoint.as_ref().map_or(Endpoint::PORT, |endpoint| endpoint.port)
+        self.endpoint
+            .as_ref()
+            .map_or(Endpoint::PORT, |endpoint| endpoint.port)
     }
 
     /// Address that the API server's name must resolve to on the nodes: the endpoint's, else the first control
     /// plane's.
     pub fn api_address(&self) -> Option<IpAddr> {
-        let shared = self.endpoint.as_ref().and_then(|e| e.address.as_ref().map(|a| a.value));
+        let shared = self
+            .endpoint
+            .as_ref()
+            .and_then(|e| e.address.as_ref().map(|a| a.value));
         shared.or_else(|| self.control_planes().next().map(|node| node.address.value))
     }
 }
@@ -119,7 +136,9 @@ impl Cluster {
 fn unwrap_descriptions(schema: &mut serde_json::Value) {
     match schema {
         serde_json::Value::Object(map) => map.iter_mut().for_each(|(key, value)| match value {
-            serde_json::Value::String(text) if key == "description" => *text = text.replace('\n', " "),
+            serde_json::Value::String(text) if key == "description" => {
+                *text = text.replace('\n', " ")
+            }
             value => unwrap_descriptions(value),
         }),
         serde_json::Value::Array(list) => list.iter_mut().for_each(unwrap_descriptions),
@@ -129,9 +148,15 @@ fn unwrap_descriptions(schema: &mut serde_json::Value) {
 
 /// A pasted private key breaks YAML, and the error would point at the middle of it.
 fn unreadable(error: yaml::Error, text: &str) -> Finding {
-    let Some(start) = private_key(text) else { return error.into() };
+    let Some(start) = private_key(text) else {
+        return error.into();
+    };
     let line = text[..start].lines().count().max(1);
-    let position = Position { line: u32::try_from(line).unwrap_or(u32::MAX), column: 1, length: 1 };
+    let position = Position {
+        line: u32::try_from(line).unwrap_or(u32::MAX),
+        column: 1,
+        length: 1,
+    };
     let message = "a private key stands in the file, and the file is not a cluster file with it";
     let finding = Finding::error(Code::PrivateKey, position, &"", message);
     finding.hint("it is no longer secret once shared: make a new one, and put the line of its `.pub` file here")

@@ -53,7 +53,8 @@ macro_rules! text {
             type Err = String;
 
             fn from_str(text: &str) -> Result<Self, String> {
-                let error = || format!("`{text}` is not a {} digest (64 hexadecimal digits)", $name);
+                let error =
+                    || format!("`{text}` is not a {} digest (64 hexadecimal digits)", $name);
                 bytes(text).map($digest).ok_or_else(error)
             }
         }
@@ -66,7 +67,9 @@ macro_rules! text {
 
         impl<'de> Deserialize<'de> for $digest {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+                String::deserialize(deserializer)?
+                    .parse()
+                    .map_err(de::Error::custom)
             }
         }
     };
@@ -94,11 +97,17 @@ mod tests {
     #[test]
     fn text_round_trips_and_rubbish_is_refused() {
         let digest = Digest::of(b"abc");
-        assert_eq!(digest.to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(
+            digest.to_string(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
         assert_eq!(digest.to_string().parse(), Ok(digest));
         // The test vector of BLAKE3 for no input.
         let chunk = ChunkDigest::of(b"");
-        assert_eq!(chunk.to_string(), "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262");
+        assert_eq!(
+            chunk.to_string(),
+            "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
+        );
         assert_eq!(chunk.to_string().parse(), Ok(chunk));
         assert!("ba78".parse::<Digest>().is_err());
         assert!("é".repeat(32).parse::<Digest>().is_err());

@@ -10,15 +10,18 @@ mod report;
 use serde::{Deserialize, Serialize};
 
 pub use facts::{
-    Blankness, Content, Device, Facts, Health, Inside, Opal, Partition, Place, Scheme, Signature, Table, Unreadable,
-    Usage, VERSION,
+    Blankness, Content, Device, Facts, Health, Inside, Opal, Partition, Place, Scheme, Signature,
+    Table, Unreadable, Usage, VERSION,
 };
 pub use report::{
-    Clear, Code, Entry, Finding, Kept, Mode, Origin, Plan, Region, RegionKind, Report, Severity, Verdict,
+    Clear, Code, Entry, Finding, Kept, Mode, Origin, Plan, Region, RegionKind, Report, Severity,
+    Verdict,
 };
 
 /// A run of bytes of a disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Extent {
     /// First byte.
     pub start: u64,
@@ -29,7 +32,10 @@ pub struct Extent {
 impl Extent {
     /// From its first byte and the first byte after it.
     pub fn between(start: u64, end: u64) -> Self {
-        Extent { start, length: end.saturating_sub(start) }
+        Extent {
+            start,
+            length: end.saturating_sub(start),
+        }
     }
 
     /// The first byte after it.
@@ -49,7 +55,8 @@ impl Extent {
 
     /// The bytes both have in common.
     pub fn common(&self, other: &Extent) -> Option<Extent> {
-        self.meets(other).then(|| Extent::between(self.start.max(other.start), self.end().min(other.end())))
+        self.meets(other)
+            .then(|| Extent::between(self.start.max(other.start), self.end().min(other.end())))
     }
 }
 
@@ -85,10 +92,22 @@ mod tests {
     #[test]
     fn extents() {
         let of = Extent::between;
-        assert_eq!(merge(vec![of(5, 7), of(0, 2), of(2, 5), of(9, 9), of(8, 12)]), [of(0, 7), of(8, 12)]);
-        assert!(of(0, 2).meets(&of(1, 3)) && !of(0, 2).meets(&of(2, 3)) && !of(0, 2).meets(&of(1, 1)));
+        assert_eq!(
+            merge(vec![of(5, 7), of(0, 2), of(2, 5), of(9, 9), of(8, 12)]),
+            [of(0, 7), of(8, 12)]
+        );
+        assert!(
+            of(0, 2).meets(&of(1, 3)) && !of(0, 2).meets(&of(2, 3)) && !of(0, 2).meets(&of(1, 1))
+        );
         assert!(of(0, 4).covers(&of(1, 4)) && !of(0, 4).covers(&of(1, 5)));
         assert_eq!(of(0, 4).common(&of(3, 9)), Some(of(3, 4)));
-        assert_eq!(Extent { start: u64::MAX, length: 5 }.end(), u64::MAX);
+        assert_eq!(
+            Extent {
+                start: u64::MAX,
+                length: 5
+            }
+            .end(),
+            u64::MAX
+        );
     }
 }

@@ -26,7 +26,10 @@ pub use wanted::Wanted;
 
 /// The distributions, and the YAML text of each.
 pub const BUILT_IN: [(Distribution, &str); 2] = [
-    (Distribution::Kubeadm, include_str!("../distributions/kubeadm.yaml")),
+    (
+        Distribution::Kubeadm,
+        include_str!("../distributions/kubeadm.yaml"),
+    ),
     (Distribution::K3s, include_str!("../distributions/k3s.yaml")),
 ];
 
@@ -131,7 +134,9 @@ impl Error {
         match self {
             Error::NoVersion => Some("add `version:` under `kubernetes`".into()),
             Error::TooOld { oldest, .. } => Some(format!("use {oldest} or newer")),
-            Error::Containerd { .. } => Some("use 2.0 or newer, `debian`, or leave `containerd` out".into()),
+            Error::Containerd { .. } => {
+                Some("use 2.0 or newer, `debian`, or leave `containerd` out".into())
+            }
         }
     }
 }
@@ -146,7 +151,11 @@ pub fn system(cluster: &Cluster, node: &Node, architecture: Architecture) -> Res
 
 /// As [`system`], but for a machine that no file can be fetched for: units and configuration are there, their programs
 /// are not, and with `kubeadm` the operating system's container runtime is. The units stay quiet without the programs.
-pub fn system_without_artifacts(cluster: &Cluster, node: &Node, architecture: Architecture) -> Result<System, Error> {
+pub fn system_without_artifacts(
+    cluster: &Cluster,
+    node: &Node,
+    architecture: Architecture,
+) -> Result<System, Error> {
     let Some(definition) = Definition::built_in(cluster.kubernetes.distribution.value) else {
         return Ok(System::default());
     };
@@ -160,8 +169,13 @@ pub fn system_without_artifacts(cluster: &Cluster, node: &Node, architecture: Ar
 }
 
 fn version<'a>(cluster: &'a Cluster, node: &'a Node) -> Result<&'a Version, Error> {
-    let version = node.version.as_ref().or(cluster.kubernetes.version.as_ref());
-    version.map(|version| &version.value).ok_or(Error::NoVersion)
+    let version = node
+        .version
+        .as_ref()
+        .or(cluster.kubernetes.version.as_ref());
+    version
+        .map(|version| &version.value)
+        .ok_or(Error::NoVersion)
 }
 
 impl System {
@@ -169,7 +183,8 @@ impl System {
     /// is part of what is done on every node.
     #[must_use]
     pub fn over(&self, mut os: Os) -> Os {
-        os.packages.retain(|package| !self.without.contains(package));
+        os.packages
+            .retain(|package| !self.without.contains(package));
         os.node = self.recipe.clone().over(os.node);
         os
     }
@@ -194,7 +209,10 @@ impl Definition {
     ) -> Result<System, Error> {
         let versions = self.versions(kubernetes, version)?;
         let wants_runtime = kubernetes.containerd.value != Containerd::Debian;
-        let parts = [Some(&self.base), self.runtime.as_ref().filter(|_| wants_runtime)];
+        let parts = [
+            Some(&self.base),
+            self.runtime.as_ref().filter(|_| wants_runtime),
+        ];
         let mut system = System::default();
         for part in parts.into_iter().flatten() {
             let mut recipe = part.recipe.clone();
@@ -216,33 +234,54 @@ impl Definition {
 
     /// Upstream's hosts, and [`ARCHIVE`] instead of them all: where its files may come from.
     pub fn archives(&self) -> BTreeSet<String> {
-        let parts = [Some(&self.base), self.runtime.as_ref()].into_iter().flatten();
+        let parts = [Some(&self.base), self.runtime.as_ref()]
+            .into_iter()
+            .flatten();
         let sources = parts.flat_map(|part| part.artifacts.values());
-        let host = |url: &str| url.split_once("://")?.1.split('/').next().map(str::to_owned);
+        let host = |url: &str| {
+            url.split_once("://")?
+                .1
+                .split('/')
+                .next()
+                .map(str::to_owned)
+        };
         let hosts = sources.flat_map(|source| [host(&source.url), host(&source.checksum)]);
         // The address of a checksum file may begin with `{url}`.
         hosts.flatten().chain([ARCHIVE.to_owned()]).collect()
     }
 
     /// Versions of all components by name.
-    fn versions(&self, kubernetes: &Kubernetes, version: &Version) -> Result<BTreeMap<String, String>, Error> {
+    fn versions(
+        &self,
+        kubernetes: &Kubernetes,
+        version: &Version,
+    ) -> Result<BTreeMap<String, String>, Error> {
         let minor = |text: &str| -> (u16, u16) {
             let (major, minor) = text.split_once('.').unwrap_or((text, ""));
             (major.parse().unwrap_or(0), minor.parse().unwrap_or(0))
         };
         let wanted = (version.major, version.minor);
-        let known = self.versions.iter().filter(|(row, _)| minor(row) <= wanted).max_by_key(|(row, _)| minor(row));
+        let known = self
+            .versions
+            .iter()
+            .filter(|(row, _)| minor(row) <= wanted)
+            .max_by_key(|(row, _)| minor(row));
         let mut versions = match (known, self.versions.keys().min_by_key(|row| minor(row))) {
             (Some((_, versions)), _) => versions.clone(),
             (None, None) => BTreeMap::new(),
             (None, Some(oldest)) => {
-                return Err(Error::TooOld { version: version.clone(), oldest: format!("v{oldest}") });
+                return Err(Error::TooOld {
+                    version: version.clone(),
+                    oldest: format!("v{oldest}"),
+                });
             }
         };
         versions.insert(KUBERNETES.to_owned(), version.to_string());
         if let Containerd::Upstream(containerd) = &kubernetes.containerd.value {
             if containerd.major < 2 {
-                return Err(Error::Containerd { version: containerd.clone() });
+                return Err(Error::Containerd {
+                    version: containerd.clone(),
+                });
             }
             versions.insert("containerd".to_owned(), containerd.to_string());
         }
@@ -274,16 +313,37 @@ mod tests {
         for (distribution, _) in BUILT_IN {
             let definition = Definition::built_in(distribution).unwrap();
             assert_eq!(definition.name, distribution.name());
-            for part in [Some(&definition.base), definition.runtime.as_ref()].into_iter().flatten() {
+            for part in [Some(&definition.base), definition.runtime.as_ref()]
+                .into_iter()
+                .flatten()
+            {
                 for unit in &part.recipe.enable {
-                    assert!(part.recipe.files.contains_key(&format!("usr/lib/systemd/system/{unit}")), "{unit}");
+                    assert!(
+                        part.recipe
+                            .files
+                            .contains_key(&format!("usr/lib/systemd/system/{unit}")),
+                        "{unit}"
+                    );
                 }
                 for (name, source) in &part.artifacts {
-                    let known = definition.versions.values().all(|row| row.contains_key(&source.version));
-                    assert!(source.version == KUBERNETES || known && !definition.versions.is_empty(), "{name}");
+                    let known = definition
+                        .versions
+                        .values()
+                        .all(|row| row.contains_key(&source.version));
+                    assert!(
+                        source.version == KUBERNETES || known && !definition.versions.is_empty(),
+                        "{name}"
+                    );
                     assert!(source.url.starts_with("https://"), "{name}");
-                    let whole = source.install.values().filter(|member| member.is_empty()).count();
-                    assert!(whole == 0 && !source.install.is_empty() || source.install.len() == 1, "{name}");
+                    let whole = source
+                        .install
+                        .values()
+                        .filter(|member| member.is_empty())
+                        .count();
+                    assert!(
+                        whole == 0 && !source.install.is_empty() || source.install.len() == 1,
+                        "{name}"
+                    );
                 }
             }
         }
@@ -292,7 +352,11 @@ mod tests {
 
     #[test]
     fn kubeadm_takes_what_goes_with_the_version() {
-        let system = of("{distribution: kubeadm, version: v1.36.3}", Architecture::Arm64).unwrap();
+        let system = of(
+            "{distribution: kubeadm, version: v1.36.3}",
+            Architecture::Arm64,
+        )
+        .unwrap();
         let keys: Vec<&str> = system.artifacts.keys().map(String::as_str).collect();
         assert_eq!(
             keys,
@@ -315,55 +379,123 @@ mod tests {
         let kubelet = &system.artifacts["kubelet_v1.36.3_arm64"];
         assert_eq!(
             kubelet.places(),
-            ["dl.k8s.io/release/v1.36.3/bin/linux/arm64/kubelet", "kubelet-v1.36.3-arm64"].map(str::to_owned)
+            [
+                "dl.k8s.io/release/v1.36.3/bin/linux/arm64/kubelet",
+                "kubelet-v1.36.3-arm64"
+            ]
+            .map(str::to_owned)
         );
         assert!(!kubelet.is_archive());
-        assert!(system.recipe.files["etc/containerd/config.toml"].contains("'registry.k8s.io/pause:3.10.2'"));
+        assert!(
+            system.recipe.files["etc/containerd/config.toml"]
+                .contains("'registry.k8s.io/pause:3.10.2'")
+        );
         assert_eq!(system.without, ["containerd", "runc"]);
-        assert_eq!(system.recipe.enable, ["kubelet.service", "cni-plugins.service", "containerd.service"]);
+        assert_eq!(
+            system.recipe.enable,
+            [
+                "kubelet.service",
+                "cni-plugins.service",
+                "containerd.service"
+            ]
+        );
     }
 
     #[test]
     fn the_runtime_can_be_chosen() {
-        let debian = of("{distribution: kubeadm, version: v1.36.3, containerd: debian}", Architecture::Amd64).unwrap();
-        assert!(debian.without.is_empty() && !debian.artifacts.keys().any(|key| key.starts_with("containerd")));
-        assert!(!debian.recipe.files.contains_key("etc/containerd/config.toml"));
-        let own = of("{distribution: kubeadm, version: v1.40.0, containerd: v2.9.0}", Architecture::Amd64).unwrap();
+        let debian = of(
+            "{distribution: kubeadm, version: v1.36.3, containerd: debian}",
+            Architecture::Amd64,
+        )
+        .unwrap();
+        assert!(
+            debian.without.is_empty()
+                && !debian
+                    .artifacts
+                    .keys()
+                    .any(|key| key.starts_with("containerd"))
+        );
+        assert!(
+            !debian
+                .recipe
+                .files
+                .contains_key("etc/containerd/config.toml")
+        );
+        let own = of(
+            "{distribution: kubeadm, version: v1.40.0, containerd: v2.9.0}",
+            Architecture::Amd64,
+        )
+        .unwrap();
         assert!(own.artifacts.contains_key("containerd_v2.9.0_amd64"));
-        assert!(own.artifacts.contains_key("runc_v1.4.3_amd64"), "a newer minor gets what goes with the last known");
-        let old = of("{distribution: kubeadm, version: v1.36.3, containerd: v1.7.30}", Architecture::Amd64);
+        assert!(
+            own.artifacts.contains_key("runc_v1.4.3_amd64"),
+            "a newer minor gets what goes with the last known"
+        );
+        let old = of(
+            "{distribution: kubeadm, version: v1.36.3, containerd: v1.7.30}",
+            Architecture::Amd64,
+        );
         assert!(matches!(old, Err(Error::Containerd { .. })));
-        let old = of("{distribution: kubeadm, version: v1.30.1}", Architecture::Amd64);
+        let old = of(
+            "{distribution: kubeadm, version: v1.30.1}",
+            Architecture::Amd64,
+        );
         assert!(matches!(old, Err(Error::TooOld { oldest, .. }) if oldest == "v1.31"));
     }
 
     #[test]
     fn k3s_is_one_program() {
-        for (architecture, name) in [(Architecture::Amd64, "k3s"), (Architecture::Arm64, "k3s-arm64")] {
+        for (architecture, name) in [
+            (Architecture::Amd64, "k3s"),
+            (Architecture::Arm64, "k3s-arm64"),
+        ] {
             let system = of("{distribution: k3s, version: v1.36.3+k3s1}", architecture).unwrap();
-            let [wanted] = &system.artifacts.into_values().collect::<Vec<_>>()[..] else { panic!("one") };
-            assert_eq!(wanted.url, format!("https://github.com/k3s-io/k3s/releases/download/v1.36.3%2Bk3s1/{name}"));
+            let [wanted] = &system.artifacts.into_values().collect::<Vec<_>>()[..] else {
+                panic!("one")
+            };
+            assert_eq!(
+                wanted.url,
+                format!("https://github.com/k3s-io/k3s/releases/download/v1.36.3%2Bk3s1/{name}")
+            );
             assert_eq!(wanted.upstream_name(), name);
             assert_eq!(wanted.file, format!("k3s-v1.36.3+k3s1-{architecture}"));
-            assert!(wanted.checksum.ends_with(&format!("sha256sum-{architecture}.txt")));
+            assert!(
+                wanted
+                    .checksum
+                    .ends_with(&format!("sha256sum-{architecture}.txt"))
+            );
         }
     }
 
     #[test]
     fn without_artifacts_the_operating_systems_runtime_stays() {
         let cluster = cluster("{distribution: kubeadm, version: v1.36.3}");
-        let bare = system_without_artifacts(&cluster, &cluster.nodes[0], Architecture::Amd64).unwrap();
-        assert!(bare.artifacts.is_empty() && bare.without.is_empty() && bare.recipe.links.is_empty());
-        assert_eq!(bare.recipe.enable, ["kubelet.service", "cni-plugins.service"]);
+        let bare =
+            system_without_artifacts(&cluster, &cluster.nodes[0], Architecture::Amd64).unwrap();
+        assert!(
+            bare.artifacts.is_empty() && bare.without.is_empty() && bare.recipe.links.is_empty()
+        );
+        assert_eq!(
+            bare.recipe.enable,
+            ["kubelet.service", "cni-plugins.service"]
+        );
     }
 
     #[test]
     fn the_operating_system_keeps_what_is_not_replaced() {
-        let system = of("{distribution: k3s, version: v1.36.3+k3s1}", Architecture::Amd64).unwrap();
+        let system = of(
+            "{distribution: k3s, version: v1.36.3+k3s1}",
+            Architecture::Amd64,
+        )
+        .unwrap();
         let debian = Os::built_in("debian-13").unwrap();
         let os = system.over(debian.clone());
         assert_eq!(debian.packages.len() - os.packages.len(), 2);
-        assert!(os.node.enable.ends_with(&["k3s.service".to_owned(), "k3s-agent.service".to_owned()]));
+        assert!(
+            os.node
+                .enable
+                .ends_with(&["k3s.service".to_owned(), "k3s-agent.service".to_owned()])
+        );
         assert!(os.node.files.contains_key("usr/lib/sysctl.d/90-k8s.conf"));
         assert_eq!(os.recipes, debian.recipes);
     }
@@ -373,19 +505,37 @@ mod tests {
         let mut cluster = cluster("{distribution: kubeadm, version: v1.36.3}");
         let mut old = cluster.nodes[0].clone();
         old.version = Some(Located::nowhere("v1.35.8".parse().unwrap()));
-        let keys = system(&cluster, &old, Architecture::Arm64).unwrap().artifacts;
-        assert!(keys.contains_key("kubelet_v1.35.8_arm64") && keys.contains_key("containerd_v2.2.7_arm64"));
+        let keys = system(&cluster, &old, Architecture::Arm64)
+            .unwrap()
+            .artifacts;
+        assert!(
+            keys.contains_key("kubelet_v1.35.8_arm64")
+                && keys.contains_key("containerd_v2.2.7_arm64")
+        );
         cluster.kubernetes.distribution.value = Distribution::None;
-        assert_eq!(system(&cluster, &old, Architecture::Arm64).unwrap(), System::default());
+        assert_eq!(
+            system(&cluster, &old, Architecture::Arm64).unwrap(),
+            System::default()
+        );
     }
 
     #[test]
     fn hosts_are_archives() {
-        let archives = |distribution| Definition::built_in(distribution).unwrap().archives().into_iter().collect();
-        let [kubeadm, k3s]: [Vec<String>; 2] = [archives(Distribution::Kubeadm), archives(Distribution::K3s)];
+        let archives = |distribution| {
+            Definition::built_in(distribution)
+                .unwrap()
+                .archives()
+                .into_iter()
+                .collect()
+        };
+        let [kubeadm, k3s]: [Vec<String>; 2] =
+            [archives(Distribution::Kubeadm), archives(Distribution::K3s)];
         assert_eq!(
             (kubeadm, k3s.join(" ")),
-            (vec!["artifacts".into(), "dl.k8s.io".into(), "github.com".into()], "artifacts github.com".into())
+            (
+                vec!["artifacts".into(), "dl.k8s.io".into(), "github.com".into()],
+                "artifacts github.com".into()
+            )
         );
     }
 }

@@ -148,14 +148,34 @@ codes! {
 
 impl Finding {
     /// An error.
-    pub fn error(code: Code, position: Position, text: &dyn fmt::Display, message: impl Into<String>) -> Self {
+    pub fn error(
+        code: Code,
+        position: Position,
+        text: &dyn fmt::Display,
+        message: impl Into<String>,
+    ) -> Self {
         let text = shorten(&text.to_string());
-        Finding { code, severity: Severity::Error, position, text, message: message.into(), hint: None }
+        Finding {
+            code,
+            severity: Severity::Error,
+            position,
+            text,
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// A warning.
-    pub fn warning(code: Code, position: Position, text: &dyn fmt::Display, message: impl Into<String>) -> Self {
-        Finding { severity: Severity::Warning, ..Finding::error(code, position, text, message) }
+    pub fn warning(
+        code: Code,
+        position: Position,
+        text: &dyn fmt::Display,
+        message: impl Into<String>,
+    ) -> Self {
+        Finding {
+            severity: Severity::Warning,
+            ..Finding::error(code, position, text, message)
+        }
     }
 
     /// The same with a hint.
@@ -168,8 +188,15 @@ impl Finding {
     pub fn render(&self, file: &str, document: &str) -> String {
         let Position { line, column, .. } = self.position;
         let message: String = printable(&self.message).collect();
-        let mut out = format!("{}[{}]: {message}\n", self.severity.name(), self.code.name());
-        let shown = document.lines().nth(line.wrapping_sub(1) as usize).filter(|line| !secret(line));
+        let mut out = format!(
+            "{}[{}]: {message}\n",
+            self.severity.name(),
+            self.code.name()
+        );
+        let shown = document
+            .lines()
+            .nth(line.wrapping_sub(1) as usize)
+            .filter(|line| !secret(line));
         let margin = " ".repeat(line.to_string().len());
         if line == 0 {
             out.push_str(&format!("{margin}--> {file}\n"));
@@ -196,7 +223,11 @@ impl Finding {
         const WIDTH: usize = 100;
         let clean: Vec<char> = printable(line).collect();
         let start = (self.position.column.max(1) - 1) as usize;
-        let cut = if start > WIDTH / 2 && clean.len() > WIDTH { start - WIDTH / 2 } else { 0 };
+        let cut = if start > WIDTH / 2 && clean.len() > WIDTH {
+            start - WIDTH / 2
+        } else {
+            0
+        };
         let mut shown: String = clean.iter().skip(cut).take(WIDTH).collect();
         if cut > 0 {
             shown = format!("…{}", shown.chars().skip(1).collect::<String>());
@@ -207,24 +238,36 @@ impl Finding {
         let shown = shown.trim_end().to_owned();
         let indent = (start - cut).min(shown.chars().count());
         let room = shown.chars().count().saturating_sub(indent).max(1);
-        (shown, indent, (self.position.length.max(1) as usize).min(room))
+        (
+            shown,
+            indent,
+            (self.position.length.max(1) as usize).min(room),
+        )
     }
 }
 
 /// Whether a line of a cluster file may hold something that must not get into a terminal's or a CI job's log.
 fn secret(line: &str) -> bool {
-    let address = line.split("://").skip(1).any(|rest| rest.split('/').next().is_some_and(|host| host.contains('@')));
+    let address = line.split("://").skip(1).any(|rest| {
+        rest.split('/')
+            .next()
+            .is_some_and(|host| host.contains('@'))
+    });
     address || private_key(line).is_some() || line.contains("password")
 }
 
 /// Where a private key begins in a text, as a byte offset.
 pub(crate) fn private_key(text: &str) -> Option<usize> {
-    ["PRIVATE KEY", "AGE-SECRET-KEY-"].iter().filter_map(|mark| text.find(mark)).min()
+    ["PRIVATE KEY", "AGE-SECRET-KEY-"]
+        .iter()
+        .filter_map(|mark| text.find(mark))
+        .min()
 }
 
 /// In document order, without repetitions: one default is wrong once, however many nodes have it.
 pub(crate) fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
-    findings.sort_by(|a, b| (a.position, a.code, &a.message).cmp(&(b.position, b.code, &b.message)));
+    findings
+        .sort_by(|a, b| (a.position, a.code, &a.message).cmp(&(b.position, b.code, &b.message)));
     findings.dedup();
     findings
 }
@@ -241,7 +284,19 @@ impl Severity {
 
 impl From<yaml::Error> for Finding {
     fn from(error: yaml::Error) -> Self {
-        let yaml::Error { position, text, message, hint } = error;
-        Finding { code: Code::Document, severity: Severity::Error, position, text, message, hint }
+        let yaml::Error {
+            position,
+            text,
+            message,
+            hint,
+        } = error;
+        Finding {
+            code: Code::Document,
+            severity: Severity::Error,
+            position,
+            text,
+            message,
+            hint,
+        }
     }
 }

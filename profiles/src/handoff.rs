@@ -165,22 +165,38 @@ impl Handoff {
 
     /// Whether the partitions make sense together; [`Handoff::parse`] has done it.
     pub fn check(&self) -> Result<(), Error> {
-        let names: Vec<&str> = self.partitions.iter().map(|partition| partition.name.as_str()).collect();
+        let names: Vec<&str> = self
+            .partitions
+            .iter()
+            .map(|partition| partition.name.as_str())
+            .collect();
         if names != [STATE] && names != [STATE, DATA] {
-            return Err(Error::Plan("partitions must be `state`, or `state` and `data`"));
+            return Err(Error::Plan(
+                "partitions must be `state`, or `state` and `data`",
+            ));
         }
         if self.state().format != Format::Ext4 {
             return Err(Error::Plan("the state partition must be ext4"));
         }
-        let (_, others) = self.partitions.split_last().expect("not empty: checked above");
+        let (_, others) = self
+            .partitions
+            .split_last()
+            .expect("not empty: checked above");
         if others.iter().any(|partition| partition.size.is_none()) {
-            return Err(Error::Plan("only the last partition may take the rest of the disk"));
+            return Err(Error::Plan(
+                "only the last partition may take the rest of the disk",
+            ));
         }
-        let nil = |partition: &Partition| [partition.guid, partition.type_guid, partition.uuid].contains(&Uuid::NIL);
+        let nil = |partition: &Partition| {
+            [partition.guid, partition.type_guid, partition.uuid].contains(&Uuid::NIL)
+        };
         if self.partitions.iter().any(nil) {
             return Err(Error::Plan("a partition has a nil GUID or UUID"));
         }
-        if self.data().is_some_and(|data| data.guid == self.state().guid) {
+        if self
+            .data()
+            .is_some_and(|data| data.guid == self.state().guid)
+        {
             return Err(Error::Plan("state and data have the same GUID"));
         }
         if self.archive.size > Archive::LARGEST {
@@ -196,15 +212,20 @@ fn parse<'a, T: Deserialize<'a>>(document: &'static str, json: &'a [u8]) -> Resu
     struct Versioned {
         version: u32,
     }
-    let Versioned { version } = serde_json::from_slice(json).map_err(|source| Error::Json { document, source })?;
+    let Versioned { version } =
+        serde_json::from_slice(json).map_err(|source| Error::Json { document, source })?;
     if version != VERSION {
-        return Err(Error::Version { document, found: version });
+        return Err(Error::Version {
+            document,
+            found: version,
+        });
     }
     serde_json::from_slice(json).map_err(|source| Error::Json { document, source })
 }
 
 fn to_json(document: &impl Serialize) -> String {
-    let mut json = serde_json::to_string_pretty(document).expect("no maps with other than string keys");
+    let mut json =
+        serde_json::to_string_pretty(document).expect("no maps with other than string keys");
     json.push('\n');
     json
 }
@@ -235,9 +256,20 @@ impl FromStr for Uuid {
 
     /// Either case; anything but the hyphenated form is refused.
     fn from_str(text: &str) -> Result<Self, String> {
-        let refused = || format!("`{}` is not a UUID", text.chars().take(64).collect::<String>());
-        let hyphens = text.bytes().enumerate().all(|(at, byte)| (byte == b'-') == matches!(at, 8 | 13 | 18 | 23));
-        let digits: Vec<u8> = text.bytes().filter(|byte| byte.is_ascii_hexdigit()).collect();
+        let refused = || {
+            format!(
+                "`{}` is not a UUID",
+                text.chars().take(64).collect::<String>()
+            )
+        };
+        let hyphens = text
+            .bytes()
+            .enumerate()
+            .all(|(at, byte)| (byte == b'-') == matches!(at, 8 | 13 | 18 | 23));
+        let digits: Vec<u8> = text
+            .bytes()
+            .filter(|byte| byte.is_ascii_hexdigit())
+            .collect();
         if text.len() != 36 || digits.len() != 32 || !hyphens {
             return Err(refused());
         }
@@ -255,7 +287,9 @@ impl Serialize for Uuid {
 
 impl<'de> Deserialize<'de> for Uuid {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
     }
 }
 
@@ -294,7 +328,10 @@ mod tests {
     #[test]
     fn documents_round_trip() {
         assert_eq!(Handoff::parse(NODE.as_bytes()).unwrap().to_json(), NODE);
-        let boot = Boot { version: VERSION, epoch: 1_700_000_000 };
+        let boot = Boot {
+            version: VERSION,
+            epoch: 1_700_000_000,
+        };
         assert_eq!(Boot::parse(boot.to_json().as_bytes()).unwrap(), boot);
         assert!(Boot::parse(br#"{"version":1,"epoch":5,"later":true}"#).is_ok());
     }
@@ -303,7 +340,10 @@ mod tests {
     fn newer_documents_are_called_newer() {
         let newer = NODE.replace("\"version\": 1", "\"version\": 2, \"shape\": []");
         let error = Handoff::parse(newer.as_bytes()).unwrap_err();
-        assert_eq!(error.to_string(), "node.json has version 2, only 1 is understood");
+        assert_eq!(
+            error.to_string(),
+            "node.json has version 2, only 1 is understood"
+        );
     }
 
     #[test]
@@ -313,14 +353,26 @@ mod tests {
             ("\"name\": \"data\"", "\"name\": \"state\""),
             ("34359738368", "null"),
             ("\"ext4\"", "\"xfs\""),
-            ("0c6fa1c1-0000-4000-8000-000000000008", "0c6fa1c1-0000-4000-8000-000000000007"),
-            ("0c6fa1c1-0000-4000-8000-000000000017", "00000000-0000-0000-0000-000000000000"),
-            ("0c6fa1c1-0000-4000-8000-000000000017", "0c6fa1c1-0000-4000-8000-0000000000+7"),
+            (
+                "0c6fa1c1-0000-4000-8000-000000000008",
+                "0c6fa1c1-0000-4000-8000-000000000007",
+            ),
+            (
+                "0c6fa1c1-0000-4000-8000-000000000017",
+                "00000000-0000-0000-0000-000000000000",
+            ),
+            (
+                "0c6fa1c1-0000-4000-8000-000000000017",
+                "0c6fa1c1-0000-4000-8000-0000000000+7",
+            ),
             ("\"size\": 3", "\"size\": 67108865"),
             ("\"size\": 3", "\"size\": 3, \"more\": 4"),
         ] {
             assert_ne!(NODE.replace(from, to), NODE, "{from}");
-            assert!(Handoff::parse(NODE.replace(from, to).as_bytes()).is_err(), "{from} -> {to}");
+            assert!(
+                Handoff::parse(NODE.replace(from, to).as_bytes()).is_err(),
+                "{from} -> {to}"
+            );
         }
     }
 }

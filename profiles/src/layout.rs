@@ -49,7 +49,9 @@ pub struct Partition {
 }
 
 /// What a partition is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Purpose {
     /// EFI system partition, or the Raspberry Pi's boot partition.
@@ -77,7 +79,9 @@ pub enum Filesystem {
 }
 
 /// One of a node's disks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Disk {
     /// The node's `disk`.
@@ -90,7 +94,9 @@ pub enum Disk {
 impl Layout {
     /// Partitions of one disk, in order.
     pub fn on(&self, disk: Disk) -> impl Iterator<Item = &Partition> {
-        self.partitions.iter().filter(move |partition| partition.disk == disk)
+        self.partitions
+            .iter()
+            .filter(move |partition| partition.disk == disk)
     }
 
     /// Whether it needs the node's `data_disk`.
@@ -102,8 +108,15 @@ impl Layout {
     /// after the last (the table's copy), and on the system disk what the node leaves between the image's partitions
     /// and its own.
     pub fn min_size(&self, disk: Disk) -> Size {
-        let gap = if disk == Disk::System { handoff::GAP } else { 0 };
-        let partitions = self.on(disk).filter_map(|p| p.size.or(p.min_size)).map(Size::bytes);
+        let gap = if disk == Disk::System {
+            handoff::GAP
+        } else {
+            0
+        };
+        let partitions = self
+            .on(disk)
+            .filter_map(|p| p.size.or(p.min_size))
+            .map(Size::bytes);
         Size(partitions.fold(2 * Size::MIB.bytes() + gap, u64::saturating_add))
     }
 }
@@ -139,7 +152,13 @@ impl Draft {
         let mut sizes = parent.sizes;
         sizes.extend(self.sizes);
         let description = self.description.or(parent.description);
-        Draft { name: self.name, inherits: parent.inherits, description, sizes, partitions }
+        Draft {
+            name: self.name,
+            inherits: parent.inherits,
+            description,
+            sizes,
+            partitions,
+        }
     }
 
     /// The layout, or what it lacks.
@@ -147,10 +166,16 @@ impl Draft {
         let mut partitions = self.partitions;
         for (name, size) in self.sizes {
             let partition = partitions.iter_mut().find(|p| p.name == name);
-            partition.ok_or_else(|| format!("`sizes` names `{name}`, which is no partition"))?.size = Some(size);
+            partition
+                .ok_or_else(|| format!("`sizes` names `{name}`, which is no partition"))?
+                .size = Some(size);
         }
         let description = self.description.ok_or("the key `description` is missing")?;
-        let layout = Layout { name: self.name, description, partitions };
+        let layout = Layout {
+            name: self.name,
+            description,
+            partitions,
+        };
         rules::problem(&layout).map_or(Ok(layout), Err)
     }
 }

@@ -112,11 +112,20 @@ impl Lock {
     pub fn parse(text: &str) -> Result<Self, Error> {
         let lock: Lock = yaml::parse(text).map_err(Error::Syntax)?;
         if lock.version != VERSION {
-            return Err(Error::Version { found: lock.version });
+            return Err(Error::Version {
+                found: lock.version,
+            });
         }
         for (name, set) in &lock.sets {
-            if let Some(package) = set.packages.iter().find(|package| !lock.packages.contains_key(*package)) {
-                return Err(Error::Package { set: name.clone(), package: package.clone() });
+            if let Some(package) = set
+                .packages
+                .iter()
+                .find(|package| !lock.packages.contains_key(*package))
+            {
+                return Err(Error::Package {
+                    set: name.clone(),
+                    package: package.clone(),
+                });
             }
         }
         Ok(lock)
@@ -148,14 +157,21 @@ mod tests {
             size: 1500,
             sha256: Digest::of(b"bash"),
         };
-        let release = Release { suite: "trixie".into(), date: 1_763_000_000, sha256: Digest::of(b"r") };
+        let release = Release {
+            suite: "trixie".into(),
+            date: 1_763_000_000,
+            sha256: Digest::of(b"r"),
+        };
         Lock {
             version: VERSION,
             epoch: 1_763_000_000,
             releases: BTreeMap::from([("main".to_owned(), release)]),
             sets: BTreeMap::from([(
                 "debian-13/uefi-amd64".to_owned(),
-                Set { request: Digest::of(b"q"), packages: vec![id.clone()] },
+                Set {
+                    request: Digest::of(b"q"),
+                    packages: vec![id.clone()],
+                },
             )]),
             packages: BTreeMap::from([(id, package)]),
             artifacts: BTreeMap::from([(
@@ -174,20 +190,37 @@ mod tests {
     #[test]
     fn text_round_trips() {
         let lock = example();
-        assert_eq!(Lock::parse(&lock.to_yaml()).unwrap(), lock, "{}", lock.to_yaml());
+        assert_eq!(
+            Lock::parse(&lock.to_yaml()).unwrap(),
+            lock,
+            "{}",
+            lock.to_yaml()
+        );
     }
 
     #[test]
     fn what_does_not_fit_is_refused() {
         let text = example().to_yaml();
-        let refused = |from: &str, to: &str| Lock::parse(&text.replace(from, to)).unwrap_err().to_string();
-        assert_eq!(refused("version: 1\n", "version: 2\n"), "the lock has version 2, this program reads version 1");
+        let refused = |from: &str, to: &str| {
+            Lock::parse(&text.replace(from, to))
+                .unwrap_err()
+                .to_string()
+        };
+        assert_eq!(
+            refused("version: 1\n", "version: 2\n"),
+            "the lock has version 2, this program reads version 1"
+        );
         assert!(refused("size: 1500", "size: many").starts_with("line "));
         // Nothing could be fetched without it: a download is done when it has so many bytes.
         assert!(refused("size: 50000000", "size: null").starts_with("line "));
         assert!(refused("    size: 50000000\n", "").contains("size"));
         let mut lock = example();
         lock.packages.clear();
-        assert!(Lock::parse(&lock.to_yaml()).unwrap_err().to_string().contains("does not list"));
+        assert!(
+            Lock::parse(&lock.to_yaml())
+                .unwrap_err()
+                .to_string()
+                .contains("does not list")
+        );
     }
 }

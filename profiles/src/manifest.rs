@@ -135,7 +135,9 @@ impl Manifest {
 
     fn check(&self) -> Result<(), Error> {
         if self.version != VERSION {
-            return Err(Error::Version { found: self.version });
+            return Err(Error::Version {
+                found: self.version,
+            });
         }
         let wrong = |what: String| Err(Error::Inconsistent(what));
         let label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
@@ -146,8 +148,13 @@ impl Manifest {
         if self.size > SIZE_LIMIT {
             return wrong(format!("an image of {} bytes", self.size));
         }
-        if ![512, 4096].contains(&self.sector_size) || !self.size.is_multiple_of(u64::from(self.sector_size)) {
-            return wrong(format!("{} bytes in sectors of {}", self.size, self.sector_size));
+        if ![512, 4096].contains(&self.sector_size)
+            || !self.size.is_multiple_of(u64::from(self.sector_size))
+        {
+            return wrong(format!(
+                "{} bytes in sectors of {}",
+                self.size, self.sector_size
+            ));
         }
         let mut total: u64 = 0;
         for range in &self.ranges {
@@ -184,8 +191,11 @@ impl Manifest {
 
     /// The document as it is stored: one range a line, so that two manifests can be compared with `diff`.
     pub fn to_json(&self) -> String {
-        let mut head = serde_json::to_value(Manifest { ranges: Vec::new(), ..self.clone() })
-            .expect("a manifest has only string keys and finite numbers");
+        let mut head = serde_json::to_value(Manifest {
+            ranges: Vec::new(),
+            ..self.clone()
+        })
+        .expect("a manifest has only string keys and finite numbers");
         if let Some(object) = head.as_object_mut() {
             object.remove("ranges");
         }
@@ -211,7 +221,9 @@ impl Manifest {
 
     /// The partition called `name`.
     pub fn partition(&self, name: &str) -> Option<&Partition> {
-        self.partitions.iter().find(|partition| partition.name == name)
+        self.partitions
+            .iter()
+            .find(|partition| partition.name == name)
     }
 }
 
@@ -280,7 +292,10 @@ impl<'de> Visitor<'de> for RangeVisitor {
         let kind: String = list.next_element()?.ok_or_else(short(0))?;
         let length = list.next_element()?.ok_or_else(short(1))?;
         let range = match kind.as_str() {
-            "data" => Range::Data { length, digest: list.next_element()?.ok_or_else(short(2))? },
+            "data" => Range::Data {
+                length,
+                digest: list.next_element()?.ok_or_else(short(2))?,
+            },
             "zero" => Range::Zero { length },
             "skip" => Range::Skip { length },
             _ => return Err(de::Error::unknown_variant(&kind, &["data", "zero", "skip"])),
@@ -318,7 +333,10 @@ mod tests {
                 digest: Digest::of(b"esp"),
             }],
             ranges: vec![
-                Range::Data { length: 1 << 20, digest: ChunkDigest::of(b"a") },
+                Range::Data {
+                    length: 1 << 20,
+                    digest: ChunkDigest::of(b"a"),
+                },
                 Range::Zero { length: 3 << 20 },
                 Range::Skip { length: 1 << 20 },
             ],
@@ -330,8 +348,18 @@ mod tests {
         let manifest = example();
         let text = manifest.to_json();
         assert_eq!(Manifest::parse(text.as_bytes()).unwrap(), manifest);
-        assert_eq!(text.lines().filter(|line| line.contains("[\"")).count(), 3, "one range a line:\n{text}");
-        assert_eq!(manifest.placed().map(|(offset, _)| offset).collect::<Vec<_>>(), [0, 1 << 20, 4 << 20]);
+        assert_eq!(
+            text.lines().filter(|line| line.contains("[\"")).count(),
+            3,
+            "one range a line:\n{text}"
+        );
+        assert_eq!(
+            manifest
+                .placed()
+                .map(|(offset, _)| offset)
+                .collect::<Vec<_>>(),
+            [0, 1 << 20, 4 << 20]
+        );
     }
 
     #[test]
@@ -339,7 +367,9 @@ mod tests {
         let refused = |change: fn(&mut Manifest)| {
             let mut manifest = example();
             change(&mut manifest);
-            Manifest::parse(manifest.to_json().as_bytes()).unwrap_err().to_string()
+            Manifest::parse(manifest.to_json().as_bytes())
+                .unwrap_err()
+                .to_string()
         };
         assert!(refused(|m| m.node = "../x".into()).contains("DNS label"));
         assert!(refused(|m| m.version = 9).contains("version 9"));
@@ -347,13 +377,19 @@ mod tests {
         assert!(refused(|m| m.size -= 512).contains("reach past"));
         assert!(refused(|m| m.ranges[1] = Range::Zero { length: u64::MAX }).contains("reach past"));
         assert!(
-            refused(|m| m.ranges[0] = Range::Data { length: 2 << 20, digest: ChunkDigest::of(b"") })
-                .contains("a range")
+            refused(|m| m.ranges[0] = Range::Data {
+                length: 2 << 20,
+                digest: ChunkDigest::of(b"")
+            })
+            .contains("a range")
         );
         assert!(refused(|m| m.partitions[0].size = 1 << 40).contains("partition 1"));
         assert!(refused(|m| m.partitions[0].used = 3 << 20).contains("partition 1"));
         assert!(refused(|m| m.sector_size = 513).contains("sectors of 513"));
         let cut = &example().to_json()[..300];
-        assert!(matches!(Manifest::parse(cut.as_bytes()), Err(Error::Syntax { .. })));
+        assert!(matches!(
+            Manifest::parse(cut.as_bytes()),
+            Err(Error::Syntax { .. })
+        ));
     }
 }

@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 use crate::yaml;
 
 /// The operating systems that are part of the program: name and YAML text.
-pub const BUILT_IN: [(&str, &str); 2] =
-    [("debian-13", include_str!("../os/debian-13.yaml")), ("raspios-13", include_str!("../os/raspios-13.yaml"))];
+pub const BUILT_IN: [(&str, &str); 2] = [
+    ("debian-13", include_str!("../os/debian-13.yaml")),
+    ("raspios-13", include_str!("../os/raspios-13.yaml")),
+];
 
 /// Longest chain of `inherits`: far more than anyone needs, and the end of every loop.
 const GENERATIONS: usize = 8;
@@ -188,20 +190,40 @@ pub enum Error {
 impl Os {
     /// One of the operating systems that are part of the program, with what it inherits.
     pub fn built_in(name: &str) -> Result<Os, Error> {
-        Os::load(name, |name| BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned()))
+        Os::load(name, |name| {
+            BUILT_IN
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, text)| (*text).to_owned())
+        })
     }
 
     /// Names of the archives that its packages come from.
     pub fn archives(&self) -> BTreeSet<String> {
-        self.repositories.values().map(|repository| repository.archive.clone()).collect()
+        self.repositories
+            .values()
+            .map(|repository| repository.archive.clone())
+            .collect()
     }
 
     /// The operating system `name` with everything that it inherits, from texts that `find` looks up by name.
     pub fn load(name: &str, find: impl Fn(&str) -> Option<String>) -> Result<Os, Error> {
         let read = |name: &str| -> Result<Os, Error> {
-            let text = find(name).ok_or_else(|| Error::Unknown { name: name.to_owned() })?;
-            let os: Os = yaml::parse(&text).map_err(|cause| Error::Yaml { name: name.to_owned(), cause })?;
-            if os.name == name { Ok(os) } else { Err(Error::Name { name: name.to_owned(), inside: os.name }) }
+            let text = find(name).ok_or_else(|| Error::Unknown {
+                name: name.to_owned(),
+            })?;
+            let os: Os = yaml::parse(&text).map_err(|cause| Error::Yaml {
+                name: name.to_owned(),
+                cause,
+            })?;
+            if os.name == name {
+                Ok(os)
+            } else {
+                Err(Error::Name {
+                    name: name.to_owned(),
+                    inside: os.name,
+                })
+            }
         };
         let mut os = read(name)?;
         for _ in 0..GENERATIONS {
@@ -210,7 +232,9 @@ impl Os {
                 Some(parent) => os = os.over(read(&parent)?),
             }
         }
-        Err(Error::Generations { name: name.to_owned() })
+        Err(Error::Generations {
+            name: name.to_owned(),
+        })
     }
 
     /// This operating system laid over the one that it inherits from: the parent's list items come first, entries of
@@ -273,7 +297,10 @@ fn append<T: PartialEq>(mut parent: Vec<T>, child: Vec<T>) -> Vec<T> {
     parent
 }
 
-fn override_keys<V>(mut parent: BTreeMap<String, V>, child: BTreeMap<String, V>) -> BTreeMap<String, V> {
+fn override_keys<V>(
+    mut parent: BTreeMap<String, V>,
+    child: BTreeMap<String, V>,
+) -> BTreeMap<String, V> {
     parent.extend(child);
     parent
 }
@@ -283,8 +310,12 @@ impl FromStr for Access {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let mut words = text.split_ascii_whitespace();
-        let octal = words.next().filter(|word| word.bytes().all(|b| matches!(b, b'0'..=b'7')));
-        let mode = octal.and_then(|word| u16::from_str_radix(word, 8).ok()).filter(|mode| *mode <= 0o7777);
+        let octal = words
+            .next()
+            .filter(|word| word.bytes().all(|b| matches!(b, b'0'..=b'7')));
+        let mode = octal
+            .and_then(|word| u16::from_str_radix(word, 8).ok())
+            .filter(|mode| *mode <= 0o7777);
         let owner = match words.next().map(|word| word.split_once(':')) {
             None => Some(None),
             Some(Some((user, group))) if !user.is_empty() && !group.is_empty() => {
@@ -294,7 +325,9 @@ impl FromStr for Access {
         };
         match (mode, owner, words.next()) {
             (Some(mode), Some(owner), None) => Ok(Access { mode, owner }),
-            _ => Err(format!("`{text}` is no access such as \"0755\" or \"2755 root:_ssh\"")),
+            _ => Err(format!(
+                "`{text}` is no access such as \"0755\" or \"2755 root:_ssh\""
+            )),
         }
     }
 }
@@ -339,18 +372,27 @@ mod tests {
             assert!(os.packages.contains(&"systemd".to_owned()), "{name}");
             for (short, repository) in &os.repositories {
                 for key in &repository.keys {
-                    assert!(key.len() == 40 && key.bytes().all(|b| b.is_ascii_hexdigit()), "{short}: {key}");
+                    assert!(
+                        key.len() == 40 && key.bytes().all(|b| b.is_ascii_hexdigit()),
+                        "{short}: {key}"
+                    );
                 }
             }
             for package in &os.packages {
-                assert!(!os.waive.contains_key(package), "{package} is both wanted and waived");
+                assert!(
+                    !os.waive.contains_key(package),
+                    "{package} is both wanted and waived"
+                );
             }
         }
     }
 
     #[test]
     fn raspios_is_debian_and_one_archive_more() {
-        let (debian, raspios) = (Os::built_in("debian-13").unwrap(), Os::built_in("raspios-13").unwrap());
+        let (debian, raspios) = (
+            Os::built_in("debian-13").unwrap(),
+            Os::built_in("raspios-13").unwrap(),
+        );
         assert!(raspios.repositories.contains_key("raspberrypi"));
         for short in debian.repositories.keys() {
             assert_eq!(raspios.repositories[short], debian.repositories[short]);
@@ -373,36 +415,79 @@ mod tests {
 
     #[test]
     fn lists_append_and_maps_override() {
-        let parent = os("{name: a, description: A, packages: [x, y], waive: {p: old, q: old},
-            recipes: {x: {enable: [one.service], files: {f: old, g: old}}}}");
-        let child = os("{name: b, description: B, inherits: a, packages: [y, z], waive: {p: new},
-            recipes: {x: {enable: [two.service], files: {f: new}}, w: {mask: [m.service]}}}");
+        let parent = os(
+            "{name: a, description: A, packages: [x, y], waive: {p: old, q: old},
+            recipes: {x: {enable: [one.service], files: {f: old, g: old}}}}",
+        );
+        let child = os(
+            "{name: b, description: B, inherits: a, packages: [y, z], waive: {p: new},
+            recipes: {x: {enable: [two.service], files: {f: new}}, w: {mask: [m.service]}}}",
+        );
         let merged = child.over(parent);
         assert_eq!((merged.name.as_str(), merged.inherits), ("b", None));
         assert_eq!(merged.packages, ["x", "y", "z"]);
-        assert_eq!((merged.waive["p"].as_str(), merged.waive["q"].as_str()), ("new", "old"));
+        assert_eq!(
+            (merged.waive["p"].as_str(), merged.waive["q"].as_str()),
+            ("new", "old")
+        );
         assert_eq!(merged.recipes["x"].enable, ["one.service", "two.service"]);
-        assert_eq!((merged.recipes["x"].files["f"].as_str(), merged.recipes["x"].files["g"].as_str()), ("new", "old"));
+        assert_eq!(
+            (
+                merged.recipes["x"].files["f"].as_str(),
+                merged.recipes["x"].files["g"].as_str()
+            ),
+            ("new", "old")
+        );
         assert_eq!(merged.recipes["w"].mask, ["m.service"]);
     }
 
     #[test]
     fn inheritance_ends() {
-        let circle = |name: &str| Some(format!("{{name: {name}, description: x, inherits: {name}}}"));
-        assert_eq!(Os::load("a", circle), Err(Error::Generations { name: "a".into() }));
-        assert_eq!(Os::load("a", |_| None), Err(Error::Unknown { name: "a".into() }));
+        let circle = |name: &str| {
+            Some(format!(
+                "{{name: {name}, description: x, inherits: {name}}}"
+            ))
+        };
+        assert_eq!(
+            Os::load("a", circle),
+            Err(Error::Generations { name: "a".into() })
+        );
+        assert_eq!(
+            Os::load("a", |_| None),
+            Err(Error::Unknown { name: "a".into() })
+        );
         let other = |_: &str| Some("{name: b, description: x}".to_owned());
-        assert_eq!(Os::load("a", other), Err(Error::Name { name: "a".into(), inside: "b".into() }));
-        assert!(matches!(Os::load("a", |_| Some("name: [".into())), Err(Error::Yaml { .. })));
+        assert_eq!(
+            Os::load("a", other),
+            Err(Error::Name {
+                name: "a".into(),
+                inside: "b".into()
+            })
+        );
+        assert!(matches!(
+            Os::load("a", |_| Some("name: [".into())),
+            Err(Error::Yaml { .. })
+        ));
     }
 
     #[test]
     fn access_is_a_mode_and_an_owner() {
         let access: Access = "2755 root:_ssh".parse().unwrap();
-        assert_eq!((access.mode, access.owner.clone()), (0o2755, Some(("root".into(), "_ssh".into()))));
+        assert_eq!(
+            (access.mode, access.owner.clone()),
+            (0o2755, Some(("root".into(), "_ssh".into())))
+        );
         assert_eq!(access.to_string(), "2755 root:_ssh");
         assert_eq!("755".parse::<Access>().unwrap().to_string(), "0755");
-        for wrong in ["", "0888", "10000", "+755", "0755 root", "0755 root:", "0755 a:b c"] {
+        for wrong in [
+            "",
+            "0888",
+            "10000",
+            "+755",
+            "0755 root",
+            "0755 root:",
+            "0755 a:b c",
+        ] {
             assert!(wrong.parse::<Access>().is_err(), "{wrong}");
         }
     }

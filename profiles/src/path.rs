@@ -53,7 +53,10 @@ pub fn check(path: &[u8]) -> Result<(), Error> {
     if !known || top == path {
         return Err(Error::Outside(String::from_utf8_lossy(top).into_owned()));
     }
-    if let Some(tree) = RESERVED.into_iter().find(|tree| is_within(path, tree.as_bytes())) {
+    if let Some(tree) = RESERVED
+        .into_iter()
+        .find(|tree| is_within(path, tree.as_bytes()))
+    {
         return Err(Error::Reserved(tree));
     }
     match path.iter().filter(|&&byte| byte == b'/').count() {
@@ -65,19 +68,28 @@ pub fn check(path: &[u8]) -> Result<(), Error> {
 /// Whether something may lie there that is no directory: a file, or a file system of its own.
 pub fn check_file(path: &[u8]) -> Result<(), Error> {
     check(path)?;
-    let needed = RESERVED.into_iter().chain([SEED]).any(|tree| is_within(tree.as_bytes(), path));
-    if needed { Err(Error::Directory(String::from_utf8_lossy(path).into_owned())) } else { Ok(()) }
+    let needed = RESERVED
+        .into_iter()
+        .chain([SEED])
+        .any(|tree| is_within(tree.as_bytes(), path));
+    if needed {
+        Err(Error::Directory(String::from_utf8_lossy(path).into_owned()))
+    } else {
+        Ok(())
+    }
 }
 
 /// Whether a path leads down only, and every Linux file system can have it.
 pub fn is_clean(path: &[u8]) -> bool {
-    let fine =
-        |part: &[u8]| !matches!(part, b"" | b"." | b"..") && part.len() <= LONGEST_NAME && !part.contains(&b'\0');
+    let fine = |part: &[u8]| {
+        !matches!(part, b"" | b"." | b"..") && part.len() <= LONGEST_NAME && !part.contains(&b'\0')
+    };
     path.len() < LONGEST && path.split(|&byte| byte == b'/').all(fine)
 }
 
 fn is_within(path: &[u8], tree: &[u8]) -> bool {
-    path.strip_prefix(tree).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
+    path.strip_prefix(tree)
+        .is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
 }
 
 impl Error {
@@ -88,10 +100,14 @@ impl Error {
             Error::LineBreak => "write the path on one line",
             Error::Outside(top) => match top.as_str() {
                 "usr" | "bin" | "sbin" | "lib" => "programs go to `/opt/bin`, settings to `/etc`",
-                "run" | "tmp" | "dev" | "proc" | "sys" => "it is empty after every start: use `/etc` or `/var`",
+                "run" | "tmp" | "dev" | "proc" | "sys" => {
+                    "it is empty after every start: use `/etc` or `/var`"
+                }
                 _ => "use `/etc`, `/var`, `/opt`, `/home`, `/root` or `/srv`",
             },
-            Error::Reserved(_) => "choose another path; what belongs to `/etc` or `/opt` is written by those names",
+            Error::Reserved(_) => {
+                "choose another path; what belongs to `/etc` or `/opt` is written by those names"
+            }
             Error::Directory(_) => "name a file in it",
             Error::Deep => "put the file less deep",
         };
@@ -110,7 +126,15 @@ mod tests {
     #[test]
     fn files_lie_where_the_node_can_write() {
         let deep = format!("etc/{}x", "a/".repeat(DEEPEST - 1));
-        for path in ["etc/x", "home/me/x", "opt/bin/x", "root/.ssh/x", "srv/x", "var/lib/prejoin-join/x", "var/lib/x"] {
+        for path in [
+            "etc/x",
+            "home/me/x",
+            "opt/bin/x",
+            "root/.ssh/x",
+            "srv/x",
+            "var/lib/prejoin-join/x",
+            "var/lib/x",
+        ] {
             assert_eq!(check_file(path.as_bytes()), Ok(()), "{path}");
         }
         assert_eq!(check_file(deep.as_bytes()), Ok(()));

@@ -76,8 +76,12 @@ impl Table {
     /// # Panics
     /// If a built-in table is malformed, which a test rules out.
     pub fn built_in(name: &str) -> Table {
-        let text = BUILT_IN.iter().find(|(table, _)| *table == name).map(|(_, text)| *text);
-        text.map(|text| Table::parse(text).expect("a test reads every built-in table")).unwrap_or_default()
+        let text = BUILT_IN
+            .iter()
+            .find(|(table, _)| *table == name)
+            .map(|(_, text)| *text);
+        text.map(|text| Table::parse(text).expect("a test reads every built-in table"))
+            .unwrap_or_default()
     }
 }
 
@@ -88,17 +92,30 @@ mod tests {
     #[test]
     fn built_in_tables_are_well_formed_and_give_reasons() {
         for (name, text) in BUILT_IN {
-            let table = Table::parse(text).unwrap_or_else(|error| panic!("{name}: {error} at {:?}", error.position));
-            let snippets = table.snippets.iter().map(|snippet| (&snippet.rules, &snippet.why));
-            let triggers = table.triggers.values().map(|trigger| (&trigger.rules, &trigger.why));
-            let scripts = table.scripts.iter().map(|script| (&script.rules, &script.why));
+            let table = Table::parse(text)
+                .unwrap_or_else(|error| panic!("{name}: {error} at {:?}", error.position));
+            let snippets = table
+                .snippets
+                .iter()
+                .map(|snippet| (&snippet.rules, &snippet.why));
+            let triggers = table
+                .triggers
+                .values()
+                .map(|trigger| (&trigger.rules, &trigger.why));
+            let scripts = table
+                .scripts
+                .iter()
+                .map(|script| (&script.rules, &script.why));
             for (rules, why) in snippets.chain(triggers).chain(scripts) {
                 assert!(why.len() > 8, "{name}: {why}");
                 let known = |rule: &String| (1..=22).any(|number| *rule == format!("F{number:02}"));
                 assert!(rules.iter().all(known), "{name}: {rules:?}");
             }
             let names: Vec<_> = table.scripts.iter().map(|script| &script.script).collect();
-            assert!(names.is_sorted_by(|a, b| a < b), "{name}: scripts are sorted and listed once");
+            assert!(
+                names.is_sorted_by(|a, b| a < b),
+                "{name}: scripts are sorted and listed once"
+            );
         }
     }
 }

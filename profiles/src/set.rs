@@ -50,6 +50,11 @@ impl Draft {
     /// The set, or the key it lacks.
     pub(crate) fn finish(self) -> Result<Set, &'static str> {
         let description = self.description.ok_or("description")?;
-        Ok(Set { name: self.name, description, packages: self.packages, modules: self.modules })
+        Ok(Set {
+            name: self.name,
+            description,
+            packages: self.packages,
+            modules: self.modules,
+        })
     }
 }

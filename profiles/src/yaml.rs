@@ -54,8 +54,14 @@ pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
         return Err(Error {
             position: Position::default(),
             text: String::new(),
-            message: format!("the document has {} bytes; more than {LIMIT} are not read", text.len()),
-            hint: Some("is this the right file? Put large contents into files of their own and name them".into()),
+            message: format!(
+                "the document has {} bytes; more than {LIMIT} are not read",
+                text.len()
+            ),
+            hint: Some(
+                "is this the right file? Put large contents into files of their own and name them"
+                    .into(),
+            ),
         });
     }
     serde_saphyr::from_str_with_options(text, options()).map_err(|error| Error::new(&error, text))
@@ -90,7 +96,11 @@ impl Position {
             return Position::default();
         }
         let length = number(location.span().len()).max(1);
-        Position { line: number(location.line()), column: number(location.column()), length }
+        Position {
+            line: number(location.line()),
+            column: number(location.column()),
+            length,
+        }
     }
 }
 
@@ -103,7 +113,10 @@ impl fmt::Display for Position {
 impl<T> Located<T> {
     /// A value without a place, for defaults and tests.
     pub fn nowhere(value: T) -> Self {
-        Located { value, position: Position::default() }
+        Located {
+            value,
+            position: Position::default(),
+        }
     }
 
     /// The value with another one's place.
@@ -113,7 +126,10 @@ impl<T> Located<T> {
 
     /// Another value at the same place.
     pub fn map<U>(self, convert: impl FnOnce(T) -> U) -> Located<U> {
-        Located { value: convert(self.value), position: self.position }
+        Located {
+            value: convert(self.value),
+            position: self.position,
+        }
     }
 }
 
@@ -154,7 +170,10 @@ impl<T: Serialize> Serialize for Located<T> {
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Located<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let spanned = Spanned::<T>::deserialize(deserializer)?;
-        Ok(Located { value: spanned.value, position: Position::of(spanned.referenced) })
+        Ok(Located {
+            value: spanned.value,
+            position: Position::of(spanned.referenced),
+        })
     }
 }
 
@@ -184,12 +203,16 @@ impl Error {
         let mut text = String::new();
         let mut hint = None;
         let message = match error {
-            Yaml::SerdeUnknownField { field, expected, .. } => {
+            Yaml::SerdeUnknownField {
+                field, expected, ..
+            } => {
                 text = field.clone();
                 hint = Some(nearest(field, expected));
                 format!("unknown key `{}`", shorten(field))
             }
-            Yaml::SerdeUnknownVariant { variant, expected, .. } => {
+            Yaml::SerdeUnknownVariant {
+                variant, expected, ..
+            } => {
                 text = variant.clone();
                 hint = Some(nearest(variant, expected));
                 format!("unknown value `{}`", shorten(variant))
@@ -203,18 +226,34 @@ impl Error {
                 hint = Some("keep one of the two".into());
                 format!("the key `{}` is given twice", shorten(&text))
             }
-            Yaml::SerdeInvalidType { unexpected, expected, .. } => {
-                format!("found {}, where {expected} is expected", shorten(unexpected))
+            Yaml::SerdeInvalidType {
+                unexpected,
+                expected,
+                ..
+            } => {
+                format!(
+                    "found {}, where {expected} is expected",
+                    shorten(unexpected)
+                )
             }
-            Yaml::SerdeInvalidValue { unexpected, expected, .. } => {
-                format!("found {}, where {expected} is expected", shorten(unexpected))
+            Yaml::SerdeInvalidValue {
+                unexpected,
+                expected,
+                ..
+            } => {
+                format!(
+                    "found {}, where {expected} is expected",
+                    shorten(unexpected)
+                )
             }
             Yaml::Unexpected { expected, .. } => {
                 let (what, advice) = wanted(expected);
                 hint = advice.map(str::to_owned);
                 format!("{what} is expected here")
             }
-            Yaml::Budget { .. } | Yaml::AliasReplayLimitExceeded { .. } | Yaml::AliasExpansionLimitExceeded { .. } => {
+            Yaml::Budget { .. }
+            | Yaml::AliasReplayLimitExceeded { .. }
+            | Yaml::AliasExpansionLimitExceeded { .. } => {
                 hint = Some("write it out, or move parts into files of their own".into());
                 "the document is nested too deeply, or repeats too much".into()
             }
@@ -226,46 +265,77 @@ impl Error {
             other => first_line(&other.to_string()),
         };
         if position.line == 0 {
-            position = Position { line: 1, column: 1, length: 1 };
+            position = Position {
+                line: 1,
+                column: 1,
+                length: 1,
+            };
         }
         if text.is_empty() {
             text = excerpt(document, position);
         }
-        position.length = u32::try_from(text.chars().count()).unwrap_or(u32::MAX).max(1);
-        Error { position, text: shorten(&text), message, hint }
+        position.length = u32::try_from(text.chars().count())
+            .unwrap_or(u32::MAX)
+            .max(1);
+        Error {
+            position,
+            text: shorten(&text),
+            message,
+            hint,
+        }
     }
 }
 
 /// A parser's event in the words of someone who writes YAML.
 fn wanted(expected: &str) -> (&str, Option<&'static str>) {
     match expected {
-        "sequence start" => ("a list", Some("put it into `[ ]`, or on lines of their own after `-`")),
-        "mapping start" | "struct mapping start" => {
-            ("a group of keys", Some("write `key: value` on indented lines, or in `{ }`"))
-        }
-        other if other.contains("scalar") => ("a single value", Some("quote it when it holds `:`, `#`, `{` or `[`")),
+        "sequence start" => (
+            "a list",
+            Some("put it into `[ ]`, or on lines of their own after `-`"),
+        ),
+        "mapping start" | "struct mapping start" => (
+            "a group of keys",
+            Some("write `key: value` on indented lines, or in `{ }`"),
+        ),
+        other if other.contains("scalar") => (
+            "a single value",
+            Some("quote it when it holds `:`, `#`, `{` or `[`"),
+        ),
         other => (other, None),
     }
 }
 
 /// The word of `document` at `position`, for errors that do not carry the text themselves.
 fn excerpt(document: &str, position: Position) -> String {
-    let line = document.lines().nth(position.line.saturating_sub(1) as usize).unwrap_or("");
-    let rest = line.chars().skip(position.column.saturating_sub(1) as usize).take(80);
-    let word: String = rest.take_while(|&c| !matches!(c, '#' | ',' | ']' | '}')).collect();
+    let line = document
+        .lines()
+        .nth(position.line.saturating_sub(1) as usize)
+        .unwrap_or("");
+    let rest = line
+        .chars()
+        .skip(position.column.saturating_sub(1) as usize)
+        .take(80);
+    let word: String = rest
+        .take_while(|&c| !matches!(c, '#' | ',' | ']' | '}'))
+        .collect();
     word.trim_end().to_owned()
 }
 
 /// At most 60 characters of something that may be long or hold control characters.
 pub fn shorten(text: &str) -> String {
     let clean: String = printable(text).take(61).collect();
-    if clean.chars().count() > 60 { clean.chars().take(59).chain(['…']).collect() } else { clean }
+    if clean.chars().count() > 60 {
+        clean.chars().take(59).chain(['…']).collect()
+    } else {
+        clean
+    }
 }
 
 /// The text without what moves a terminal's cursor or turns its direction.
 pub fn printable(text: &str) -> impl Iterator<Item = char> {
     let mute = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        c.is_control()
+            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     text.chars().map(move |c| if mute(c) { ' ' } else { c })
 }
@@ -274,7 +344,11 @@ pub fn printable(text: &str) -> impl Iterator<Item = char> {
 fn first_line(message: &str) -> String {
     let line = message.lines().next().unwrap_or("").trim();
     let line = line.split(" at line ").next().unwrap_or(line);
-    let line = line.split(": line ").next().unwrap_or(line).trim_end_matches(['.', ':', ' ']);
+    let line = line
+        .split(": line ")
+        .next()
+        .unwrap_or(line)
+        .trim_end_matches(['.', ':', ' ']);
     let mut letters = shorten_to(line, 200).chars().collect::<Vec<_>>();
     // Lower-case fragment, but leave abbreviations ("YAML …") alone.
     if letters.get(1).is_some_and(|c| c.is_lowercase())
@@ -286,7 +360,10 @@ fn first_line(message: &str) -> String {
 }
 
 fn shorten_to(text: &str, limit: usize) -> String {
-    text.chars().filter(|c| !c.is_control()).take(limit).collect()
+    text.chars()
+        .filter(|c| !c.is_control())
+        .take(limit)
+        .collect()
 }
 
 /// "did you mean …" or the list of what is known.
@@ -296,15 +373,26 @@ pub fn nearest<S: AsRef<str>>(word: &str, known: &[S]) -> String {
     let best = known
         .iter()
         .map(|candidate| {
-            (distance(&wanted, &folded(candidate.as_ref()).chars().collect::<Vec<_>>()), candidate.as_ref())
+            (
+                distance(
+                    &wanted,
+                    &folded(candidate.as_ref()).chars().collect::<Vec<_>>(),
+                ),
+                candidate.as_ref(),
+            )
         })
         .min();
     match best {
-        Some((distance, candidate)) if distance <= wanted.len().max(3) / 3 + usize::from(wanted.len() > 3) => {
+        Some((distance, candidate))
+            if distance <= wanted.len().max(3) / 3 + usize::from(wanted.len() > 3) =>
+        {
             format!("did you mean `{candidate}`?")
         }
         Some(_) => {
-            let list: Vec<_> = known.iter().map(|name| format!("`{}`", name.as_ref())).collect();
+            let list: Vec<_> = known
+                .iter()
+                .map(|name| format!("`{}`", name.as_ref()))
+                .collect();
             format!("known here: {}", list.join(", "))
         }
         None => "nothing is known here".into(),
@@ -341,8 +429,22 @@ mod tests {
     #[test]
     fn values_know_where_they_stand() {
         let document: Document = parse("# comment\nname: \"é x\"\nlist: [1, 22]\n").unwrap();
-        assert_eq!(document.name.position, Position { line: 2, column: 7, length: 5 });
-        assert_eq!(document.list[1].position, Position { line: 3, column: 11, length: 2 });
+        assert_eq!(
+            document.name.position,
+            Position {
+                line: 2,
+                column: 7,
+                length: 5
+            }
+        );
+        assert_eq!(
+            document.list[1].position,
+            Position {
+                line: 3,
+                column: 11,
+                length: 2
+            }
+        );
         let document: Document = parse("name: &a x\nlist: []").unwrap();
         assert_eq!(document.name.value, "x");
     }
@@ -350,14 +452,31 @@ mod tests {
     #[test]
     fn complaints_point_and_help() {
         let error = parse::<Document>("name: x\nlits: [1]\n").unwrap_err();
-        assert_eq!((error.position.line, error.position.column, error.text.as_str()), (2, 1, "lits"));
+        assert_eq!(
+            (
+                error.position.line,
+                error.position.column,
+                error.text.as_str()
+            ),
+            (2, 1, "lits")
+        );
         assert_eq!(error.hint.as_deref(), Some("did you mean `list`?"));
         let error = parse::<Document>("name: x\nlist: [1, 300]\n").unwrap_err();
-        assert_eq!((error.position.line, error.position.column, error.text.as_str()), (2, 11, "300"));
+        assert_eq!(
+            (
+                error.position.line,
+                error.position.column,
+                error.text.as_str()
+            ),
+            (2, 11, "300")
+        );
         let error = parse::<Document>("list: []\n").unwrap_err();
         assert_eq!(error.message, "the key `name` is missing");
         let error = parse::<Document>("name: a\nname: b\n").unwrap_err();
-        assert_eq!((error.position.line, error.message.as_str()), (2, "the key `name` is given twice"));
+        assert_eq!(
+            (error.position.line, error.message.as_str()),
+            (2, "the key `name` is given twice")
+        );
     }
 
     #[test]
@@ -370,7 +489,9 @@ mod tests {
         assert!(parse::<serde_json::Value>(&bomb).is_err());
         assert!(parse::<serde_json::Value>(&"[".repeat(100_000)).is_err());
         assert!(parse::<serde_json::Value>(&"- ".repeat(100_000)).is_err());
-        let deep: String = (0..2000).map(|i| format!("{}a:\n", " ".repeat(i))).collect();
+        let deep: String = (0..2000)
+            .map(|i| format!("{}a:\n", " ".repeat(i)))
+            .collect();
         assert!(parse::<serde_json::Value>(&deep).is_err());
         let error = parse::<serde_json::Value>(&"#".repeat(100 << 20)).unwrap_err();
         assert!(error.message.contains("16777216"), "{error}");

@@ -2,7 +2,10 @@
 //! panic on.
 //!
 //! `UPDATE_EXPECTED=1 cargo test -p prejoin-profiles --test check` writes the texts anew; read the difference.
-#![expect(clippy::disallowed_methods, reason = "tests read their cases from files")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests read their cases from files"
+)]
 #![allow(clippy::unwrap_used, reason = "test helpers fail like tests")]
 
 use std::collections::BTreeSet;
@@ -14,8 +17,12 @@ use prejoin_profiles::finding::{Code, Finding};
 
 fn cases() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/check");
-    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut cases: Vec<_> = files.filter(|path| path.extension().is_some_and(|e| e == "yaml")).collect();
+    let files = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut cases: Vec<_> = files
+        .filter(|path| path.extension().is_some_and(|e| e == "yaml"))
+        .collect();
     cases.sort();
     cases
 }
@@ -34,9 +41,17 @@ fn every_finding_is_shown_as_expected() {
         let findings = findings(&document, &catalog);
         let shown = check::render(&findings, "cluster.yaml", &document);
         let case = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        assert!(findings.iter().any(|finding| case.starts_with(finding.code.name())), "{case}:\n{shown}");
+        assert!(
+            findings
+                .iter()
+                .any(|finding| case.starts_with(finding.code.name())),
+            "{case}:\n{shown}"
+        );
         for finding in &findings {
-            assert!(finding.hint.is_some() || finding.code == Code::Document, "{case}: no hint\n{shown}");
+            assert!(
+                finding.hint.is_some() || finding.code == Code::Document,
+                "{case}: no hint\n{shown}"
+            );
             assert!(finding.position.line > 0, "{case}: no position\n{shown}");
         }
         seen.extend(findings.iter().map(|finding| finding.code));
@@ -50,7 +65,11 @@ fn every_finding_is_shown_as_expected() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let missing: Vec<_> = Code::ALL.iter().filter(|code| !seen.contains(code)).map(|code| code.name()).collect();
+    let missing: Vec<_> = Code::ALL
+        .iter()
+        .filter(|code| !seen.contains(code))
+        .map(|code| code.name())
+        .collect();
     assert_eq!(missing, [""; 0], "findings without a case");
 }
 
@@ -61,8 +80,16 @@ fn secrets_are_never_shown() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/check/{case}.yaml"));
         let document = std::fs::read_to_string(path).unwrap();
         let findings = findings(&document, &catalog);
-        let shown = format!("{}{findings:?}", check::render(&findings, "cluster.yaml", &document));
-        for secret in ["b3BlbnNzaC1r", "MHcCAQEEIIrYSSNQ", "correct-horse", "user:secret"] {
+        let shown = format!(
+            "{}{findings:?}",
+            check::render(&findings, "cluster.yaml", &document)
+        );
+        for secret in [
+            "b3BlbnNzaC1r",
+            "MHcCAQEEIIrYSSNQ",
+            "correct-horse",
+            "user:secret",
+        ] {
             assert!(!shown.contains(secret), "{case}: {shown}");
         }
     }
@@ -122,7 +149,8 @@ fn spoil(texts: &[Vec<char>], random: &mut Random) -> String {
             3 => {
                 let other = &texts[random.below(texts.len())];
                 let from = random.below(other.len());
-                let piece: Vec<_> = other[from..(from + random.below(60)).min(other.len())].to_vec();
+                let piece: Vec<_> =
+                    other[from..(from + random.below(60)).min(other.len())].to_vec();
                 drop(text.splice(at..at, piece));
             }
             _ => {
@@ -138,8 +166,15 @@ fn spoil(texts: &[Vec<char>], random: &mut Random) -> String {
 #[test]
 fn twenty_thousand_spoilt_files_panic_nowhere() {
     let catalog = Catalog::embedded();
-    let mut texts: Vec<Vec<char>> = CLUSTERS.iter().map(|(_, text)| text.chars().collect()).collect();
-    texts.extend(cases().iter().map(|path| std::fs::read_to_string(path).unwrap().chars().collect()));
+    let mut texts: Vec<Vec<char>> = CLUSTERS
+        .iter()
+        .map(|(_, text)| text.chars().collect())
+        .collect();
+    texts.extend(
+        cases()
+            .iter()
+            .map(|path| std::fs::read_to_string(path).unwrap().chars().collect()),
+    );
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let (mut read, mut broken) = (0, 0);
     for _ in 0..20_000 {
@@ -148,46 +183,70 @@ fn twenty_thousand_spoilt_files_panic_nowhere() {
         let shown = check::render(&findings, "cluster.yaml", &text);
         assert!(shown.len() < 200_000, "{text}");
         let lines = text.lines().count() + 1;
-        assert!(findings.iter().all(|f| (1..=lines).contains(&(f.position.line as usize))), "{findings:?}\n{text}");
-        assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{shown:?}");
-        if findings.iter().any(|finding| finding.code == Code::Document) { broken += 1 } else { read += 1 }
+        assert!(
+            findings
+                .iter()
+                .all(|f| (1..=lines).contains(&(f.position.line as usize))),
+            "{findings:?}\n{text}"
+        );
+        assert!(
+            !shown.chars().any(|c| c.is_control() && c != '\n'),
+            "{shown:?}"
+        );
+        if findings
+            .iter()
+            .any(|finding| finding.code == Code::Document)
+        {
+            broken += 1
+        } else {
+            read += 1
+        }
     }
     // Both happen, or the mutations are too tame or too wild to test anything.
-    assert!(read > 2000 && broken > 2000, "{read} read, {broken} not YAML or not the keys of a cluster");
+    assert!(
+        read > 2000 && broken > 2000,
+        "{read} read, {broken} not YAML or not the keys of a cluster"
+    );
 }
 
 #[test]
 fn spoilt_profiles_panic_nowhere() {
     let embedded = ["rpi5", "uefi-amd64", "longhorn", "ceph"];
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let texts: Vec<(Kind, Vec<char>)> =
-        [(Kind::Board, embedded[0]), (Kind::Board, embedded[1]), (Kind::Layout, embedded[2])]
-            .into_iter()
-            .map(|(kind, name)| {
-                let path = folder.join(kind.folder()).join(format!("{name}.yaml"));
-                (
-                    kind,
-                    std::fs::read_to_string(path)
-                        .unwrap()
-                        .replace(&format!("name: {name}"), "name: mine")
-                        .chars()
-                        .collect(),
-                )
-            })
-            .collect();
+    let texts: Vec<(Kind, Vec<char>)> = [
+        (Kind::Board, embedded[0]),
+        (Kind::Board, embedded[1]),
+        (Kind::Layout, embedded[2]),
+    ]
+    .into_iter()
+    .map(|(kind, name)| {
+        let path = folder.join(kind.folder()).join(format!("{name}.yaml"));
+        (
+            kind,
+            std::fs::read_to_string(path)
+                .unwrap()
+                .replace(&format!("name: {name}"), "name: mine")
+                .chars()
+                .collect(),
+        )
+    })
+    .collect();
     let mut random = Random(7);
     for (kind, text) in &texts {
         let pool = [text.clone()];
         for _ in 0..500 {
             let mut catalog = Catalog::embedded();
             let spoilt = spoil(&pool, &mut random);
-            let result = catalog.extend(*kind, "mine", "profiles/mine.yaml", &spoilt).and_then(|()| match kind {
-                Kind::Board => catalog.board("mine").map(drop),
-                _ => catalog.layout("mine").map(drop),
-            });
+            let result = catalog
+                .extend(*kind, "mine", "profiles/mine.yaml", &spoilt)
+                .and_then(|()| match kind {
+                    Kind::Board => catalog.board("mine").map(drop),
+                    _ => catalog.layout("mine").map(drop),
+                });
             if let Err(error) = result {
                 assert!(
-                    error.to_string().starts_with("profiles/mine.yaml:") || error.to_string().contains("there is no")
+                    error.to_string().starts_with("profiles/mine.yaml:")
+                        || error.to_string().contains("there is no")
                 );
             }
         }
@@ -215,7 +274,10 @@ fn large_clusters_are_read_and_endless_ones_refused() {
     assert_eq!((large.nodes.len(), findings.len()), (5000, 0));
     let findings = check::read(&cluster(6000), &catalog).unwrap_err();
     assert_eq!(findings.len(), 1);
-    assert_eq!((findings[0].message.as_str(), findings[0].position.line), ("there are more than 5000 of these", 5007));
+    assert_eq!(
+        (findings[0].message.as_str(), findings[0].position.line),
+        ("there are more than 5000 of these", 5007)
+    );
     // All wrong at once: shown in part, counted in whole.
     let text = cluster(5000).replace("role: worker, address: 10.", "role: worker, address: 11.");
     let findings = check::read(&text, &catalog).unwrap_err();

@@ -3,7 +3,9 @@
 
 use prejoin_profiles::catalog::{CLUSTERS, Catalog};
 use prejoin_profiles::check;
-use prejoin_profiles::cluster::{Cluster, Containerd, Content, Distribution, Effect, Provider, Role, Transport};
+use prejoin_profiles::cluster::{
+    Cluster, Containerd, Content, Distribution, Effect, Provider, Role, Transport,
+};
 use prejoin_profiles::finding::Code;
 use prejoin_profiles::units::Size;
 
@@ -31,13 +33,23 @@ fn what_is_left_out_has_a_usual_value() {
     assert_eq!(cluster.kubernetes.dns_domain.value, "cluster.local");
     assert_eq!(cluster.kubernetes.containerd.value, Containerd::Recommended);
     assert!(
-        cluster.kubernetes.kube_proxy && !cluster.kubernetes.flannel && !cluster.kubernetes.schedule_control_planes
+        cluster.kubernetes.kube_proxy
+            && !cluster.kubernetes.flannel
+            && !cluster.kubernetes.schedule_control_planes
     );
     assert_eq!(cluster.nodes[0].layout.value, "single");
-    assert_eq!((cluster.api_host().unwrap().as_str(), cluster.api_port()), ("192.168.1.11", 6443));
-    let k3s = Cluster::parse(&SMALL.replace("kubeadm, version: v1.36.3", "k3s, version: v1.36.3+k3s1")).unwrap();
     assert_eq!(
-        (k3s.network.pods.to_string(), k3s.network.services.to_string()),
+        (cluster.api_host().unwrap().as_str(), cluster.api_port()),
+        ("192.168.1.11", 6443)
+    );
+    let k3s =
+        Cluster::parse(&SMALL.replace("kubeadm, version: v1.36.3", "k3s, version: v1.36.3+k3s1"))
+            .unwrap();
+    assert_eq!(
+        (
+            k3s.network.pods.to_string(),
+            k3s.network.services.to_string()
+        ),
         ("10.42.0.0/16".into(), "10.43.0.0/16".into())
     );
     assert!(k3s.kubernetes.flannel && k3s.kubernetes.schedule_control_planes);
@@ -49,23 +61,45 @@ fn nodes_say_otherwise_than_the_defaults() {
     assert_eq!(cluster.control_planes().count(), 3);
     let (nuc1, nuc3) = (cluster.node("nuc1").unwrap(), cluster.node("nuc3").unwrap());
     assert_eq!(nuc1.disk.transport, Some(Transport::Sata));
-    assert_eq!(nuc1.data_disk.as_ref().unwrap().min_size.as_ref().unwrap().value, Size(1_000_000_000_000));
+    assert_eq!(
+        nuc1.data_disk
+            .as_ref()
+            .unwrap()
+            .min_size
+            .as_ref()
+            .unwrap()
+            .value,
+        Size(1_000_000_000_000)
+    );
     // As a whole: the transport of the defaults does not linger beside the serial number.
-    assert_eq!((nuc3.disk.transport, nuc3.disk.serial.as_ref().unwrap().as_str()), (None, "S4EWNX0R312345"));
+    assert_eq!(
+        (
+            nuc3.disk.transport,
+            nuc3.disk.serial.as_ref().unwrap().as_str()
+        ),
+        (None, "S4EWNX0R312345")
+    );
     let endpoint = cluster.endpoint.as_ref().unwrap();
     assert_eq!(endpoint.provider.value, Provider::KubeVip);
     assert_eq!(cluster.api_host().unwrap(), "k8s.rack.home.arpa");
     assert_eq!(cluster.api_address().unwrap().to_string(), "192.168.20.10");
     let file = &cluster.files[0];
     assert_eq!((file.mode, file.owner.as_str()), (0o644, "root:root"));
-    assert_eq!(file.content, Content::Text("fs.inotify.max_user_instances = 8192\n".into()));
+    assert_eq!(
+        file.content,
+        Content::Text("fs.inotify.max_user_instances = 8192\n".into())
+    );
 
     let cluster = example("pi4-k3s-ha");
     assert_eq!(cluster.kubernetes.distribution.value, Distribution::K3s);
     assert_eq!(cluster.workers().count(), 2);
     let node = cluster.node("k3s5").unwrap();
     assert_eq!(node.role.value, Role::Worker);
-    let labels: Vec<_> = node.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    let labels: Vec<_> = node
+        .labels
+        .iter()
+        .map(|(k, v)| format!("{k}={v}"))
+        .collect();
     assert_eq!(labels, ["home.arpa/storage=none", "home.arpa/zigbee=true"]);
     assert_eq!(node.taints[0].effect, Effect::NoSchedule);
     assert_eq!(node.taints[0].to_string(), "home.arpa/zigbee:NoSchedule");
@@ -75,8 +109,14 @@ fn nodes_say_otherwise_than_the_defaults() {
 fn people_s_keys_keep_their_comment() {
     let cluster = example("demo");
     let key = &cluster.users[0].keys[0];
-    assert_eq!((key.kind.as_str(), key.comment.as_str()), ("ssh-ed25519", "you@laptop"));
-    assert!(key.to_string().starts_with("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5"));
+    assert_eq!(
+        (key.kind.as_str(), key.comment.as_str()),
+        ("ssh-ed25519", "you@laptop")
+    );
+    assert!(
+        key.to_string()
+            .starts_with("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5")
+    );
 }
 
 #[test]
@@ -87,7 +127,10 @@ fn anchors_and_merge_keys_work_and_point_at_where_they_are_used() {
     );
     let findings = check::read(&text, &Catalog::embedded()).unwrap_err();
     assert_eq!(findings.len(), 1, "{findings:?}");
-    assert_eq!((findings[0].code, findings[0].position.line), (Code::DuplicateMac, 8));
+    assert_eq!(
+        (findings[0].code, findings[0].position.line),
+        (Code::DuplicateMac, 8)
+    );
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! The data files of this crate are sound: every example passes the check without a finding, and what stands in a
 //! folder is what the program carries.
-#![expect(clippy::disallowed_methods, reason = "tests compare what is embedded with what is on the disk")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests compare what is embedded with what is on the disk"
+)]
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 #![allow(clippy::unwrap_used, reason = "test helpers fail like tests")]
 
@@ -14,8 +17,16 @@ use prejoin_profiles::cluster::Cluster;
 
 fn folder(name: &str) -> BTreeSet<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
-    let names = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    names.map(|name| name.strip_suffix(".yaml").expect("only YAML files").to_owned()).collect()
+    let names = std::fs::read_dir(path)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names
+        .map(|name| {
+            name.strip_suffix(".yaml")
+                .expect("only YAML files")
+                .to_owned()
+        })
+        .collect()
 }
 
 #[test]
@@ -31,8 +42,14 @@ fn every_example_is_sound() {
 
 #[test]
 fn the_four_node_example_fits_a_screen() {
-    let (_, text) = CLUSTERS.iter().find(|(name, _)| *name == "pi5-kubeadm-longhorn").unwrap();
-    let said = text.lines().filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#')).count();
+    let (_, text) = CLUSTERS
+        .iter()
+        .find(|(name, _)| *name == "pi5-kubeadm-longhorn")
+        .unwrap();
+    let said = text
+        .lines()
+        .filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'))
+        .count();
     assert!(said <= 40, "{said} lines");
 }
 
@@ -56,7 +73,13 @@ fn every_file_in_a_folder_is_embedded_and_whole() {
             assert_eq!(problem, None);
         }
     }
-    assert_eq!(folder("clusters"), CLUSTERS.iter().map(|(name, _)| (*name).to_owned()).collect());
+    assert_eq!(
+        folder("clusters"),
+        CLUSTERS
+            .iter()
+            .map(|(name, _)| (*name).to_owned())
+            .collect()
+    );
 }
 
 #[test]
@@ -67,15 +90,32 @@ fn boards_name_only_operating_systems_and_repositories_that_exist() {
         for (os, kernel) in &board.kernel {
             let os = catalog.os(os).unwrap();
             if let Some(repository) = &kernel.repository {
-                assert!(os.repositories.contains_key(repository), "{name} on {}", os.name);
+                assert!(
+                    os.repositories.contains_key(repository),
+                    "{name} on {}",
+                    os.name
+                );
             }
         }
         let modules: BTreeSet<_> = board.initramfs_modules.iter().collect();
-        for wanted in ["dm_verity", "ext4", "overlay", "vfat", "nls_ascii", "virtio_blk"] {
-            assert!(modules.contains(&wanted.to_owned()), "{name} lacks {wanted}");
+        for wanted in [
+            "dm_verity",
+            "ext4",
+            "overlay",
+            "vfat",
+            "nls_ascii",
+            "virtio_blk",
+        ] {
+            assert!(
+                modules.contains(&wanted.to_owned()),
+                "{name} lacks {wanted}"
+            );
         }
     }
-    let (pi5, kernel) = catalog.board("rpi5").map(|b| b.on("debian-13").map(|(b, k)| (b, k.clone())).unwrap()).unwrap();
+    let (pi5, kernel) = catalog
+        .board("rpi5")
+        .map(|b| b.on("debian-13").map(|(b, k)| (b, k.clone())).unwrap())
+        .unwrap();
     assert_eq!(kernel.repository.as_deref(), Some("backports"));
     assert!(pi5.initramfs_modules.contains(&"rp1_pci".to_owned()));
     assert!(pi5.config_txt.contains(&"arm_64bit=1".to_owned()));
@@ -105,14 +145,21 @@ described(schema, "")
 for name, part in schema["$defs"].items(): described(part, name)
 print(len(sys.argv) - 1)
 "#;
-    let tools = Command::new("/usr/bin/python3").args(["-c", "import yaml, jsonschema"]).output();
+    let tools = Command::new("/usr/bin/python3")
+        .args(["-c", "import yaml, jsonschema"])
+        .output();
     if !tools.is_ok_and(|output| output.status.success()) {
-        assert!(std::env::var_os("CI").is_none(), "python3 with yaml and jsonschema is needed");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "python3 with yaml and jsonschema is needed"
+        );
         eprintln!("SKIPPED: python3 with yaml and jsonschema is not here");
         return;
     }
     let clusters = Path::new(env!("CARGO_MANIFEST_DIR")).join("clusters");
-    let paths = CLUSTERS.iter().map(|(name, _)| clusters.join(format!("{name}.yaml")));
+    let paths = CLUSTERS
+        .iter()
+        .map(|(name, _)| clusters.join(format!("{name}.yaml")));
     let mut child = Command::new("/usr/bin/python3")
         .args(["-c", SCRIPT])
         .args(paths)
@@ -121,8 +168,19 @@ print(len(sys.argv) - 1)
         .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    std::io::Write::write_all(&mut child.stdin.take().unwrap(), Cluster::schema().as_bytes()).unwrap();
+    std::io::Write::write_all(
+        &mut child.stdin.take().unwrap(),
+        Cluster::schema().as_bytes(),
+    )
+    .unwrap();
     let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), CLUSTERS.len().to_string());
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout).trim(),
+        CLUSTERS.len().to_string()
+    );
 }

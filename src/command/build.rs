@@ -31,17 +31,29 @@ use crate::settings::{self, Stopwatch};
 
 /// The agent for both architectures, built by `build.rs`.
 static AGENTS: [(Architecture, &[u8]); 2] = [
-    (Architecture::Amd64, include_bytes!(env!("PREJOIN_AGENT_AMD64"))),
-    (Architecture::Arm64, include_bytes!(env!("PREJOIN_AGENT_ARM64"))),
+    (
+        Architecture::Amd64,
+        include_bytes!(env!("PREJOIN_AGENT_AMD64")),
+    ),
+    (
+        Architecture::Arm64,
+        include_bytes!(env!("PREJOIN_AGENT_ARM64")),
+    ),
 ];
 
 pub(crate) fn run(args: &Build, report: &Report) -> Result<(), Failure> {
     let project = Project::open(&args.cluster.file, report)?;
     let lock = lock::read(&project)?;
     let sources = Sources::new(&args.inputs, &project)?;
-    let wanted = Wanted { nodes: &args.nodes, sector_size: args.sector_size };
+    let wanted = Wanted {
+        nodes: &args.nodes,
+        sector_size: args.sector_size,
+    };
     let made = all(&project, &lock, &sources, &args.out, &wanted, report)?;
-    report.result(|| summary(&made, &args.out), || made.iter().map(as_json).collect());
+    report.result(
+        || summary(&made, &args.out),
+        || made.iter().map(as_json).collect(),
+    );
     Ok(())
 }
 
@@ -72,19 +84,28 @@ pub(crate) fn all(
     wanted: &Wanted,
     report: &Report,
 ) -> Result<Vec<Made>, Failure> {
-    if let Some(name) = wanted.nodes.iter().find(|name| project.cluster.node(name).is_none()) {
-        return Err(Failure::plain(Class::Input, format!("the cluster file has no node `{name}`")));
+    if let Some(name) = wanted
+        .nodes
+        .iter()
+        .find(|name| project.cluster.node(name).is_none())
+    {
+        return Err(Failure::plain(
+            Class::Input,
+            format!("the cluster file has no node `{name}`"),
+        ));
     }
     let mut plans = project.systems()?;
     for plan in &mut plans {
-        plan.nodes.retain(|node| wanted.nodes.is_empty() || wanted.nodes.contains(&node.name.value));
+        plan.nodes
+            .retain(|node| wanted.nodes.is_empty() || wanted.nodes.contains(&node.name.value));
     }
     plans.retain(|plan| !plan.nodes.is_empty());
     for plan in &plans {
         lock::check_current(lock, plan, project)?;
         if !plan.board.sector_sizes.contains(&wanted.sector_size) {
             let (board, size) = (&plan.board.name, wanted.sector_size);
-            let message = format!("board {board} does not start from disks with {size}-byte sectors");
+            let message =
+                format!("board {board} does not start from disks with {size}-byte sectors");
             return Err(Failure::plain(Class::Input, message));
         }
     }
@@ -95,7 +116,15 @@ pub(crate) fn all(
     let lock_digest = lock.digest();
     let (mut made, mut bills) = (Vec::new(), Vec::new());
     for plan in &plans {
-        let (built, took) = system(plan, project, lock, &debs[&plan.set], sources, &store, &progress)?;
+        let (built, took) = system(
+            plan,
+            project,
+            lock,
+            &debs[&plan.set],
+            sources,
+            &store,
+            &progress,
+        )?;
         progress.clear();
         report.step(format!(
             "{}: {} packages, {} paths, root {} in {}, {:.1} s",
@@ -107,7 +136,16 @@ pub(crate) fn all(
             took.as_secs_f64()
         ));
         for node in &plan.nodes {
-            made.push(one(node, plan, project, &built, &lock_digest, lock.epoch, wanted.sector_size, &store)?);
+            made.push(one(
+                node,
+                plan,
+                project,
+                &built,
+                &lock_digest,
+                lock.epoch,
+                wanted.sector_size,
+                &store,
+            )?);
         }
         built.remember(sources.cache(), &plan.set);
         bills.push(bill(plan, project, lock, &built, out)?);
@@ -125,11 +163,18 @@ fn bill(
     built: &Built,
     out: &Path,
 ) -> Result<(PathBuf, String), Failure> {
-    let base = project.catalog.os(&plan.base).map_err(|error| Failure::new(Class::Input, &error).hint(error.hint()))?;
+    let base = project
+        .catalog
+        .os(&plan.base)
+        .map_err(|error| Failure::new(Class::Input, &error).hint(error.hint()))?;
     let origin = Origin {
         os: &plan.os.name,
         base: &plan.base,
-        base_archives: base.repositories.values().map(|repository| repository.archive.as_str()).collect(),
+        base_archives: base
+            .repositories
+            .values()
+            .map(|repository| repository.archive.as_str())
+            .collect(),
         lock,
         programs: &plan.distribution.artifacts,
     };
@@ -147,8 +192,15 @@ fn system(
 ) -> Result<(Built, Duration), Failure> {
     let stopwatch = Stopwatch::start();
     let programs = sources.programs(project, plan, lock, progress)?;
-    let accepted: Vec<String> = project.cluster.accept_scripts.iter().map(|line| line.value.clone()).collect();
-    let agent = AGENTS.iter().find(|(architecture, _)| *architecture == plan.board.architecture);
+    let accepted: Vec<String> = project
+        .cluster
+        .accept_scripts
+        .iter()
+        .map(|line| line.value.clone())
+        .collect();
+    let agent = AGENTS
+        .iter()
+        .find(|(architecture, _)| *architecture == plan.board.architecture);
     let request = build::Request {
         set: &plan.set,
         board: &plan.board,
@@ -160,12 +212,17 @@ fn system(
         accepted: &accepted,
         epoch: lock.epoch,
     };
-    let built = build::system(&request, sources.cache(), store, &|event| progress.show(event))
-        .map_err(|error| named(error, lock))?;
+    let built = build::system(&request, sources.cache(), store, &|event| {
+        progress.show(event)
+    })
+    .map_err(|error| named(error, lock))?;
     Ok((built, stopwatch.elapsed()))
 }
 
-#[expect(clippy::too_many_arguments, reason = "the whole context of one node, called from one place")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the whole context of one node, called from one place"
+)]
 fn one(
     node: &Node,
     plan: &SystemPlan,
@@ -178,7 +235,10 @@ fn one(
 ) -> Result<Made, Failure> {
     let stopwatch = Stopwatch::start();
     let before = store.written();
-    let layout = project.catalog.layout(&node.layout.value).or_fail(Class::Input)?;
+    let layout = project
+        .catalog
+        .layout(&node.layout.value)
+        .or_fail(Class::Input)?;
     let seed = Seed::of(&project.cluster, node).or_fail(Class::Input)?;
     let spec = node::Spec {
         cluster: &project.cluster.name.value,
@@ -186,22 +246,35 @@ fn one(
         board: &plan.board,
         sector_size,
         layout: &layout,
-        seed: seed.files().iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect(),
+        seed: seed
+            .files()
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec()))
+            .collect(),
         files: files(project, plan, node)?,
         epoch,
     };
     let manifest = build::node(&spec, built, lock, store).map_err(failure)?;
-    Ok(Made { manifest, added: store.written() - before, took: stopwatch.elapsed() })
+    Ok(Made {
+        manifest,
+        added: store.written() - before,
+        took: stopwatch.elapsed(),
+    })
 }
 
 /// The node's own files as a tree.
 fn files(project: &Project, plan: &SystemPlan, node: &Node) -> Result<Tree, Failure> {
     let folder = project.file.parent().unwrap_or(Path::new("")).to_owned();
-    let source = |path: &str| settings::read_bytes(&folder.join(path)).map_err(|error| error.to_string());
-    let files = prejoin_identity::files(&project.cluster, node, &plan.os.ids, &source).or_fail(Class::Input)?;
+    let source =
+        |path: &str| settings::read_bytes(&folder.join(path)).map_err(|error| error.to_string());
+    let files = prejoin_identity::files(&project.cluster, node, &plan.os.ids, &source)
+        .or_fail(Class::Input)?;
     let mut tree = Tree::new();
     for file in files {
-        tree.insert(&file.path, Entry::file(file.content, file.mode).owned(file.uid, file.gid));
+        tree.insert(
+            &file.path,
+            Entry::file(file.content, file.mode).owned(file.uid, file.gid),
+        );
     }
     Ok(tree)
 }
@@ -210,11 +283,18 @@ fn files(project: &Project, plan: &SystemPlan, node: &Node) -> Result<Tree, Fail
 fn named(error: build::Error, lock: &Lock) -> Failure {
     let digest = match &error {
         build::Error::Unpack(
-            unpack::Error::Deb { path, .. } | unpack::Error::Digest { path, .. } | unpack::Error::Module { path, .. },
-        ) => path.file_name().and_then(|name| name.to_str()?.parse::<Digest>().ok()),
+            unpack::Error::Deb { path, .. }
+            | unpack::Error::Digest { path, .. }
+            | unpack::Error::Module { path, .. },
+        ) => path
+            .file_name()
+            .and_then(|name| name.to_str()?.parse::<Digest>().ok()),
         _ => None,
     };
-    let package = lock.packages.iter().find(|(_, package)| Some(package.sha256) == digest);
+    let package = lock
+        .packages
+        .iter()
+        .find(|(_, package)| Some(package.sha256) == digest);
     let failure = failure(error);
     match package {
         Some((name, _)) => failure.of(format!("package {name}")),
@@ -229,7 +309,11 @@ fn failure(error: build::Error) -> Failure {
 
 /// What was made, as a table.
 pub(crate) fn summary(made: &[Made], out: &Path) -> String {
-    let mut rows = vec![["node", "board", "image", "content", "new", "took"].map(str::to_owned).to_vec()];
+    let mut rows = vec![
+        ["node", "board", "image", "content", "new", "took"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
     for made in made {
         let manifest = &made.manifest;
         rows.push(vec![
@@ -241,7 +325,11 @@ pub(crate) fn summary(made: &[Made], out: &Path) -> String {
             format!("{} ms", made.took.as_millis()),
         ]);
     }
-    format!("{}manifests and chunks are in {}\n", table(&rows), out.display())
+    format!(
+        "{}manifests and chunks are in {}\n",
+        table(&rows),
+        out.display()
+    )
 }
 
 pub(crate) fn as_json(made: &Made) -> Value {
@@ -260,7 +348,10 @@ pub(crate) fn as_json(made: &Made) -> Value {
 
 /// Bytes of the image that are not zero and not left alone.
 fn content(manifest: &Manifest) -> u64 {
-    let data = manifest.ranges.iter().filter(|range| matches!(range, Range::Data { .. }));
+    let data = manifest
+        .ranges
+        .iter()
+        .filter(|range| matches!(range, Range::Data { .. }));
     data.map(Range::length).sum()
 }
 
@@ -275,7 +366,9 @@ mod tests {
     fn agents_hold_no_path_of_the_machine_that_built_them() {
         for (architecture, agent) in AGENTS {
             for path in [env!("CARGO_MANIFEST_DIR"), ".cargo/registry"] {
-                let found = agent.windows(path.len()).any(|window| window == path.as_bytes());
+                let found = agent
+                    .windows(path.len())
+                    .any(|window| window == path.as_bytes());
                 assert!(!found, "the agent for {architecture} holds {path}");
             }
         }

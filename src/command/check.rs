@@ -17,7 +17,13 @@ pub(crate) fn run(args: &ClusterFile, report: &Report) -> Result<(), Failure> {
         let nodes = project.cluster.nodes.len();
         let warnings = project.findings.len();
         report.result(
-            || format!("{file}: {}, {}, no error", count(nodes, "node"), count(warnings, "warning")),
+            || {
+                format!(
+                    "{file}: {}, {}, no error",
+                    count(nodes, "node"),
+                    count(warnings, "warning")
+                )
+            },
             || json!({ "nodes": nodes, "warnings": warnings }),
         );
     }

@@ -30,12 +30,21 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 pub(crate) fn run(args: &Demo, report: &Report) -> Result<(), Failure> {
     let stopwatch = Stopwatch::start();
-    let (_, text) = CLUSTERS.iter().find(|(name, _)| *name == "demo").expect("the demo cluster is an example");
-    fs::create_dir_all(&args.out).map_err(output::at("making folder", &args.out)).or_fail(Class::Environment)?;
+    let (_, text) = CLUSTERS
+        .iter()
+        .find(|(name, _)| *name == "demo")
+        .expect("the demo cluster is an example");
+    fs::create_dir_all(&args.out)
+        .map_err(output::at("making folder", &args.out))
+        .or_fail(Class::Environment)?;
     let file = args.out.join("cluster.yaml");
-    if file.exists() && settings::read(&file, "the cluster file")?.lines().next() != text.lines().next() {
+    if file.exists()
+        && settings::read(&file, "the cluster file")?.lines().next() != text.lines().next()
+    {
         let message = format!("{} is not the demo's", file.display());
-        return Err(Failure::plain(Class::Input, message).hint("name another folder with --out".to_owned()));
+        return Err(
+            Failure::plain(Class::Input, message).hint("name another folder with --out".to_owned())
+        );
     }
     output::write(&file, text.as_bytes()).or_fail(Class::Environment)?;
     let mut project = Project::open(&file, report)?;
@@ -56,15 +65,24 @@ pub(crate) fn run(args: &Demo, report: &Report) -> Result<(), Failure> {
     };
 
     report.step("build: each system once, then its nodes");
-    let wanted = Wanted { nodes: &[], sector_size: 512 };
+    let wanted = Wanted {
+        nodes: &[],
+        sector_size: 512,
+    };
     let made = build::all(&project, &lock, &sources, &args.out, &wanted, report)?;
 
     report.step("verify: read back by other code");
     for made in &made {
         verify::one(&args.out, &made.manifest.node)?;
     }
-    report.result(|| build::summary(&made, &args.out), || made.iter().map(build::as_json).collect());
-    report.say(format!("built and verified in {:.1} s", stopwatch.elapsed().as_secs_f64()));
+    report.result(
+        || build::summary(&made, &args.out),
+        || made.iter().map(build::as_json).collect(),
+    );
+    report.say(format!(
+        "built and verified in {:.1} s",
+        stopwatch.elapsed().as_secs_f64()
+    ));
     if args.no_boot {
         report.say("not booted: --no-boot");
     } else {
@@ -76,7 +94,11 @@ pub(crate) fn run(args: &Demo, report: &Report) -> Result<(), Failure> {
 
 /// Boots the node of this machine's architecture.
 fn boot(out: &Path, project: &Project, report: &Report) -> Result<(), Failure> {
-    let architecture = if cfg!(target_arch = "aarch64") { Architecture::Arm64 } else { Architecture::Amd64 };
+    let architecture = if cfg!(target_arch = "aarch64") {
+        Architecture::Arm64
+    } else {
+        Architecture::Amd64
+    };
     let qemu = match Qemu::find(architecture) {
         Ok(qemu) => qemu,
         Err(missing) => {
@@ -85,18 +107,32 @@ fn boot(out: &Path, project: &Project, report: &Report) -> Result<(), Failure> {
         }
     };
     let name = format!("demo-{architecture}");
-    report.step(format!("boot: {name} in QEMU, from its disk image alone, on an emulated processor"));
+    report.step(format!(
+        "boot: {name} in QEMU, from its disk image alone, on an emulated processor"
+    ));
     let (manifest, store) = verify::open(out, &name)?;
     let progress = Progress::new();
-    let disk = export::export(&manifest, &store, Format::Raw, out, &|event| progress.show(event));
+    let disk = export::export(&manifest, &store, Format::Raw, out, &|event| {
+        progress.show(event)
+    });
     progress.clear();
     let disk = disk.or_fail(Class::Environment)?.remove(0);
-    let environment =
-        |error: std::io::Error| Failure::plain(Class::Environment, format!("running {name} in QEMU: {error}"));
+    let environment = |error: std::io::Error| {
+        Failure::plain(
+            Class::Environment,
+            format!("running {name} in QEMU: {error}"),
+        )
+    };
     qemu::enlarge(&disk, DISK).map_err(environment)?;
-    let mac = project.cluster.node(&name).and_then(|node| node.mac.as_ref()).map(|mac| mac.value.to_string());
+    let mac = project
+        .cluster
+        .node(&name)
+        .and_then(|node| node.mac.as_ref())
+        .map(|mac| mac.value.to_string());
     let log = out.join(format!("{name}.console"));
-    let mut machine = qemu.start(&disk, &mac.unwrap_or_default()).map_err(environment)?;
+    let mut machine = qemu
+        .start(&disk, &mac.unwrap_or_default())
+        .map_err(environment)?;
     let state = machine.watch(&log, PATIENCE, |line, at| {
         if line.contains("prejoin: ") || line.contains(" login:") || line.contains("demo: ") {
             report.say(format!("  {:>5.1} s  {}", at.as_secs_f64(), shown(line)));
@@ -106,10 +142,15 @@ fn boot(out: &Path, project: &Project, report: &Report) -> Result<(), Failure> {
     drop(machine);
     match state.map_err(environment)? {
         Some(state) if state.starts_with("system is running, failed units: none") => Ok(()),
-        Some(state) => Err(Failure::plain(Class::Integrity, format!("{name} started, but its {state}"))
-            .hint(format!("its console is in {}", log.display()))),
-        None => Err(Failure::plain(Class::Integrity, format!("{name} did not reach its login"))
-            .hint(format!("its console is in {}", log.display()))),
+        Some(state) => Err(Failure::plain(
+            Class::Integrity,
+            format!("{name} started, but its {state}"),
+        )
+        .hint(format!("its console is in {}", log.display()))),
+        None => Err(
+            Failure::plain(Class::Integrity, format!("{name} did not reach its login"))
+                .hint(format!("its console is in {}", log.display())),
+        ),
     }
 }
 

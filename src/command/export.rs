@@ -12,17 +12,25 @@ use crate::report::Report;
 
 pub(crate) fn run(args: &Export, report: &Report) -> Result<(), Failure> {
     let (manifest, store) = open(&args.out, &args.node)?;
-    let format = Format::ALL.into_iter().find(|format| format.extension() == args.format).unwrap_or(Format::ImgXz);
+    let format = Format::ALL
+        .into_iter()
+        .find(|format| format.extension() == args.format)
+        .unwrap_or(Format::ImgXz);
     let folder = args.to.as_deref().unwrap_or(&args.out);
     let progress = Progress::new();
-    let written = export::export(&manifest, &store, format, folder, &|event| progress.show(event));
+    let written = export::export(&manifest, &store, format, folder, &|event| {
+        progress.show(event)
+    });
     progress.clear();
     let written = written.map_err(|error| match &error {
         export::Error::Store(error) => damage(error, &args.node),
         _ => Failure::new(Class::Environment, &error)
             .hint("is the disk full, or the folder read-only? --to names another one".to_owned()),
     })?;
-    let paths: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
+    let paths: Vec<String> = written
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
     report.result(|| paths.join("\n"), || json!({ "files": paths }));
     Ok(())
 }

@@ -62,13 +62,26 @@ pub(crate) fn run(args: &Flash, report: &Report) -> Result<(), Failure> {
     let mut cases = Vec::new();
     for (index, (facts, hold)) in facts(args)?.into_iter().enumerate() {
         // Recorded facts know no other name of the disk than the kernel's.
-        let asked = args.targets.get(index).map_or(Path::new(&facts.device.path), PathBuf::as_path).to_owned();
+        let asked = args
+            .targets
+            .get(index)
+            .map_or(Path::new(&facts.device.path), PathBuf::as_path)
+            .to_owned();
         let intent = intent::intent(args, &project, node, &facts, &asked, &image)?;
         let judgement = judge(&facts, &intent, &image.view());
-        cases.push(Case { facts, intent, judgement, hold, asked: false });
+        cases.push(Case {
+            facts,
+            intent,
+            judgement,
+            hold,
+            asked: false,
+        });
     }
     if args.dry_run {
-        report.result(|| shown(&cases, report, false), || document(args, &image, &cases, &[]));
+        report.result(
+            || shown(&cases, report, false),
+            || document(args, &image, &cases, &[]),
+        );
         return verdict(&cases);
     }
     if !report.is_json() {
@@ -86,13 +99,21 @@ pub(crate) fn run(args: &Flash, report: &Report) -> Result<(), Failure> {
     cases.iter_mut().for_each(|case| case.asked = asked);
     let bars = MultiProgress::new();
     let outcomes = write(args, &image, &cases, &keeps, &bars);
-    report.result(|| show::outcomes(&outcomes), || document(args, &image, &cases, &outcomes));
+    report.result(
+        || show::outcomes(&outcomes),
+        || document(args, &image, &cases, &outcomes),
+    );
     conclude(outcomes)
 }
 
 /// Fails unless all targets may be written; then, where their old tables go, and whether somebody was asked. Nobody is
 /// asked for what cannot be done.
-fn allowed(args: &Flash, image: &Image, cases: &[Case], report: &Report) -> Result<(Vec<Keep>, bool), Failure> {
+fn allowed(
+    args: &Flash,
+    image: &Image,
+    cases: &[Case],
+    report: &Report,
+) -> Result<(Vec<Keep>, bool), Failure> {
     verdict_of_all(cases)?;
     image.complete()?;
     let keep = |case: &Case| Keep::new(args.save.as_deref(), &args.node, &case.facts.device);
@@ -110,14 +131,23 @@ fn facts(args: &Flash) -> Result<Vec<(Facts, Option<Target>)>, Failure> {
     for path in &args.targets {
         let found = inventory::identity(path);
         if found.is_some() && seen.contains(&found) {
-            return Err(Failure::plain(Class::Input, format!("{} is given twice", path.display())));
+            return Err(Failure::plain(
+                Class::Input,
+                format!("{} is given twice", path.display()),
+            ));
         }
         seen.push(found);
     }
     let one = |path: &PathBuf| {
         // Who has it instead is among the facts, and a refusal.
-        let hold = if args.dry_run { None } else { Target::open(path, &target::Options::default()).ok() };
-        let facts = hold.as_ref().map_or_else(|| look::look(path), |target| look::held(target, path))?;
+        let hold = if args.dry_run {
+            None
+        } else {
+            Target::open(path, &target::Options::default()).ok()
+        };
+        let facts = hold
+            .as_ref()
+            .map_or_else(|| look::look(path), |target| look::held(target, path))?;
         Ok((facts, hold))
     };
     args.targets.iter().map(one).collect()
@@ -126,45 +156,79 @@ fn facts(args: &Flash) -> Result<Vec<(Facts, Option<Target>)>, Failure> {
 /// The verdicts on all targets, as they are shown.
 fn shown(cases: &[Case], report: &Report, talk: bool) -> String {
     let (width, colour) = (picture::width(talk), report.is_coloured(talk));
-    let texts: Vec<String> = cases.iter().map(|case| show::case(case, width, colour)).collect();
+    let texts: Vec<String> = cases
+        .iter()
+        .map(|case| show::case(case, width, colour))
+        .collect();
     texts.join("\n")
 }
 
 /// What a dry run ends with.
 fn verdict(cases: &[Case]) -> Result<(), Failure> {
     verdict_of_all(cases)?;
-    let open: Vec<&Case> = cases.iter().filter(|case| case.judgement.verdict != Verdict::Ok).collect();
+    let open: Vec<&Case> = cases
+        .iter()
+        .filter(|case| case.judgement.verdict != Verdict::Ok)
+        .collect();
     match open.first() {
         None => Ok(()),
-        Some(case) => Err(Failure::plain(Class::Input, format!("{} needs a confirmation", case.judgement.disk))
-            .exit(exit::CONFIRM)
-            .hint(ask::how(&open))),
+        Some(case) => Err(Failure::plain(
+            Class::Input,
+            format!("{} needs a confirmation", case.judgement.disk),
+        )
+        .exit(exit::CONFIRM)
+        .hint(ask::how(&open))),
     }
 }
 
 /// Fails if one target is refused.
 fn verdict_of_all(cases: &[Case]) -> Result<(), Failure> {
-    let Some(case) = cases.iter().find(|case| case.judgement.verdict == Verdict::Refuse) else { return Ok(()) };
-    let grave = case.judgement.findings.iter().filter(|finding| finding.severity == Severity::Refuse);
+    let Some(case) = cases
+        .iter()
+        .find(|case| case.judgement.verdict == Verdict::Refuse)
+    else {
+        return Ok(());
+    };
+    let grave = case
+        .judgement
+        .findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Refuse);
     let mut codes: Vec<&str> = grave.map(|finding| finding.code.name()).collect();
     codes.dedup();
-    let message = format!("refused to write to {}: {}", case.judgement.disk, codes.join(", "));
+    let message = format!(
+        "refused to write to {}: {}",
+        case.judgement.disk,
+        codes.join(", ")
+    );
     Err(Failure::plain(Class::Input, message).exit(exit::REFUSED))
 }
 
 /// Writes all targets side by side.
-fn write(args: &Flash, image: &Image, cases: &[Case], keeps: &[Keep], bars: &MultiProgress) -> Vec<Outcome> {
+fn write(
+    args: &Flash,
+    image: &Image,
+    cases: &[Case],
+    keeps: &[Keep],
+    bars: &MultiProgress,
+) -> Vec<Outcome> {
     thread::scope(|scope| {
         let spawn = |(case, keep)| scope.spawn(move || carry::carry(args, image, case, keep, bars));
         let threads: Vec<_> = cases.iter().zip(keeps).map(spawn).collect();
-        threads.into_iter().map(|thread| thread.join().expect("a writer does not panic")).collect()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("a writer does not panic"))
+            .collect()
     })
 }
 
 /// The failure of the whole command: the gravest one.
 fn conclude(outcomes: Vec<Outcome>) -> Result<(), Failure> {
     let all = outcomes.len();
-    let mut failures: Vec<Failure> = outcomes.into_iter().filter_map(|outcome| outcome.failure).collect();
+    let mut failures: Vec<Failure> = outcomes
+        .into_iter()
+        .filter_map(|outcome| outcome.failure)
+        .collect();
     failures.sort_by_key(Failure::number);
     match failures.pop() {
         None => Ok(()),
@@ -194,5 +258,8 @@ fn document(args: &Flash, image: &Image, cases: &[Case], outcomes: &[Outcome]) -
 
 /// The last part of a path.
 pub(crate) fn last(path: &str) -> String {
-    Path::new(path).file_name().map_or_else(|| path.to_owned(), |name| name.to_string_lossy().into_owned())
+    Path::new(path).file_name().map_or_else(
+        || path.to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    )
 }

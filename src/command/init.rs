@@ -17,8 +17,11 @@ pub(crate) fn run(args: &Init, report: &Report) -> Result<(), Failure> {
         return Ok(());
     }
     let Some((_, text)) = CLUSTERS.iter().find(|(name, _)| *name == args.example) else {
-        return Err(Failure::plain(Class::Input, format!("there is no example `{}`", args.example))
-            .hint("`prejoin init --example list` shows them".to_owned()));
+        return Err(Failure::plain(
+            Class::Input,
+            format!("there is no example `{}`", args.example),
+        )
+        .hint("`prejoin init --example list` shows them".to_owned()));
     };
     let path = args.file.display();
     // Never over an existing file: it may be the only description of a running cluster.
@@ -29,7 +32,11 @@ pub(crate) fn run(args: &Init, report: &Report) -> Result<(), Failure> {
         .and_then(|mut file| file.write_all(text.as_bytes()));
     written.map_err(|error| {
         let exists = error.kind() == std::io::ErrorKind::AlreadyExists;
-        let class = if exists { Class::Input } else { Class::Environment };
+        let class = if exists {
+            Class::Input
+        } else {
+            Class::Environment
+        };
         Failure::plain(class, format!("writing {path}: {error}"))
             .hint(exists.then(|| "choose another name with --file".to_owned()))
     })?;
@@ -42,7 +49,11 @@ fn rows() -> Vec<Vec<String>> {
     CLUSTERS
         .iter()
         .map(|(name, text)| {
-            let about = text.lines().next().unwrap_or_default().trim_start_matches(['#', ' ']);
+            let about = text
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .trim_start_matches(['#', ' ']);
             vec![(*name).to_owned(), about.to_owned()]
         })
         .collect()

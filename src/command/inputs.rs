@@ -30,29 +30,60 @@ pub(crate) struct Sources {
 impl Sources {
     /// From flags, environment, cluster file and the host's apt settings, in falling order.
     pub(crate) fn new(inputs: &Inputs, project: &Project) -> Result<Self, Failure> {
-        let root = inputs.cache.clone().or_else(Cache::default_root).ok_or_else(|| {
-            Failure::plain(Class::Environment, "finding a cache folder: neither XDG_CACHE_HOME nor HOME is set")
+        let root = inputs
+            .cache
+            .clone()
+            .or_else(Cache::default_root)
+            .ok_or_else(|| {
+                Failure::plain(
+                    Class::Environment,
+                    "finding a cache folder: neither XDG_CACHE_HOME nor HOME is set",
+                )
                 .hint("name one with --cache".to_owned())
-        })?;
+            })?;
         let mut flags: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let known = project.catalog.archives();
         for flag in &inputs.mirror {
             let (archive, address) = flag.split_once('=').ok_or_else(|| {
-                Failure::plain(Class::Input, format!("--mirror {flag}: not of the form ARCHIVE=URL"))
-                    .hint("for example --mirror debian=file:///srv/mirror/debian".to_owned())
+                Failure::plain(
+                    Class::Input,
+                    format!("--mirror {flag}: not of the form ARCHIVE=URL"),
+                )
+                .hint("for example --mirror debian=file:///srv/mirror/debian".to_owned())
             })?;
             if !known.contains(archive) {
                 let names: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
-                return Err(Failure::plain(Class::Input, format!("--mirror {flag}: there is no archive `{archive}`"))
-                    .hint(format!("the archives are {}", names.join(", "))));
+                return Err(Failure::plain(
+                    Class::Input,
+                    format!("--mirror {flag}: there is no archive `{archive}`"),
+                )
+                .hint(format!("the archives are {}", names.join(", "))));
             }
-            flags.entry(archive.to_owned()).or_default().push(address.to_owned());
+            flags
+                .entry(archive.to_owned())
+                .or_default()
+                .push(address.to_owned());
         }
         let cluster = project.cluster.mirrors.iter().map(|(archive, addresses)| {
-            (archive.clone(), addresses.iter().map(|address| address.value.clone()).collect())
+            (
+                archive.clone(),
+                addresses
+                    .iter()
+                    .map(|address| address.value.clone())
+                    .collect(),
+            )
         });
-        let mirrors = mirror::Settings { flags, cluster: cluster.collect(), ..Default::default() }.with_host();
-        Ok(Sources { cache: Cache::new(root), mirrors, offline: inputs.offline })
+        let mirrors = mirror::Settings {
+            flags,
+            cluster: cluster.collect(),
+            ..Default::default()
+        }
+        .with_host();
+        Ok(Sources {
+            cache: Cache::new(root),
+            mirrors,
+            offline: inputs.offline,
+        })
     }
 
     /// The cache folder.
@@ -67,7 +98,10 @@ impl Sources {
         progress: &Progress,
         work: impl FnOnce(&Fetcher) -> Result<T, FetchError>,
     ) -> Result<T, Failure> {
-        let settings = fetch::Settings { offline: self.offline, ..Default::default() };
+        let settings = fetch::Settings {
+            offline: self.offline,
+            ..Default::default()
+        };
         let events = |event| progress.show(event);
         let done = Mirrors::find(archives, &self.mirrors)
             .and_then(|mirrors| work(&Fetcher::new(&self.cache, &mirrors, settings, &events)));
@@ -76,8 +110,17 @@ impl Sources {
     }
 
     /// Every package of these systems as a file of the cache, by set.
-    pub(crate) fn packages(&self, lock: &Lock, plans: &[SystemPlan], progress: &Progress) -> Result<Debs, Failure> {
-        let archives: Vec<&str> = lock.packages.values().map(|package| package.archive.as_str()).collect();
+    pub(crate) fn packages(
+        &self,
+        lock: &Lock,
+        plans: &[SystemPlan],
+        progress: &Progress,
+    ) -> Result<Debs, Failure> {
+        let archives: Vec<&str> = lock
+            .packages
+            .values()
+            .map(|package| package.archive.as_str())
+            .collect();
         self.fetch(archives, progress, |fetcher| {
             let mut debs = Debs::new();
             // All sets in one go, so that downloads run side by side; what sets share is fetched once.
@@ -125,8 +168,10 @@ impl Sources {
         previous: Option<&Lock>,
         progress: &Progress,
     ) -> Result<BTreeMap<String, lock::Artifact>, Failure> {
-        let wanted: BTreeMap<String, Wanted> =
-            plans.iter().flat_map(|plan| plan.distribution.artifacts.clone()).collect();
+        let wanted: BTreeMap<String, Wanted> = plans
+            .iter()
+            .flat_map(|plan| plan.distribution.artifacts.clone())
+            .collect();
         self.artifacts(project, &wanted, progress, |fetcher, mirrors| {
             artifacts::lock(fetcher, mirrors, &wanted, previous)
         })
@@ -139,13 +184,25 @@ impl Sources {
         progress: &Progress,
         work: impl FnOnce(&Fetcher, &Mirrors) -> Result<T, artifacts::Error>,
     ) -> Result<T, Failure> {
-        let from = project.cluster.artifacts.as_ref().map(|from| from.value.as_str());
+        let from = project
+            .cluster
+            .artifacts
+            .as_ref()
+            .map(|from| from.value.as_str());
         let folder = project.file.parent().unwrap_or(Path::new(""));
-        let settings = fetch::Settings { offline: self.offline, ..Default::default() };
+        let settings = fetch::Settings {
+            offline: self.offline,
+            ..Default::default()
+        };
         let events = |event| progress.show(event);
         let done = artifacts::mirrors(from, folder, wanted, &self.mirrors)
             .map_err(artifacts::Error::from)
-            .and_then(|mirrors| work(&Fetcher::new(&self.cache, &mirrors, settings, &events), &mirrors));
+            .and_then(|mirrors| {
+                work(
+                    &Fetcher::new(&self.cache, &mirrors, settings, &events),
+                    &mirrors,
+                )
+            });
         progress.clear();
         done.map_err(|error| Failure::new(error.class(), &error).hint(error.hint()))
     }

@@ -25,7 +25,11 @@ pub(crate) fn run(args: &args::Lock, report: &Report) -> Result<(), Failure> {
     let project = Project::open(&args.cluster.file, report)?;
     let sources = Sources::new(&args.inputs, &project)?;
     let path = project.lock_path();
-    let previous = if path.exists() { Some(read(&project)?) } else { None };
+    let previous = if path.exists() {
+        Some(read(&project)?)
+    } else {
+        None
+    };
     let lock = make(&project, &sources, previous.as_ref(), args.accept_expired)?;
     output::write(&path, lock.to_yaml().as_bytes()).or_fail(Class::Environment)?;
     let bytes: u64 = lock.packages.values().map(|package| package.size).sum();
@@ -57,7 +61,10 @@ pub(crate) fn make(
         architectures.insert(plan.board.architecture);
     }
     let architectures: Vec<_> = architectures.into_iter().collect();
-    let archives: Vec<&str> = repositories.values().map(|repository| repository.archive.as_str()).collect();
+    let archives: Vec<&str> = repositories
+        .values()
+        .map(|repository| repository.archive.as_str())
+        .collect();
     let keys: Vec<&[u8]> = project.keys.iter().map(Vec::as_slice).collect();
     let query = Query {
         repositories: &repositories,
@@ -68,15 +75,22 @@ pub(crate) fn make(
         accept_expired,
     };
     let progress = Progress::new();
-    let snapshot = sources.fetch(archives, &progress, |fetcher| archive::snapshot(fetcher, &query))?;
+    let snapshot = sources.fetch(archives, &progress, |fetcher| {
+        archive::snapshot(fetcher, &query)
+    })?;
     let mut lock = locking::empty(snapshot.releases);
     for plan in &plans {
         let indexes = &snapshot.indexes[&plan.board.architecture];
         let universe = Universe::new(indexes, plan.board.architecture).or_fail(Class::Integrity)?;
-        let request = Request { wanted: plan.wanted.clone(), waive: plan.os.waive.clone(), recommends: false };
+        let request = Request {
+            wanted: plan.wanted.clone(),
+            waive: plan.os.waive.clone(),
+            recommends: false,
+        };
         let resolution = resolve::resolve(&universe, &request)
             .map_err(|error| Failure::new(Class::Input, &error).hint(error.hint()))?;
-        locking::add(&mut lock, &plan.set, request_digest(plan), &resolution).or_fail(Class::Input)?;
+        locking::add(&mut lock, &plan.set, request_digest(plan), &resolution)
+            .or_fail(Class::Input)?;
     }
     lock.artifacts = sources.lock_artifacts(project, &plans, previous, &progress)?;
     Ok(lock)
@@ -85,8 +99,9 @@ pub(crate) fn make(
 /// The lock beside a cluster file.
 pub(crate) fn read(project: &Project) -> Result<Lock, Failure> {
     let path = project.lock_path();
-    let text = settings::read(&path, "the lock")
-        .map_err(|failure| failure.hint((!path.exists()).then(|| "make one with `prejoin lock`".to_owned())))?;
+    let text = settings::read(&path, "the lock").map_err(|failure| {
+        failure.hint((!path.exists()).then(|| "make one with `prejoin lock`".to_owned()))
+    })?;
     Lock::parse(&text).map_err(|error| {
         Failure::plain(Class::Input, format!("reading {}: {error}", path.display()))
             .hint("delete it and run `prejoin lock`, or restore it from version control".to_owned())
@@ -94,12 +109,20 @@ pub(crate) fn read(project: &Project) -> Result<Lock, Failure> {
 }
 
 /// A lock that was made for something else is not silently used.
-pub(crate) fn check_current(lock: &Lock, plan: &SystemPlan, project: &Project) -> Result<(), Failure> {
+pub(crate) fn check_current(
+    lock: &Lock,
+    plan: &SystemPlan,
+    project: &Project,
+) -> Result<(), Failure> {
     let path = project.lock_path();
     let problem = match lock.sets.get(&plan.set) {
         None => format!("{} knows nothing of {}", path.display(), plan.set),
         Some(set) if set.request != request_digest(plan) => {
-            format!("{} was made before the packages of {} changed", path.display(), plan.set)
+            format!(
+                "{} was made before the packages of {} changed",
+                path.display(),
+                plan.set
+            )
         }
         Some(_) => return Ok(()),
     };
@@ -116,8 +139,17 @@ fn request_digest(plan: &SystemPlan) -> Digest {
         text.push_str(&format!("waive {name}\n"));
     }
     for (name, repository) in &plan.os.repositories {
-        let Repository { archive, suite, components, priority, .. } = repository;
-        text.push_str(&format!("repository {name} {archive} {suite} {} {priority}\n", components.join(" ")));
+        let Repository {
+            archive,
+            suite,
+            components,
+            priority,
+            ..
+        } = repository;
+        text.push_str(&format!(
+            "repository {name} {archive} {suite} {} {priority}\n",
+            components.join(" ")
+        ));
     }
     Digest::of(text.as_bytes())
 }
@@ -128,8 +160,10 @@ fn changes(previous: Option<&Lock>, lock: &Lock, summary: &str) -> String {
     let (old, new) = (previous.map(names).unwrap_or_default(), names(lock));
     let mut text = String::new();
     if previous.is_some() {
-        old.difference(&new).for_each(|name| text.push_str(&format!("- {name}\n")));
-        new.difference(&old).for_each(|name| text.push_str(&format!("+ {name}\n")));
+        old.difference(&new)
+            .for_each(|name| text.push_str(&format!("- {name}\n")));
+        new.difference(&old)
+            .for_each(|name| text.push_str(&format!("+ {name}\n")));
     }
     text + summary
 }

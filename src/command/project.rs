@@ -1,5 +1,8 @@
 //! A cluster file with everything beside it: profiles, lock, and what follows from them.
-#![expect(clippy::disallowed_methods, reason = "reads the cluster file and what lies beside it")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "reads the cluster file and what lies beside it"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -63,7 +66,10 @@ impl Project {
     /// Reads and checks a cluster file; findings are printed, errors among them end the command.
     pub(crate) fn open(file: &Path, report: &Report) -> Result<Self, Failure> {
         let text = settings::read(file, "the cluster file").map_err(|failure| {
-            failure.hint((!file.exists()).then(|| "write one with `prejoin init`, or name it with --file".to_owned()))
+            failure.hint(
+                (!file.exists())
+                    .then(|| "write one with `prejoin init`, or name it with --file".to_owned()),
+            )
         })?;
         Self::parse(file, text, report)
     }
@@ -88,7 +94,15 @@ impl Project {
             report.findings(&shown, &text, &findings);
             return Err(unsound(&findings));
         }
-        Ok(Project { file: file.to_owned(), text, cluster, catalog, keys, findings, without_artifacts: false })
+        Ok(Project {
+            file: file.to_owned(),
+            text,
+            cluster,
+            catalog,
+            keys,
+            findings,
+            without_artifacts: false,
+        })
     }
 
     /// Where its lock lies.
@@ -101,13 +115,19 @@ impl Project {
         let mut systems: BTreeMap<String, SystemPlan> = BTreeMap::new();
         for node in &self.cluster.nodes {
             let plan = self.system(node)?;
-            systems.entry(plan.set.clone()).or_insert(plan).nodes.push(node);
+            systems
+                .entry(plan.set.clone())
+                .or_insert(plan)
+                .nodes
+                .push(node);
         }
         Ok(systems.into_values().collect())
     }
 
     fn system(&self, node: &Node) -> Result<SystemPlan<'_>, Failure> {
-        let profile = |error: prejoin_profiles::catalog::Error| Failure::new(Class::Input, &error).hint(error.hint());
+        let profile = |error: prejoin_profiles::catalog::Error| {
+            Failure::new(Class::Input, &error).hint(error.hint())
+        };
         let mut os = self.catalog.os(&self.cluster.os.value).map_err(profile)?;
         let base = self.catalog.base(&self.cluster.os.value).map_err(profile)?;
         let board = self.catalog.board(&node.board.value).map_err(profile)?;
@@ -120,33 +140,67 @@ impl Project {
         } else {
             distribution::system(&self.cluster, node, board.architecture)
         };
-        let distribution = system.map_err(|error| Failure::new(Class::Input, &error).hint(error.hint()))?;
+        let distribution =
+            system.map_err(|error| Failure::new(Class::Input, &error).hint(error.hint()))?;
         os = distribution.over(os);
         let mut extra: Vec<String> = Vec::new();
         for set in &self.cluster.sets {
             let set = self.catalog.set(&set.value).map_err(profile)?;
             extra.extend(set.packages);
             if !set.modules.is_empty() {
-                let lines: String = set.modules.iter().map(|module| format!("{module}\n")).collect();
-                os.node.files.insert(format!("usr/lib/modules-load.d/50-{}.conf", set.name), lines);
+                let lines: String = set
+                    .modules
+                    .iter()
+                    .map(|module| format!("{module}\n"))
+                    .collect();
+                os.node.files.insert(
+                    format!("usr/lib/modules-load.d/50-{}.conf", set.name),
+                    lines,
+                );
                 os.required_modules.insert(set.name, set.modules);
             }
         }
-        extra.extend(self.cluster.packages.iter().chain(&node.packages).map(|package| package.value.clone()));
+        extra.extend(
+            self.cluster
+                .packages
+                .iter()
+                .chain(&node.packages)
+                .map(|package| package.value.clone()),
+        );
         extra.sort();
         extra.dedup();
 
         let mut set = format!("{}/{}", os.name, board.name);
-        let version = node.version.as_ref().map(|version| version.value.to_string());
+        let version = node
+            .version
+            .as_ref()
+            .map(|version| version.value.to_string());
         if !extra.is_empty() || version.is_some() {
             // Nodes with the same additions share a system; the name says that there are any.
             let additions = format!("{version:?} {extra:?}");
             set = format!("{set}+{}", Digest::of(additions.as_bytes()).short());
         }
-        let kernel = Wanted { name: kernel.package.clone(), repository: kernel.repository.clone(), version: None };
-        let named = os.packages.iter().chain(&board.packages).chain(&extra).map(|name| Wanted::parse(name));
+        let kernel = Wanted {
+            name: kernel.package.clone(),
+            repository: kernel.repository.clone(),
+            version: None,
+        };
+        let named = os
+            .packages
+            .iter()
+            .chain(&board.packages)
+            .chain(&extra)
+            .map(|name| Wanted::parse(name));
         let wanted = named.chain([kernel]).collect();
-        Ok(SystemPlan { set, board, os, base, distribution, wanted, nodes: Vec::new() })
+        Ok(SystemPlan {
+            set,
+            board,
+            os,
+            base,
+            distribution,
+            wanted,
+            nodes: Vec::new(),
+        })
     }
 }
 
@@ -155,11 +209,18 @@ const SHOWN: usize = 50;
 
 /// What the nodes' seeds cannot be made for: cloud-init is merged, and measured, node by node.
 fn seeds(cluster: &Cluster) -> Vec<Finding> {
-    let errors = cluster.nodes.iter().filter_map(|node| Seed::of(cluster, node).err()).take(SHOWN);
+    let errors = cluster
+        .nodes
+        .iter()
+        .filter_map(|node| Seed::of(cluster, node).err())
+        .take(SHOWN);
     let mut findings: Vec<Finding> = errors
         .map(|error| {
             let at = error.position().unwrap_or_default();
-            Finding { hint: error.hint(), ..Finding::error(Code::CloudInit, at, &"", error.to_string()) }
+            Finding {
+                hint: error.hint(),
+                ..Finding::error(Code::CloudInit, at, &"", error.to_string())
+            }
         })
         .collect();
     // What is wrong with the cluster's part is wrong for every node.
@@ -171,7 +232,10 @@ fn seeds(cluster: &Cluster) -> Vec<Finding> {
 fn extend(catalog: &mut Catalog, folder: &Path) -> Result<(), Failure> {
     for kind in [Kind::Board, Kind::Os, Kind::Layout, Kind::Set] {
         for path in files(&folder.join("profiles").join(kind.folder()), "yaml") {
-            let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+            let name = path
+                .file_stem()
+                .map(|stem| stem.to_string_lossy().into_owned())
+                .unwrap_or_default();
             let text = settings::read(&path, "the profile")?;
             catalog
                 .extend(kind, &name, &path.display().to_string(), &text)
@@ -198,13 +262,18 @@ fn keys(folder: &Path) -> Result<Vec<Vec<u8>>, Failure> {
 fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten();
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    let mut paths: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|found| found == ending)).collect();
+    let mut paths: Vec<PathBuf> = paths
+        .filter(|path| path.extension().is_some_and(|found| found == ending))
+        .collect();
     paths.sort();
     paths
 }
 
 fn unsound(findings: &[Finding]) -> Failure {
-    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+    let errors = findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Error)
+        .count();
     let s = if errors == 1 { "" } else { "s" };
     Failure::findings(format!("the cluster file has {errors} error{s}"))
 }
@@ -222,8 +291,15 @@ mod tests {
                     - { name: two, address: 10.0.0.3, cloud_init: { bootcmd: [x] } }\n";
         let cluster = Cluster::parse(text).expect("well-formed");
         let findings = seeds(&cluster);
-        let places: Vec<u32> = findings.iter().map(|finding| finding.position.line).collect();
+        let places: Vec<u32> = findings
+            .iter()
+            .map(|finding| finding.position.line)
+            .collect();
         assert_eq!(places, [9, 10], "{findings:?}");
-        assert!(findings.iter().all(|finding| finding.hint.is_some() && finding.severity == Severity::Error));
+        assert!(
+            findings
+                .iter()
+                .all(|finding| finding.hint.is_some() && finding.severity == Severity::Error)
+        );
     }
 }

@@ -19,7 +19,11 @@ use crate::report::{Report, size, table};
 use crate::settings;
 
 pub(crate) fn run(args: &Verify, report: &Report) -> Result<(), Failure> {
-    let nodes = if args.nodes.is_empty() { built(&args.out)? } else { args.nodes.clone() };
+    let nodes = if args.nodes.is_empty() {
+        built(&args.out)?
+    } else {
+        args.nodes.clone()
+    };
     let mut rows = Vec::new();
     for node in nodes {
         let verified = one(&args.out, &node)?;
@@ -57,9 +61,11 @@ pub(crate) fn damage(error: &chunks::Error, node: &str) -> Failure {
     match error {
         chunks::Error::Io { .. } => Failure::new(Class::Environment, error),
         // A build leaves alone what is there.
-        chunks::Error::Damaged { path, .. } => {
-            Failure::new(Class::Integrity, error).hint(format!("delete {}, then {}", path.display(), again(node)))
-        }
+        chunks::Error::Damaged { path, .. } => Failure::new(Class::Integrity, error).hint(format!(
+            "delete {}, then {}",
+            path.display(),
+            again(node)
+        )),
         _ => Failure::new(Class::Integrity, error).hint(again(node)),
     }
 }
@@ -71,12 +77,17 @@ fn again(node: &str) -> String {
 /// A node's manifest and the store with its chunks.
 pub(crate) fn open(out: &Path, node: &str) -> Result<(Arc<Manifest>, Arc<ChunkStore>), Failure> {
     let path = build::manifest_path(out, node);
-    let text = settings::read(&path, "the manifest")
-        .map_err(|failure| failure.hint((!path.exists()).then(|| format!("build it first: `prejoin build {node}`"))))?;
-    let manifest =
-        Manifest::parse(text.as_bytes()).map_err(|error| Failure::new(Class::Integrity, &error).hint(again(node)))?;
+    let text = settings::read(&path, "the manifest").map_err(|failure| {
+        failure.hint((!path.exists()).then(|| format!("build it first: `prejoin build {node}`")))
+    })?;
+    let manifest = Manifest::parse(text.as_bytes())
+        .map_err(|error| Failure::new(Class::Integrity, &error).hint(again(node)))?;
     if manifest.node != node {
-        let message = format!("{} is the manifest of node {}", path.display(), manifest.node);
+        let message = format!(
+            "{} is the manifest of node {}",
+            path.display(),
+            manifest.node
+        );
         return Err(Failure::plain(Class::Integrity, message));
     }
     Ok(build::open(out, manifest))
@@ -89,20 +100,39 @@ fn built(out: &Path) -> Result<Vec<String>, Failure> {
             .hint("run `prejoin build` first, or name the folder with --out".to_owned())
     })?;
     let mut nodes: Vec<String> = entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".manifest.json").map(str::to_owned))
+        .filter_map(|entry| {
+            entry
+                .ok()?
+                .file_name()
+                .to_str()?
+                .strip_suffix(".manifest.json")
+                .map(str::to_owned)
+        })
         .filter(|name| !name.starts_with('.'))
         .collect();
     if nodes.is_empty() {
-        return Err(Failure::plain(Class::Input, format!("{} holds no manifest", out.display()))
-            .hint("run `prejoin build` first, or name the folder with --out".to_owned()));
+        return Err(
+            Failure::plain(Class::Input, format!("{} holds no manifest", out.display()))
+                .hint("run `prejoin build` first, or name the folder with --out".to_owned()),
+        );
     }
     nodes.sort();
     Ok(nodes)
 }
 
 fn text(rows: &[(String, Verified)]) -> String {
-    let mut lines =
-        vec![["node", "chunks", "content", "verity blocks", "paths", "boot files"].map(str::to_owned).to_vec()];
+    let mut lines = vec![
+        [
+            "node",
+            "chunks",
+            "content",
+            "verity blocks",
+            "paths",
+            "boot files",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+    ];
     for (node, v) in rows {
         lines.push(vec![
             node.clone(),

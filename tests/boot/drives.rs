@@ -45,9 +45,17 @@ impl Drives<'_> {
         let folder = folder("drives");
         fs::remove_dir_all(&folder).unwrap();
         fs::create_dir(&folder).unwrap();
-        let mut drives = Drives { lab, folder, monitor: free_port(), keepsake: Vec::new() };
+        let mut drives = Drives {
+            lab,
+            folder,
+            monitor: free_port(),
+            keepsake: Vec::new(),
+        };
         for (name, gibibytes) in [("small", 80), ("large", 80), ("stick", 32), ("mapped", 24)] {
-            File::create(drives.file(name)).unwrap().set_len(gibibytes << 30).unwrap();
+            File::create(drives.file(name))
+                .unwrap()
+                .set_len(gibibytes << 30)
+                .unwrap();
         }
         drives.pack();
         drives.keepsake = drives.with_data();
@@ -56,12 +64,24 @@ impl Drives<'_> {
 
     /// How QEMU attaches them. The machine's own disk stays the first one.
     pub fn arguments(&self) -> Vec<String> {
-        let mut arguments = vec!["-qmp".to_owned(), format!("tcp:127.0.0.1:{},server=on,wait=off", self.monitor)];
+        let mut arguments = vec![
+            "-qmp".to_owned(),
+            format!("tcp:127.0.0.1:{},server=on,wait=off", self.monitor),
+        ];
         for name in ["lab", "mapped", "small", "large", "stick"] {
-            let flags = if name == "lab" { "readonly=on" } else { "cache=unsafe,discard=unmap,detect-zeroes=unmap" };
+            let flags = if name == "lab" {
+                "readonly=on"
+            } else {
+                "cache=unsafe,discard=unmap,detect-zeroes=unmap"
+            };
             let file = self.file(name);
-            arguments
-                .extend(["-drive".into(), format!("file={},format=raw,if=none,id={name},{flags}", file.display())]);
+            arguments.extend([
+                "-drive".into(),
+                format!(
+                    "file={},format=raw,if=none,id={name},{flags}",
+                    file.display()
+                ),
+            ]);
         }
         let devices = [
             "virtio-blk-pci,drive=lab,serial=LAB",
@@ -74,7 +94,11 @@ impl Drives<'_> {
             "qemu-xhci,id=usb",
             "usb-storage,id=plug,bus=usb.0,drive=stick,serial=STICK,removable=on",
         ];
-        arguments.extend(devices.iter().flat_map(|device| ["-device".to_owned(), (*device).to_owned()]));
+        arguments.extend(
+            devices
+                .iter()
+                .flat_map(|device| ["-device".to_owned(), (*device).to_owned()]),
+        );
         arguments
     }
 
@@ -92,20 +116,35 @@ impl Drives<'_> {
             assert!(said.contains("No problems found."), "{name}: {said}");
         }
         let table = checked(&mut line("sgdisk -i 9 {}", &[&self.file("mapped")]));
-        assert!(table.contains("6B1BBD0A-98EF-4A5D-8C1C-1C0E4C3E2A11"), "{table}");
-        assert!(bytes(&self.file("mapped"), DATA.0, DATA.1) == self.keepsake, "somebody's data has changed");
+        assert!(
+            table.contains("6B1BBD0A-98EF-4A5D-8C1C-1C0E4C3E2A11"),
+            "{table}"
+        );
+        assert!(
+            bytes(&self.file("mapped"), DATA.0, DATA.1) == self.keepsake,
+            "somebody's data has changed"
+        );
 
         let manifest = self.lab.manifest(NODE);
         self.same_as_image(&manifest);
-        for (partition, tool) in
-            [("boot", "fsck.vfat -n {}"), ("root-a", "e2fsck -fn {}"), ("identity", "fsck.vfat -n {}")]
-        {
+        for (partition, tool) in [
+            ("boot", "fsck.vfat -n {}"),
+            ("root-a", "e2fsck -fn {}"),
+            ("identity", "fsck.vfat -n {}"),
+        ] {
             let at = manifest.partition(partition).unwrap();
             let path = self.file(partition);
-            let mut copy =
-                line("dd if={} of={} bs=1M iflag=skip_bytes,count_bytes conv=sparse", &[&self.file("small"), &path]);
+            let mut copy = line(
+                "dd if={} of={} bs=1M iflag=skip_bytes,count_bytes conv=sparse",
+                &[&self.file("small"), &path],
+            );
             checked(copy.args([format!("skip={}", at.start), format!("count={}", at.size)]));
-            File::options().write(true).open(&path).unwrap().set_len(at.size).unwrap();
+            File::options()
+                .write(true)
+                .open(&path)
+                .unwrap()
+                .set_len(at.size)
+                .unwrap();
             let (sound, said) = tried(&mut line(tool, &[&path]));
             assert!(sound, "{partition}: {said}");
         }
@@ -121,20 +160,34 @@ impl Drives<'_> {
         let files = self.folder.join("lab");
         let link = |from: &Path, to: &str| {
             fs::create_dir_all(files.join(to).parent().unwrap()).unwrap();
-            fs::hard_link(from, files.join(to)).or_else(|_| fs::copy(from, files.join(to)).map(drop)).unwrap();
+            fs::hard_link(from, files.join(to))
+                .or_else(|_| fs::copy(from, files.join(to)).map(drop))
+                .unwrap();
         };
         link(Path::new(PROGRAM), "prejoin");
         link(&self.lab.folder.join("cluster.yaml"), "cluster.yaml");
         // Most chunks are those of the other image.
         let other = self.folder.join("out-4096");
         fs::create_dir(&other).unwrap();
-        checked(&mut line("cp -al {} {}", &[&self.lab.folder.join("out/chunks"), &other]));
-        checked(self.lab.prejoin(&format!("build {NODE} --sector-size 4096 --out")).arg(&other));
+        checked(&mut line(
+            "cp -al {} {}",
+            &[&self.lab.folder.join("out/chunks"), &other],
+        ));
+        checked(
+            self.lab
+                .prejoin(&format!("build {NODE} --sector-size 4096 --out"))
+                .arg(&other),
+        );
         for (name, out) in [("out", self.lab.folder.join("out")), ("out-4096", other)] {
             let manifest = format!("{NODE}.manifest.json");
             link(&out.join(&manifest), &format!("{name}/{manifest}"));
-            for range in Manifest::parse(&fs::read(out.join(manifest)).unwrap()).unwrap().ranges {
-                let Range::Data { digest, .. } = range else { continue };
+            for range in Manifest::parse(&fs::read(out.join(manifest)).unwrap())
+                .unwrap()
+                .ranges
+            {
+                let Range::Data { digest, .. } = range else {
+                    continue;
+                };
                 let digest = digest.to_string();
                 let chunk = format!("chunks/{}/{digest}.zst", &digest[..2]);
                 if !files.join(name).join(&chunk).exists() {
@@ -142,7 +195,10 @@ impl Drives<'_> {
                 }
             }
         }
-        checked(&mut line("mke2fs -q -t ext4 -O ^has_journal -m 0 -d {} {} 1G", &[&files, &self.file("lab")]));
+        checked(&mut line(
+            "mke2fs -q -t ext4 -O ^has_journal -m 0 -d {} {} 1G",
+            &[&files, &self.file("lab")],
+        ));
         fs::remove_dir_all(files).unwrap();
     }
 
@@ -150,17 +206,29 @@ impl Drives<'_> {
     fn with_data(&self) -> Vec<u8> {
         let disk = self.file("mapped");
         let mut table = line("sgdisk -n 9:9G:+64M -c 9:keepsake -t 9:8300 -u", &[]);
-        table.args(["9:6b1bbd0a-98ef-4a5d-8c1c-1c0e4c3e2a11", "-U", "0f7f1c6a-54a4-4b6f-9b31-2f0f2a8bb111"]);
+        table.args([
+            "9:6b1bbd0a-98ef-4a5d-8c1c-1c0e4c3e2a11",
+            "-U",
+            "0f7f1c6a-54a4-4b6f-9b31-2f0f2a8bb111",
+        ]);
         checked(table.arg(&disk));
-        let mut make = line("mke2fs -q -t ext4 -F -L keepsake -U a5f2c1de-0f0b-4b0f-9a52-7a4b6a7a9c10 -E", &[]);
+        let mut make = line(
+            "mke2fs -q -t ext4 -F -L keepsake -U a5f2c1de-0f0b-4b0f-9a52-7a4b6a7a9c10 -E",
+            &[],
+        );
         checked(make.arg(format!("offset={}", DATA.0)).arg(&disk).arg("64M"));
         bytes(&disk, DATA.0, DATA.1)
     }
 
     fn part(&self, login: &Login, part: &str) -> String {
         let started = Instant::now();
-        let said = login.run(&format!("exec sudo part={part} bash -c \"$(cat <<'END'\n{SCRIPT}\nEND\n)\""));
-        say(&format!("drives: {part} took {:.0} s", started.elapsed().as_secs_f64()));
+        let said = login.run(&format!(
+            "exec sudo part={part} bash -c \"$(cat <<'END'\n{SCRIPT}\nEND\n)\""
+        ));
+        say(&format!(
+            "drives: {part} took {:.0} s",
+            started.elapsed().as_secs_f64()
+        ));
         said
     }
 
@@ -169,8 +237,13 @@ impl Drives<'_> {
         std::thread::scope(|scope| {
             let flash = scope.spawn(|| self.part(login, "unplug"));
             let started = Instant::now();
-            while !flash.is_finished() && fs::metadata(self.file("stick")).unwrap().blocks() * 512 < 20 * MIB {
-                assert!(started.elapsed() < PATIENCE, "nothing is written to the stick");
+            while !flash.is_finished()
+                && fs::metadata(self.file("stick")).unwrap().blocks() * 512 < 20 * MIB
+            {
+                assert!(
+                    started.elapsed() < PATIENCE,
+                    "nothing is written to the stick"
+                );
                 std::thread::sleep(Duration::from_millis(20));
             }
             self.pull("plug");
@@ -187,7 +260,10 @@ impl Drives<'_> {
         for command in [r#"{"execute": "qmp_capabilities"}"#, &delete] {
             (&monitor).write_all(command.as_bytes()).unwrap();
             // Events may come before the answer.
-            let answer = lines.find(|line| !line.as_ref().unwrap().contains("\"event\"")).unwrap().unwrap();
+            let answer = lines
+                .find(|line| !line.as_ref().unwrap().contains("\"event\""))
+                .unwrap()
+                .unwrap();
             assert!(answer.contains("\"return\""), "{command}: {answer}");
         }
     }
@@ -196,11 +272,18 @@ impl Drives<'_> {
     fn same_as_image(&self, manifest: &Manifest) {
         let (image, disk) = (self.lab.image(NODE), self.file("small"));
         for (start, range) in manifest.placed() {
-            let inside = manifest.partitions.iter().any(|at| at.start <= start && start < at.start + at.size);
+            let inside = manifest
+                .partitions
+                .iter()
+                .any(|at| at.start <= start && start < at.start + at.size);
             if inside && !matches!(range, Range::Skip { .. }) {
                 for at in (start..start + range.length()).step_by(MIB as usize) {
                     let length = MIB.min(start + range.length() - at);
-                    assert!(bytes(&image, at, length) == bytes(&disk, at, length), "bytes {at} to {}", at + length);
+                    assert!(
+                        bytes(&image, at, length) == bytes(&disk, at, length),
+                        "bytes {at} to {}",
+                        at + length
+                    );
                 }
             }
         }
@@ -209,7 +292,10 @@ impl Drives<'_> {
 
 fn bytes(path: &Path, start: u64, length: u64) -> Vec<u8> {
     let mut bytes = vec![0; length as usize];
-    File::open(path).unwrap().read_exact_at(&mut bytes, start).unwrap();
+    File::open(path)
+        .unwrap()
+        .read_exact_at(&mut bytes, start)
+        .unwrap();
     bytes
 }
 
@@ -232,7 +318,10 @@ fn brief(said: &str) -> String {
     let mut lines = said.lines().peekable();
     while let Some(line) = lines.next() {
         is_plan = line.starts_with("Plan: ")
-            || is_plan && !["Token: ", "error: ", "$ "].iter().any(|end| line.starts_with(end));
+            || is_plan
+                && !["Token: ", "error: ", "$ "]
+                    .iter()
+                    .any(|end| line.starts_with(end));
         let is_amount = line.strip_prefix("  ").is_some_and(|line| {
             let line = line.trim_start();
             AMOUNTS.iter().any(|start| line.starts_with(start))
@@ -248,7 +337,10 @@ fn brief(said: &str) -> String {
         if line.contains(" DV-IOERROR ") {
             let advice = lines.next().unwrap_or_default();
             writeln!(text, "{advice}").unwrap();
-            while lines.next_if(|line| line.contains(" DV-IOERROR ") || *line == advice).is_some() {}
+            while lines
+                .next_if(|line| line.contains(" DV-IOERROR ") || *line == advice)
+                .is_some()
+            {}
         }
         if line.starts_with("error: ") {
             lines.next_if(|line| line.starts_with("hint: run it on a terminal"));
@@ -263,13 +355,20 @@ fn lasting(line: &str) -> String {
         return "This is: blank in the [SIZE] that were looked at".into();
     }
     // What containerd has in its folder is containerd's affair.
-    let line = line.split_once(", containerd (").map_or(line, |(before, _)| before);
+    let line = line
+        .split_once(", containerd (")
+        .map_or(line, |(before, _)| before);
     let words: Vec<&str> = line.split(' ').collect();
-    let same = |at: usize| at > 0 && words[at - 1] == "fingerprint" && words.get(at + 3) == Some(&words[at]);
+    let same = |at: usize| {
+        at > 0 && words[at - 1] == "fingerprint" && words.get(at + 3) == Some(&words[at])
+    };
     let mut text = Vec::new();
     for (at, &word) in words.iter().enumerate() {
         let number = word.trim_end_matches(':');
-        let is_number = number.len() > 4 && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'+');
+        let is_number = number.len() > 4
+            && number
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || byte == b'+');
         let is_digest = word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
         text.push(match word {
             _ if is_number && number != word => "[N]:",

@@ -1,7 +1,11 @@
 //! Images started in QEMU, as a machine would start them: from the disk image alone, by its own firmware. What a node
 //! says about itself is golden text under `golden/` (`PREJOIN_BLESS=1` rewrites it); times are written to
 //! `target/tests/boot-times.txt` and never judged.
-#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests run programs and write files")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests run programs and write files"
+)]
 #![expect(unreachable_pub, reason = "a test has no public names")]
 
 #[path = "../support/cluster.rs"]

@@ -23,7 +23,8 @@ use crate::qemu::{self, Machine};
 use crate::tools::{absent, checked, folder, golden, line, say, tool};
 
 const TREE: &str = "bcm2711-rpi-4-b.dtb";
-const LACKS: &str = "initcall_blacklist=brcmstb_l2_driver_init,brcmstb_i2c_driver_init clk_ignore_unused";
+const LACKS: &str =
+    "initcall_blacklist=brcmstb_l2_driver_init,brcmstb_i2c_driver_init clk_ignore_unused";
 
 #[test]
 fn raspberry_pi_4_starts_from_its_card() {
@@ -40,21 +41,50 @@ fn raspberry_pi_4_starts_from_its_card() {
     }
     adapt(&files.join(TREE));
     let command_line = String::from_utf8(lab.read("pi4", "boot", "cmdline.txt")).unwrap();
-    assert!(command_line.contains("console=ttyS1,115200"), "{command_line}");
+    assert!(
+        command_line.contains("console=ttyS1,115200"),
+        "{command_line}"
+    );
     let command_line = command_line.trim().replace("ttyS1", "ttyAMA0");
 
     let mut qemu = tool("qemu-system-aarch64");
-    qemu.args(["-M", "raspi4b", "-m", "2G", "-append", &format!("{command_line} {LACKS}")]);
-    for (option, name) in [("-kernel", "kernel8.img"), ("-initrd", "initramfs.img"), ("-dtb", TREE)] {
+    qemu.args([
+        "-M",
+        "raspi4b",
+        "-m",
+        "2G",
+        "-append",
+        &format!("{command_line} {LACKS}"),
+    ]);
+    for (option, name) in [
+        ("-kernel", "kernel8.img"),
+        ("-initrd", "initramfs.img"),
+        ("-dtb", TREE),
+    ] {
         qemu.arg(option).arg(files.join(name));
     }
-    qemu.args(["-drive", &format!("file={},format=raw,if=sd,cache=unsafe", disk.display())]);
+    qemu.args([
+        "-drive",
+        &format!("file={},format=raw,if=sd,cache=unsafe", disk.display()),
+    ]);
     say("pi4: start on QEMU's model of the board");
     let mut machine = Machine::start(qemu, &disk, 0, &["file:{}"]);
-    let seen = machine.wait_for(&["systemd[1]: Hostname set to <pi4>", "This node did not boot", "Kernel panic"]);
-    let modules = seen.lines().find_map(|line| line.strip_suffix(" modules loaded")).unwrap();
-    let [all, _, loaded, ..] = *modules.rsplitn(4, ' ').collect::<Vec<_>>() else { panic!("{modules}") };
-    assert_eq!(loaded, all, "a module of the board is not for its kernel: {seen}");
+    let seen = machine.wait_for(&[
+        "systemd[1]: Hostname set to <pi4>",
+        "This node did not boot",
+        "Kernel panic",
+    ]);
+    let modules = seen
+        .lines()
+        .find_map(|line| line.strip_suffix(" modules loaded"))
+        .unwrap();
+    let [all, _, loaded, ..] = *modules.rsplitn(4, ' ').collect::<Vec<_>>() else {
+        panic!("{modules}")
+    };
+    assert_eq!(
+        loaded, all,
+        "a module of the board is not for its kernel: {seen}"
+    );
     golden("boot/golden/pi4.txt", &redacted(&seen));
 }
 
@@ -70,13 +100,18 @@ fn adapt(tree: &Path) {
 fn redacted(seen: &str) -> String {
     let mut text = String::new();
     for line in seen.lines() {
-        let Some((_, said)) = line.split_once("] ") else { continue };
+        let Some((_, said)) = line.split_once("] ") else {
+            continue;
+        };
         if !said.starts_with("prejoin: ") && !said.starts_with("systemd[1]: Hostname set") {
             continue;
         }
         let said = said.split_once(" (mounts ").map_or(said, |(said, _)| said);
         for word in said.split(' ') {
-            let number = word.trim_end_matches(',').bytes().all(|b| b.is_ascii_digit());
+            let number = word
+                .trim_end_matches(',')
+                .bytes()
+                .all(|b| b.is_ascii_digit());
             let guid = word.len() == 36 && word.matches('-').count() == 4;
             text.push_str(match (number, guid) {
                 (true, _) => "[N]",

@@ -14,8 +14,7 @@ const FACTS: &str = include_str!("facts.sh");
 /// Makes a container image, imports it and runs it.
 const CONTAINER: &str = include_str!("container.sh");
 /// What a node makes for itself on its first start, and must keep.
-const KEPT: &str =
-    "cat /etc/machine-id; sudo sha256sum /etc/ssh/ssh_host_*; sudo blkid /dev/vda[78]; sudo ctr images ls -q";
+const KEPT: &str = "cat /etc/machine-id; sudo sha256sum /etc/ssh/ssh_host_*; sudo blkid /dev/vda[78]; sudo ctr images ls -q";
 
 #[test]
 fn amd64_starts_and_starts_again() {
@@ -24,7 +23,13 @@ fn amd64_starts_and_starts_again() {
 
 #[test]
 fn arm64_starts_and_starts_again() {
-    start_twice("server", 24, "10.0.2.16", "52:54:00:12:34:16", Machine::server);
+    start_twice(
+        "server",
+        24,
+        "10.0.2.16",
+        "52:54:00:12:34:16",
+        Machine::server,
+    );
 }
 
 fn start_twice(
@@ -44,15 +49,25 @@ fn start_twice(
     for start in 1..=2 {
         say(&format!("{node}: start {start}"));
         // One start is enough for them, and each takes its time.
-        let drives = (node == "pc" && start == 2).then(|| Drives::make(lab)).flatten();
+        let drives = (node == "pc" && start == 2)
+            .then(|| Drives::make(lab))
+            .flatten();
         let more = drives.as_ref().map(Drives::arguments).unwrap_or_default();
         let mut machine = machine(&disk, address, mac, &more);
         let login = Login::new(lab, &machine);
         assert_eq!(login.wait(&mut machine), "running", "{}", login.run(FACTS));
         let facts = redacted(&login.run(FACTS), &lab.manifest(node));
         golden(&format!("boot/golden/{node}.txt"), &facts);
-        assert_eq!(login.run("sudo cat /var/lib/lab/boots").lines().count(), start, "bootcmd runs at every start");
-        assert_eq!(login.run("sudo cat /var/lib/lab/runs"), "ran\n", "runcmd runs once");
+        assert_eq!(
+            login.run("sudo cat /var/lib/lab/boots").lines().count(),
+            start,
+            "bootcmd runs at every start"
+        );
+        assert_eq!(
+            login.run("sudo cat /var/lib/lab/runs"),
+            "ran\n",
+            "runcmd runs once"
+        );
         if start == 1 {
             let said = login.run(CONTAINER);
             assert_eq!(said, format!("hello from process 1 on {node} with Linux\n"));
@@ -64,26 +79,44 @@ fn start_twice(
         machine.wait_off();
         drives.iter().for_each(Drives::check_off);
     }
-    assert!(kept[0].starts_with(|first: char| first.is_ascii_hexdigit()), "a machine-id: {}", kept[0]);
+    assert!(
+        kept[0].starts_with(|first: char| first.is_ascii_hexdigit()),
+        "a machine-id: {}",
+        kept[0]
+    );
     assert!(kept[0].contains("lab.test/hello:1"), "{}", kept[0]);
-    assert_eq!(kept[0], kept[1], "what a node made for itself on its first start");
+    assert_eq!(
+        kept[0], kept[1],
+        "what a node made for itself on its first start"
+    );
     own_identity(lab, node, &kept[0]);
 }
 
 /// Nothing that a node makes for itself was in its image.
 fn own_identity(lab: &Lab, node: &str, kept: &str) {
     let id = kept.lines().next().unwrap();
-    assert!(id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()), "machine-id {id}");
+    assert!(
+        id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()),
+        "machine-id {id}"
+    );
     for file in lab.files(node, "identity") {
         let bytes = lab.read(node, "identity", &file);
-        assert!(!bytes.windows(id.len()).any(|window| window == id.as_bytes()), "{file} has the machine-id");
+        assert!(
+            !bytes
+                .windows(id.len())
+                .any(|window| window == id.as_bytes()),
+            "{file} has the machine-id"
+        );
     }
 }
 
 /// The facts with the image's own digests by name.
 fn redacted(facts: &str, manifest: &Manifest) -> String {
     let hash = manifest.root_hash.to_string();
-    assert!(facts.contains(&hash), "dm-verity has another root hash than the image:\n{facts}");
+    assert!(
+        facts.contains(&hash),
+        "dm-verity has another root hash than the image:\n{facts}"
+    );
     let mut text = String::new();
     for line in facts.replace(&hash, "[ROOT HASH]").lines() {
         match line.split_once("[ROOT HASH] ") {

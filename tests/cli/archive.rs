@@ -14,7 +14,9 @@ static BASE: LazyLock<PathBuf> = LazyLock::new(|| {
     // A static is never dropped: what earlier runs left is removed by the next.
     for entry in fs::read_dir(&parent).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let Some(process) = name.strip_prefix("prejoin-cli-") else { continue };
+        let Some(process) = name.strip_prefix("prejoin-cli-") else {
+            continue;
+        };
         if !Path::new("/proc").join(process).exists() {
             let _ = fs::remove_dir_all(entry.path());
         }
@@ -43,19 +45,36 @@ impl Key {
     /// Makes one.
     pub fn make(user: &str) -> Self {
         let _one = KEYS.lock().unwrap_or_else(PoisonError::into_inner);
-        gpg(&["--passphrase", "", "--quick-generate-key", user, "ed25519", "sign", "1y"]);
+        gpg(&[
+            "--passphrase",
+            "",
+            "--quick-generate-key",
+            user,
+            "ed25519",
+            "sign",
+            "1y",
+        ]);
         let listing = gpg(&["--with-colons", "--list-keys", user]);
-        let line = listing.lines().find(|line| line.starts_with("fpr")).unwrap();
+        let line = listing
+            .lines()
+            .find(|line| line.starts_with("fpr"))
+            .unwrap();
         let fingerprint = line.split(':').nth(9).unwrap().to_owned();
         let public = gpg(&["--armor", "--export", &fingerprint]);
         stop();
-        Key { fingerprint, public }
+        Key {
+            fingerprint,
+            public,
+        }
     }
 
     /// Signs a release file, in place of an earlier signature.
     fn sign(&self, release: &Path) {
         let _one = KEYS.lock().unwrap_or_else(PoisonError::into_inner);
-        let (release, signed) = (release.to_str().unwrap(), release.with_file_name("InRelease"));
+        let (release, signed) = (
+            release.to_str().unwrap(),
+            release.with_file_name("InRelease"),
+        );
         gpg(&[
             "--yes",
             "--local-user",
@@ -70,16 +89,28 @@ impl Key {
 }
 
 fn gpg(arguments: &[&str]) -> String {
-    checked(Command::new("gpg").args(["--batch", "--quiet", "--homedir"]).arg(BASE.join("gnupg")).args(arguments))
+    checked(
+        Command::new("gpg")
+            .args(["--batch", "--quiet", "--homedir"])
+            .arg(BASE.join("gnupg"))
+            .args(arguments),
+    )
 }
 
 fn stop() {
-    checked(Command::new("gpgconf").arg("--homedir").arg(BASE.join("gnupg")).args(["--kill", "gpg-agent"]));
+    checked(
+        Command::new("gpgconf")
+            .arg("--homedir")
+            .arg(BASE.join("gnupg"))
+            .args(["--kill", "gpg-agent"]),
+    );
 }
 
 /// Whether the tools are missing.
 pub fn cannot() -> bool {
-    ["dpkg-deb", "apt-ftparchive", "gpg", "gpgconf"].into_iter().any(absent)
+    ["dpkg-deb", "apt-ftparchive", "gpg", "gpgconf"]
+        .into_iter()
+        .any(absent)
 }
 
 /// One package before it is packed.
@@ -101,13 +132,20 @@ pub struct Package {
 impl Package {
     /// Adds a file.
     pub fn with(mut self, path: &str, content: impl AsRef<[u8]>) -> Self {
-        self.files.push((path.to_owned(), content.as_ref().to_vec()));
+        self.files
+            .push((path.to_owned(), content.as_ref().to_vec()));
         self
     }
 
     /// Packs it with dpkg-deb into `folder`.
     pub fn pack(&self, folder: &Path) {
-        let Package { name, version, architecture, fields, .. } = self;
+        let Package {
+            name,
+            version,
+            architecture,
+            fields,
+            ..
+        } = self;
         let file = format!("{name}_{version}_{architecture}.deb");
         let folder_of_tree = tempfile::tempdir_in(&*BASE).unwrap();
         let tree = folder_of_tree.path().join("tree");
@@ -127,13 +165,17 @@ impl Package {
             fs::create_dir_all(full.parent().unwrap()).unwrap();
             match content.strip_prefix(b"-> ") {
                 _ if path.ends_with('/') => fs::create_dir_all(&full).unwrap(),
-                Some(target) => std::os::unix::fs::symlink(std::str::from_utf8(target).unwrap(), &full).unwrap(),
+                Some(target) => {
+                    std::os::unix::fs::symlink(std::str::from_utf8(target).unwrap(), &full).unwrap()
+                }
                 None => fs::write(&full, content).unwrap(),
             }
         }
         fs::create_dir_all(folder).unwrap();
         let mut command = Command::new("dpkg-deb");
-        command.arg("--root-owner-group").arg(format!("-Z{}", self.compression.unwrap_or("xz")));
+        command
+            .arg("--root-owner-group")
+            .arg(format!("-Z{}", self.compression.unwrap_or("xz")));
         checked(command.arg("--build").arg(&tree).arg(folder.join(file)));
     }
 }
@@ -163,7 +205,10 @@ impl Archive {
     /// A copy that a test may change.
     pub fn copy(&self, root: PathBuf) -> Archive {
         checked(Command::new("cp").arg("-a").arg(&self.root).arg(&root));
-        Archive { root, suite: self.suite }
+        Archive {
+            root,
+            suite: self.suite,
+        }
     }
 
     /// Writes the indexes of what is in the pool, and a release of now that `key` signs.
@@ -173,9 +218,15 @@ impl Archive {
             let folder = dists.join(format!("main/binary-{architecture}"));
             fs::create_dir_all(&folder).unwrap();
             let mut command = Command::new("apt-ftparchive");
-            command.current_dir(&self.root).args(["--arch", architecture, "packages", "pool"]);
+            command
+                .current_dir(&self.root)
+                .args(["--arch", architecture, "packages", "pool"]);
             fs::write(folder.join("Packages"), checked(&mut command)).unwrap();
-            checked(Command::new("xz").args(["--keep", "--force"]).arg(folder.join("Packages")));
+            checked(
+                Command::new("xz")
+                    .args(["--keep", "--force"])
+                    .arg(folder.join("Packages")),
+            );
         }
         self.release(key, 0, 7);
     }
@@ -183,12 +234,19 @@ impl Archive {
     /// Adds a stanza to the indexes as they were published, and signs that.
     pub fn vouch(&self, key: &Key, stanza: &str) {
         for architecture in ["amd64", "arm64"] {
-            let path = self.root.join(format!("dists/{}/main/binary-{architecture}/Packages", self.suite));
+            let path = self.root.join(format!(
+                "dists/{}/main/binary-{architecture}/Packages",
+                self.suite
+            ));
             let published = self.root.join(format!("published-{architecture}"));
             if !published.exists() {
                 fs::copy(&path, &published).unwrap();
             }
-            fs::write(&path, fs::read_to_string(published).unwrap() + "\n" + stanza).unwrap();
+            fs::write(
+                &path,
+                fs::read_to_string(published).unwrap() + "\n" + stanza,
+            )
+            .unwrap();
             checked(Command::new("xz").args(["--keep", "--force"]).arg(&path));
         }
         self.release(key, 0, 7);
@@ -209,14 +267,27 @@ impl Archive {
             "Architectures=amd64 arm64".into(),
             "Components=main".into(),
         ] {
-            command.arg("-o").arg(format!("APT::FTPArchive::Release::{field}"));
+            command
+                .arg("-o")
+                .arg(format!("APT::FTPArchive::Release::{field}"));
         }
         let text = checked(command.arg("release").arg(&dists));
-        let kept = text.lines().filter(|line| !line.starts_with("Date:") && !line.starts_with("Valid-Until:"));
+        let kept = text
+            .lines()
+            .filter(|line| !line.starts_with("Date:") && !line.starts_with("Valid-Until:"));
         let day = |days: i64| {
-            checked(Command::new("date").args(["-u", "-d", &format!("{days} days"), "+%a, %d %b %Y %T UTC"]))
+            checked(Command::new("date").args([
+                "-u",
+                "-d",
+                &format!("{days} days"),
+                "+%a, %d %b %Y %T UTC",
+            ]))
         };
-        let head = format!("Date: {}\nValid-Until: {}\n", day(-ago).trim(), day(valid - ago).trim());
+        let head = format!(
+            "Date: {}\nValid-Until: {}\n",
+            day(-ago).trim(),
+            day(valid - ago).trim()
+        );
         let text: String = head + &kept.map(|line| format!("{line}\n")).collect::<String>();
         fs::write(dists.join("Release"), text).unwrap();
         key.sign(&dists.join("Release"));
@@ -234,10 +305,18 @@ pub fn reprepro(folder: &Path, suite: &'static str, key: &Key, debs: &Path) -> A
         key.fingerprint
     );
     fs::write(folder.join("conf/distributions"), distribution).unwrap();
-    let mut packages: Vec<PathBuf> = fs::read_dir(debs).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut packages: Vec<PathBuf> = fs::read_dir(debs)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     packages.sort();
     let mut command = Command::new("reprepro");
-    command.env("GNUPGHOME", BASE.join("gnupg")).arg("--basedir").arg(folder).arg("--outdir").arg(&root);
+    command
+        .env("GNUPGHOME", BASE.join("gnupg"))
+        .arg("--basedir")
+        .arg(folder)
+        .arg("--outdir")
+        .arg(&root);
     checked(command.args(["includedeb", suite]).args(packages));
     stop();
     Archive { root, suite }

@@ -13,7 +13,9 @@ fn mounted(session: &mut Session, way: &[&str], script: &str) -> Option<i32> {
         // `wrapped` gives environment and folder; the arguments are the script's.
         let mut shell = Command::new(way[0]);
         shell.args(&way[1..]).args(["sh", "-c", script]);
-        shell.current_dir(command.get_current_dir().unwrap()).env_clear();
+        shell
+            .current_dir(command.get_current_dir().unwrap())
+            .env_clear();
         for (name, value) in command.get_envs() {
             shell.env(name, value.unwrap_or_default());
         }
@@ -27,19 +29,45 @@ fn mounted(session: &mut Session, way: &[&str], script: &str) -> Option<i32> {
 
 #[test]
 fn full_disks() {
-    let (Some(mut session), Some(way)) = (built(), own_mounts()) else { return };
+    let (Some(mut session), Some(way)) = (built(), own_mounts()) else {
+        return;
+    };
     let before = manifests(&session, "out");
     fs::create_dir(session.path("small")).unwrap();
     let mount = "mount -t tmpfs -o size=1m tmpfs small && ";
     for (what, command, rest) in [
-        ("the output is full", "$prejoin build --out small", "find small -name '*.json' -o -name '*.part'"),
-        ("the cache is full", "rm -r cache && $prejoin build --cache small", "find small -name '*.part'"),
-        ("the export is full", "$prejoin export one --format raw --to small", "ls -A small"),
-        ("the export is full", "$prejoin export one --format raw.zst --to small", "ls -A small"),
-        ("the export is full", "$prejoin export one --format img.xz --to small", "ls -A small"),
+        (
+            "the output is full",
+            "$prejoin build --out small",
+            "find small -name '*.json' -o -name '*.part'",
+        ),
+        (
+            "the cache is full",
+            "rm -r cache && $prejoin build --cache small",
+            "find small -name '*.part'",
+        ),
+        (
+            "the export is full",
+            "$prejoin export one --format raw --to small",
+            "ls -A small",
+        ),
+        (
+            "the export is full",
+            "$prejoin export one --format raw.zst --to small",
+            "ls -A small",
+        ),
+        (
+            "the export is full",
+            "$prejoin export one --format img.xz --to small",
+            "ls -A small",
+        ),
     ] {
         session.note(&format!("{what}\n"));
-        let code = mounted(&mut session, &way, &format!("{mount}{command}; code=$?; {rest}; exit $code"));
+        let code = mounted(
+            &mut session,
+            &way,
+            &format!("{mount}{command}; code=$?; {rest}; exit $code"),
+        );
         assert_eq!(code, Some(6), "{command}");
     }
     assert_eq!(manifests(&session, "out"), before);
@@ -49,11 +77,15 @@ fn full_disks() {
 
 #[test]
 fn read_only_places() {
-    let (Some(mut session), Some(way)) = (built(), own_mounts()) else { return };
+    let (Some(mut session), Some(way)) = (built(), own_mounts()) else {
+        return;
+    };
     let before = manifests(&session, "out");
     // The shell is in the folder as it was before the mount, until it goes there again.
     let bind = |folder: &str| {
-        format!("mount --bind {folder} {folder} && mount -o remount,ro,bind $PWD/{folder} && cd $PWD && ")
+        format!(
+            "mount --bind {folder} {folder} && mount -o remount,ro,bind $PWD/{folder} && cd $PWD && "
+        )
     };
     session.edit("cluster.yaml", "10.0.0.11", "10.0.0.13");
     session.quietly("lock");
@@ -63,16 +95,28 @@ fn read_only_places() {
     }
     for (what, folder, command) in [
         ("the output is read-only", "out", "$prejoin build"),
-        ("the export is read-only", "out", "$prejoin export one --format raw"),
+        (
+            "the export is read-only",
+            "out",
+            "$prejoin export one --format raw",
+        ),
         ("the folder of the lock is read-only", ".", "$prejoin lock"),
-        ("the folder of the cluster file is read-only", ".", "$prejoin init --file new.yaml"),
+        (
+            "the folder of the cluster file is read-only",
+            ".",
+            "$prejoin init --file new.yaml",
+        ),
     ] {
         session.note(&format!("{what}\n"));
         let code = mounted(&mut session, &way, &(bind(folder) + command));
         assert_eq!(code, Some(6), "{command}");
     }
     session.note("a cache that has everything may be read-only\n");
-    let code = mounted(&mut session, &way, &(bind("cache") + "$prejoin build --offline --out other"));
+    let code = mounted(
+        &mut session,
+        &way,
+        &(bind("cache") + "$prejoin build --offline --out other"),
+    );
     assert_eq!(code, Some(0));
     assert_eq!(manifests(&session, "out"), before);
     session.quietly("verify");
@@ -81,7 +125,9 @@ fn read_only_places() {
 
 #[test]
 fn places_of_other_kinds() {
-    let Some(mut session) = tiny::session() else { return };
+    let Some(mut session) = tiny::session() else {
+        return;
+    };
     session.quietly("lock");
     session.write("file", "x");
     assert_eq!(session.run("build --out file").status.code(), Some(6));

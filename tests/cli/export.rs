@@ -14,7 +14,10 @@ fn same(one: &Path, other: &Path) {
 #[test]
 fn every_kind_of_file_is_the_same_image() {
     let Some(mut session) = built() else { return };
-    if ["xz", "zstd", "bmaptool", "sgdisk", "sha256sum"].into_iter().any(absent) {
+    if ["xz", "zstd", "bmaptool", "sgdisk", "sha256sum"]
+        .into_iter()
+        .any(absent)
+    {
         return;
     }
     for format in ["raw", "raw.zst", "img.xz"] {
@@ -24,29 +27,55 @@ fn every_kind_of_file_is_the_same_image() {
     session.run("export three");
     let path = |name: &str| session.path("files").join(name);
     let raw = path("one.raw");
-    for (tool, packed, plain) in [("zstd", "one.raw.zst", "from-zst"), ("xz", "one.img.xz", "from-xz")] {
+    for (tool, packed, plain) in [
+        ("zstd", "one.raw.zst", "from-zst"),
+        ("xz", "one.img.xz", "from-xz"),
+    ] {
         let out = fs::File::create(path(plain)).unwrap();
-        let status = Command::new(tool).args(["-d", "-c"]).arg(path(packed)).stdout(out).status().unwrap();
+        let status = Command::new(tool)
+            .args(["-d", "-c"])
+            .arg(path(packed))
+            .stdout(out)
+            .status()
+            .unwrap();
         assert!(status.success(), "{tool}");
         same(&raw, &path(plain));
     }
-    checked(Command::new("sha256sum").args(["--check", "--strict", "SHA256SUMS"]).current_dir(path("")));
+    checked(
+        Command::new("sha256sum")
+            .args(["--check", "--strict", "SHA256SUMS"])
+            .current_dir(path("")),
+    );
     // With the block map that lies beside the file; every checksum in it is looked at.
-    let said = checked(Command::new("bmaptool").arg("copy").arg(path("one.img.xz")).arg(path("copied")));
+    let said = checked(
+        Command::new("bmaptool")
+            .arg("copy")
+            .arg(path("one.img.xz"))
+            .arg(path("copied")),
+    );
     assert!(!said.contains("warning"), "{said}");
     same(&raw, &path("copied"));
     let table = checked(Command::new("sgdisk").arg("-v").arg(&raw));
     assert!(table.contains("No problems found."), "{table}");
     let table = checked(Command::new("sgdisk").arg("-p").arg(&raw));
-    session.note(&format!("sgdisk -p\n{}", table.split_once("Number").unwrap().1));
+    session.note(&format!(
+        "sgdisk -p\n{}",
+        table.split_once("Number").unwrap().1
+    ));
     session.golden("export");
 }
 
 #[test]
 fn sectors_of_4096_bytes() {
-    let Some(mut session) = tiny::session() else { return };
+    let Some(mut session) = tiny::session() else {
+        return;
+    };
     // A FAT32 file system has at least 65525 clusters: 256 MiB with such sectors.
-    session.edit("profiles/layouts/tiny.yaml", "boot: 40 MiB", "boot: 300 MiB");
+    session.edit(
+        "profiles/layouts/tiny.yaml",
+        "boot: 40 MiB",
+        "boot: 300 MiB",
+    );
     session.quietly("lock");
     session.run("build one --sector-size 4096");
     session.run("verify one");
@@ -70,10 +99,15 @@ impl Loop {
             return None;
         }
         let mut command = Command::new("losetup");
-        let output =
-            command.args(["--find", "--show", "--read-only", "--sector-size", "4096"]).arg(image).output().unwrap();
+        let output = command
+            .args(["--find", "--show", "--read-only", "--sector-size", "4096"])
+            .arg(image)
+            .output()
+            .unwrap();
         if output.status.success() {
-            return Some(Loop(String::from_utf8(output.stdout).unwrap().trim().to_owned()));
+            return Some(Loop(
+                String::from_utf8(output.stdout).unwrap().trim().to_owned(),
+            ));
         }
         crate::session::skipped("loop devices need root");
         None
@@ -92,7 +126,12 @@ fn damage_is_found() {
     assert_eq!(session.run("verify").status.code(), Some(0));
     assert_eq!(session.run("verify one --json").status.code(), Some(0));
     let whole = session.path("whole");
-    checked(Command::new("cp").arg("-a").arg(session.path("out")).arg(&whole));
+    checked(
+        Command::new("cp")
+            .arg("-a")
+            .arg(session.path("out"))
+            .arg(&whole),
+    );
     let found = |session: &mut crate::session::Session, what: &str| {
         session.note(&format!("{what}\n"));
         assert_eq!(session.run("verify one").status.code(), Some(5), "{what}");
@@ -103,7 +142,10 @@ fn damage_is_found() {
     bytes[good.len() / 2] ^= 1;
     fs::write(&chunk, &bytes).unwrap();
     found(&mut session, "a byte of a chunk was flipped");
-    assert_eq!(session.run("export one --format raw").status.code(), Some(5));
+    assert_eq!(
+        session.run("export one --format raw").status.code(),
+        Some(5)
+    );
     assert!(!session.path("out/one.raw").exists());
     fs::write(&chunk, &good[..good.len() - 1]).unwrap();
     found(&mut session, "a chunk was cut");
@@ -119,10 +161,22 @@ fn damage_is_found() {
     let (root_hash, partition) = (digest("root_hash"), digest("digest"));
     for (what, from, to) in [
         ("another root hash", root_hash.as_str(), "0".repeat(64)),
-        ("another partition digest", partition.as_str(), "0".repeat(64)),
-        ("another partition name", "\"name\": \"root-a\"", "\"name\": \"root-c\"".to_owned()),
+        (
+            "another partition digest",
+            partition.as_str(),
+            "0".repeat(64),
+        ),
+        (
+            "another partition name",
+            "\"name\": \"root-a\"",
+            "\"name\": \"root-c\"".to_owned(),
+        ),
         ("no JSON", "{", "[".to_owned()),
-        ("a version to come", "\"version\": 2", "\"version\": 9".to_owned()),
+        (
+            "a version to come",
+            "\"version\": 2",
+            "\"version\": 9".to_owned(),
+        ),
     ] {
         session.edit(manifest, from, &to);
         found(&mut session, &format!("the manifest has {what}"));
@@ -133,6 +187,9 @@ fn damage_is_found() {
 }
 
 fn largest(chunks: &Path) -> PathBuf {
-    let path = files(chunks).into_iter().max_by_key(|path| fs::metadata(chunks.join(path)).unwrap().len()).unwrap();
+    let path = files(chunks)
+        .into_iter()
+        .max_by_key(|path| fs::metadata(chunks.join(path)).unwrap().len())
+        .unwrap();
     chunks.join(path)
 }

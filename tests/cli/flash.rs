@@ -35,19 +35,47 @@ fn with_data(session: &Session, name: &str) -> PathBuf {
     let (start, size) = DATA;
     let partition = format!("9:{}M:+{}M", start / MIB, size / MIB);
     let mut table = Command::new("sgdisk");
-    table.args(["-n", &partition, "-c", "9:keepsake", "-t", "9:8300", "-u", "9:6b1bbd0a-98ef-4a5d-8c1c-1c0e4c3e2a11"]);
-    checked(table.args(["-U", "0f7f1c6a-54a4-4b6f-9b31-2f0f2a8bb111"]).arg(&path));
+    table.args([
+        "-n",
+        &partition,
+        "-c",
+        "9:keepsake",
+        "-t",
+        "9:8300",
+        "-u",
+        "9:6b1bbd0a-98ef-4a5d-8c1c-1c0e4c3e2a11",
+    ]);
+    checked(
+        table
+            .args(["-U", "0f7f1c6a-54a4-4b6f-9b31-2f0f2a8bb111"])
+            .arg(&path),
+    );
     session.write("keep/noise", crate::kernel::noise("keepsake", 20 << 20));
     let mut make = Command::new("mkfs.ext4");
-    make.args(["-q", "-F", "-L", "keepsake", "-U", "a5f2c1de-0f0b-4b0f-9a52-7a4b6a7a9c10", "-d"])
-        .arg(session.path("keep"));
-    checked(make.args(["-E", &format!("offset={start}")]).arg(&path).arg(format!("{}k", size >> 10)));
+    make.args([
+        "-q",
+        "-F",
+        "-L",
+        "keepsake",
+        "-U",
+        "a5f2c1de-0f0b-4b0f-9a52-7a4b6a7a9c10",
+        "-d",
+    ])
+    .arg(session.path("keep"));
+    checked(
+        make.args(["-E", &format!("offset={start}")])
+            .arg(&path)
+            .arg(format!("{}k", size >> 10)),
+    );
     path
 }
 
 fn bytes(path: &Path, start: u64, size: u64) -> Vec<u8> {
     let mut bytes = vec![0; size as usize];
-    File::open(path).unwrap().read_exact_at(&mut bytes, start).unwrap();
+    File::open(path)
+        .unwrap()
+        .read_exact_at(&mut bytes, start)
+        .unwrap();
     bytes
 }
 
@@ -76,10 +104,16 @@ fn manifest(session: &Session) -> Manifest {
 /// Every byte that the image defines in its partitions is on the disk as it is in the file that `export` writes.
 fn holds_image(session: &Session, disk: &Path) {
     session.quietly("export one --format raw --to raw");
-    let (raw, disk) = (File::open(session.path("raw/one.raw")).unwrap(), File::open(disk).unwrap());
+    let (raw, disk) = (
+        File::open(session.path("raw/one.raw")).unwrap(),
+        File::open(disk).unwrap(),
+    );
     let manifest = manifest(session);
     for (start, range) in manifest.placed() {
-        let inside = manifest.partitions.iter().any(|p| p.start <= start && start < p.start + p.size);
+        let inside = manifest
+            .partitions
+            .iter()
+            .any(|p| p.start <= start && start < p.start + p.size);
         if !inside || matches!(range, Range::Skip { .. }) {
             continue;
         }
@@ -122,13 +156,18 @@ fn brief(output: Output) -> Output {
         }
         left.into_bytes()
     };
-    Output { stdout: keep(&output.stdout), stderr: keep(&output.stderr), status: output.status }
+    Output {
+        stdout: keep(&output.stdout),
+        stderr: keep(&output.stderr),
+        status: output.status,
+    }
 }
 
 /// Runs, records briefly, and expects an exit code.
 fn expect(session: &mut Session, arguments: &str, code: i32) -> Output {
     let output = session.command(arguments).output().unwrap();
-    let text = String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned();
+    let text =
+        String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned();
     assert_eq!(output.status.code(), Some(code), "{arguments}\n{text}");
     session.record(&format!("prejoin {arguments}"), &brief(output.clone()));
     output
@@ -146,18 +185,32 @@ fn an_image_on_a_blank_disk() {
         return;
     }
     let disk = blank(&session, "disk.img", DISK);
-    expect(&mut session, "flash one disk.img --save state --dry-run", 10);
+    expect(
+        &mut session,
+        "flash one disk.img --save state --dry-run",
+        10,
+    );
     expect(&mut session, &format!("{FLASH} --dry-run"), 0);
-    assert_eq!(fs::metadata(&disk).unwrap().blocks(), 0, "a dry run writes nothing");
+    assert_eq!(
+        fs::metadata(&disk).unwrap().blocks(),
+        0,
+        "a dry run writes nothing"
+    );
     expect(&mut session, "flash one disk.img --save state", 10);
     expect(&mut session, FLASH, 0);
-    session.note(&format!("sgdisk -p\n{}", sound(&disk).split_once("Number").unwrap().1));
+    session.note(&format!(
+        "sgdisk -p\n{}",
+        sound(&disk).split_once("Number").unwrap().1
+    ));
     holds_image(&session, &disk);
 
     // Again, without need: the system is replaced by itself, or found to be there.
     expect(&mut session, &format!("{FLASH} --verify-first"), 0);
     let before = fs::metadata(&disk).unwrap().mtime_nsec();
-    let output = session.command(&format!("{FLASH} --verify-first --json")).output().unwrap();
+    let output = session
+        .command(&format!("{FLASH} --verify-first --json"))
+        .output()
+        .unwrap();
     let written = &json(&output)["targets"][0]["written"]["result"];
     for amount in ["written", "zeroed", "cleared", "tables", "repairs"] {
         assert_eq!(written[amount], 0, "{amount}: {written}");
@@ -194,27 +247,49 @@ fn a_reimage_keeps_what_is_not_the_systems() {
     session.quietly("build");
     let output = expect(&mut session, &format!("{FLASH} --verify-first"), 0);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("Plan: reimage: the node's state and data stay"), "{said}");
-    assert_eq!((data(&disk), Digest::of(&bytes(&disk, state.0, state.1))), (keepsake, kept));
+    assert!(
+        said.contains("Plan: reimage: the node's state and data stay"),
+        "{said}"
+    );
+    assert_eq!(
+        (data(&disk), Digest::of(&bytes(&disk, state.0, state.1))),
+        (keepsake, kept)
+    );
     sound(&disk);
     holds_image(&session, &disk);
 
     // Its state may go, when somebody says so.
     expect(&mut session, &format!("{FLASH} --mode wipe-state"), 10);
     assert_eq!(Digest::of(&bytes(&disk, state.0, state.1)), kept);
-    expect(&mut session, &format!("{FLASH} --mode wipe-state --accept DT-STATE"), 0);
+    expect(
+        &mut session,
+        &format!("{FLASH} --mode wipe-state --accept DT-STATE"),
+        0,
+    );
     assert_eq!(bytes(&disk, state.0, MIB), vec![0; MIB as usize]);
     assert_eq!(data(&disk), keepsake);
     sound(&disk);
 
     // Somebody's data may go, when it is named.
     let name = "6b1bbd0a-98ef-4a5d-8c1c-1c0e4c3e2a11";
-    expect(&mut session, &format!("{FLASH} --delete 11111111-98ef-4a5d-8c1c-1c0e4c3e2a11"), 20);
+    expect(
+        &mut session,
+        &format!("{FLASH} --delete 11111111-98ef-4a5d-8c1c-1c0e4c3e2a11"),
+        20,
+    );
     expect(&mut session, &format!("{FLASH} --delete {name}"), 10);
     // By what blkid calls it, too.
-    expect(&mut session, &format!("{FLASH} --delete a5f2c1de-0f0b-4b0f-9a52-7a4b6a7a9c10 --dry-run"), 10);
+    expect(
+        &mut session,
+        &format!("{FLASH} --delete a5f2c1de-0f0b-4b0f-9a52-7a4b6a7a9c10 --dry-run"),
+        10,
+    );
     assert_eq!(data(&disk), keepsake);
-    expect(&mut session, &format!("{FLASH} --delete {name} --accept DT-DELETE"), 0);
+    expect(
+        &mut session,
+        &format!("{FLASH} --delete {name} --accept DT-DELETE"),
+        0,
+    );
     assert!(!sound(&disk).contains("keepsake"));
 
     // The first table is still there to be put back.
@@ -225,7 +300,10 @@ fn a_reimage_keeps_what_is_not_the_systems() {
         text.contains("keepsake") && !text.contains("\"state\"")
     };
     let saved = saved.iter().find(first);
-    let arguments = format!("disk restore state/{} disk.img --confirm", saved.unwrap().display());
+    let arguments = format!(
+        "disk restore state/{} disk.img --confirm",
+        saved.unwrap().display()
+    );
     expect(&mut session, &format!("{arguments} disk.raw"), 10);
     expect(&mut session, &format!("{arguments} disk.img"), 0);
     let table = |path| checked(Command::new("sgdisk").arg("-p").arg(path));
@@ -237,20 +315,34 @@ fn a_reimage_keeps_what_is_not_the_systems() {
 /// Where the state partition is, by sgdisk.
 fn state(session: &Session, disk: &Path) -> (u64, u64) {
     let table = sound(disk);
-    let line = table.lines().find(|line| line.ends_with(" state")).unwrap_or_else(|| panic!("{table}"));
-    let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    assert!(numbers[0] > manifest(session).partitions.len() as u64, "{line}");
+    let line = table
+        .lines()
+        .find(|line| line.ends_with(" state"))
+        .unwrap_or_else(|| panic!("{table}"));
+    let numbers: Vec<u64> = line
+        .split_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    assert!(
+        numbers[0] > manifest(session).partitions.len() as u64,
+        "{line}"
+    );
     (numbers[1] * 512, (numbers[2] + 1 - numbers[1]) * 512)
 }
 
 #[test]
 fn killed_at_any_time_and_run_again() {
-    let Some(session) = tiny::session() else { return };
+    let Some(session) = tiny::session() else {
+        return;
+    };
     if ["sgdisk", "mkfs.ext4"].into_iter().any(absent) {
         return;
     }
     // Enough to write to be killed in the middle of.
-    session.write("cluster.yaml", session.read("cluster.yaml") + "packages: [bulk]\n");
+    session.write(
+        "cluster.yaml",
+        session.read("cluster.yaml") + "packages: [bulk]\n",
+    );
     session.edit(
         "profiles/layouts/tiny.yaml",
         "root-a: 96 MiB, root-a-verity: 1 MiB",
@@ -271,7 +363,12 @@ fn killed_at_any_time_and_run_again() {
     let mut killed = 0;
     for step in 1..=10 {
         copy(&original, &disk);
-        let mut child = session.command(FLASH).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = session
+            .command(FLASH)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         // Eight times while the image is written, twice while it is read back.
         let point = none + (all - none) * step.min(9) / 9;
         while child.try_wait().unwrap().is_none() && blocks(&disk) < point {
@@ -282,9 +379,16 @@ fn killed_at_any_time_and_run_again() {
         killed += usize::from(child.wait().unwrap().code().is_none());
         assert_eq!(data(&disk), keepsake, "killed at point {step}");
         let table = checked(Command::new("sgdisk").arg("-p").arg(&disk));
-        assert!(table.contains("keepsake"), "killed at point {step}:\n{table}");
+        assert!(
+            table.contains("keepsake"),
+            "killed at point {step}:\n{table}"
+        );
         // With the journal, and by comparing.
-        let again = if step % 2 == 0 { FLASH.to_owned() } else { format!("{FLASH} --verify-first") };
+        let again = if step % 2 == 0 {
+            FLASH.to_owned()
+        } else {
+            format!("{FLASH} --verify-first")
+        };
         session.quietly(&again);
         same(&disk, &expected);
         fs::remove_dir_all(session.path("state")).unwrap();
@@ -300,18 +404,39 @@ fn somebody_types_the_name_of_the_disk() {
     }
     let disk = blank(&session, "disk.img", DISK);
     let typed = |line: &str| {
-        let command = format!("{} flash one disk.img --save state", crate::session::PROGRAM);
+        let command = format!(
+            "{} flash one disk.img --save state",
+            crate::session::PROGRAM
+        );
         let command = format!("exec script -qec '{command}' /dev/null");
         let mut terminal = session.wrapped(&["sh", "-c", &command, "sh"], "");
-        let mut child = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(format!("{line}\n").as_bytes()).unwrap();
+        let mut child = terminal
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(format!("{line}\n").as_bytes())
+            .unwrap();
         let output = child.wait_with_output().unwrap();
-        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+        )
     };
     let (code, said) = typed("yes");
     assert_eq!(code, Some(10), "{said}");
     let real = fs::canonicalize(&disk).unwrap();
-    assert!(said.contains(&format!("Type the name of {} to write to it (disk.img)", real.display())), "{said}");
+    assert!(
+        said.contains(&format!(
+            "Type the name of {} to write to it (disk.img)",
+            real.display()
+        )),
+        "{said}"
+    );
     assert_eq!(fs::metadata(&disk).unwrap().blocks(), 0);
     let (code, said) = typed("disk.img");
     assert_eq!(code, Some(0), "{said}");
@@ -348,7 +473,8 @@ fn several_disks_at_once() {
     }
     // One file is confirmed under any of its names.
     let token = |name: &str| {
-        let dry = format!("flash one {name} --save state --accept ID-EXPECTMISMATCH --dry-run --json");
+        let dry =
+            format!("flash one {name} --save state --accept ID-EXPECTMISMATCH --dry-run --json");
         json(&session.command(&dry).output().unwrap())["targets"][0]["report"]["token"].clone()
     };
     let first = token("c.img");
@@ -362,7 +488,8 @@ fn several_disks_at_once() {
 #[test]
 fn what_cannot_be_a_target() {
     let Some(mut session) = built() else { return };
-    let flash = |target: &str| format!("flash one {target} --save state --accept ID-EXPECTMISMATCH");
+    let flash =
+        |target: &str| format!("flash one {target} --save state --accept ID-EXPECTMISMATCH");
     expect(&mut session, &flash("nothing.img"), 3);
     fs::create_dir(session.path("folder")).unwrap();
     expect(&mut session, &flash("folder"), 3);
@@ -379,10 +506,17 @@ fn what_cannot_be_a_target() {
     expect(&mut session, &format!("{FLASH} --mode reimage"), 20);
     expect(&mut session, "flash three disk.img", 3);
     expect(&mut session, &format!("{FLASH} --confirm 0123"), 20);
-    expect(&mut session, "flash one disk.img --accept ID-EXPECTMISMATCH", 6);
-    for usage in
-        ["flash one", "flash one disk.img --accept DT-MAYBE", "flash one --facts x", "flash one x --mode maybe"]
-    {
+    expect(
+        &mut session,
+        "flash one disk.img --accept ID-EXPECTMISMATCH",
+        6,
+    );
+    for usage in [
+        "flash one",
+        "flash one disk.img --accept DT-MAYBE",
+        "flash one --facts x",
+        "flash one x --mode maybe",
+    ] {
         expect(&mut session, usage, 2);
     }
     assert_eq!(fs::metadata(&disk).unwrap().blocks(), 0);
@@ -392,10 +526,20 @@ fn what_cannot_be_a_target() {
     permissions.set_readonly(true);
     fs::set_permissions(&disk, permissions).unwrap();
     let root = fs::metadata("/proc/self").unwrap().uid() == 0;
-    let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    let nobody = [
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+    ];
     let wrapper: &[&str] = if root { &nobody } else { &["env"] };
     let output = session.wrapped(wrapper, FLASH).output().unwrap();
-    assert_eq!(output.status.code(), Some(20), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(
+        output.status.code(),
+        Some(20),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     session.record("prejoin flash one disk.img (read-only)", &brief(output));
     session.golden("flash-targets");
 }
@@ -413,7 +557,10 @@ fn images_that_must_not_be_written() {
     expect(&mut session, FLASH, 5);
     session.note("a manifest with another partition\n");
     let guid = manifest_of(&text).partitions[1].guid.clone();
-    session.write(path, text.replace(&guid, "6b1bbd0a-98ef-4a5d-8c1c-1c0e4c3e2a11"));
+    session.write(
+        path,
+        text.replace(&guid, "6b1bbd0a-98ef-4a5d-8c1c-1c0e4c3e2a11"),
+    );
     expect(&mut session, FLASH, 20);
     session.note("the manifest of another node\n");
     session.write(path, session.read("out/two.manifest.json"));
@@ -424,9 +571,17 @@ fn images_that_must_not_be_written() {
     session.write(path, &text);
 
     session.note("another architecture\n");
-    session.edit("cluster.yaml", "name: one, board: tiny-amd64", "name: one, board: tiny-arm64");
+    session.edit(
+        "cluster.yaml",
+        "name: one, board: tiny-amd64",
+        "name: one, board: tiny-arm64",
+    );
     expect(&mut session, FLASH, 20);
-    session.edit("cluster.yaml", "name: one, board: tiny-arm64", "name: one, board: tiny-amd64");
+    session.edit(
+        "cluster.yaml",
+        "name: one, board: tiny-arm64",
+        "name: one, board: tiny-amd64",
+    );
     untouched("a wrong image");
 
     // A chunk far inside the root partition.
@@ -449,13 +604,27 @@ fn images_that_must_not_be_written() {
     session.note("a chunk is cut short\n");
     fs::write(&chunk, &good[..good.len() / 2]).unwrap();
     expect(&mut session, FLASH, 5);
-    assert_eq!(bytes(&disk, start, length), vec![0; length as usize], "nothing of a damaged chunk is written");
+    assert_eq!(
+        bytes(&disk, start, length),
+        vec![0; length as usize],
+        "nothing of a damaged chunk is written"
+    );
     session.note("a chunk is another one\n");
     let forged = vec![7; length as usize];
     session.write("forged", &forged);
-    checked(Command::new("zstd").args(["-q", "-f"]).arg(session.path("forged")).arg("-o").arg(&chunk));
+    checked(
+        Command::new("zstd")
+            .args(["-q", "-f"])
+            .arg(session.path("forged"))
+            .arg("-o")
+            .arg(&chunk),
+    );
     expect(&mut session, FLASH, 5);
-    assert_eq!(bytes(&disk, start, length), vec![0; length as usize], "nothing of a forged chunk is written");
+    assert_eq!(
+        bytes(&disk, start, length),
+        vec![0; length as usize],
+        "nothing of a forged chunk is written"
+    );
 
     // Until it is whole, nothing starts from the disk; then the same command completes it.
     let partitions = checked(Command::new("sgdisk").args(["-i", "1"]).arg(&disk));
@@ -475,14 +644,25 @@ fn the_table_to_go_back_to_is_that_of_before_the_first_run() {
         return;
     }
     let disk = with_data(&session, "disk.img");
-    let part =
-        |path: &Path| checked(Command::new("sgdisk").arg("-p").arg(path)).split_once("Number").unwrap().1.to_owned();
+    let part = |path: &Path| {
+        checked(Command::new("sgdisk").arg("-p").arg(path))
+            .split_once("Number")
+            .unwrap()
+            .1
+            .to_owned()
+    };
     let original = part(&disk);
     let flash = |code: i32| {
-        let output = session.command(&format!("{FLASH} --accept LY-UNKNOWN --json")).output().unwrap();
+        let output = session
+            .command(&format!("{FLASH} --accept LY-UNKNOWN --json"))
+            .output()
+            .unwrap();
         let said = [&output.stderr, &output.stdout].map(|text| String::from_utf8_lossy(text));
         assert_eq!(output.status.code(), Some(code), "{}", said[0]);
-        json(&output)["targets"][0]["written"]["saved"].as_str().unwrap().to_owned()
+        json(&output)["targets"][0]["written"]["saved"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     };
     let manifest = manifest(&session);
     let root = manifest.partition("root-a").unwrap().clone();
@@ -496,7 +676,11 @@ fn the_table_to_go_back_to_is_that_of_before_the_first_run() {
     let good = fs::read(&chunk).unwrap();
     fs::write(&chunk, &good[..good.len() / 2]).unwrap();
     let first = flash(5);
-    assert_ne!(part(&disk), original, "it was not interrupted in the middle");
+    assert_ne!(
+        part(&disk),
+        original,
+        "it was not interrupted in the middle"
+    );
     assert_eq!(flash(5), first);
 
     // Another image of the node, which is another plan, completes it.
@@ -510,7 +694,8 @@ fn the_table_to_go_back_to_is_that_of_before_the_first_run() {
     // The next run goes back to what this one has made.
     let second = flash(0);
     assert_ne!(second, first);
-    let restore = |saved: &str| session.quietly(&format!("disk restore {saved} disk.img --confirm disk.img"));
+    let restore =
+        |saved: &str| session.quietly(&format!("disk restore {saved} disk.img --confirm disk.img"));
     restore(&second);
     assert_eq!(part(&disk), whole);
     restore(&first);
@@ -519,19 +704,31 @@ fn the_table_to_go_back_to_is_that_of_before_the_first_run() {
     // Somebody divides the disk between two runs: the first one's table does not list what stays now.
     fs::write(&chunk, &good[..good.len() / 2]).unwrap();
     let third = flash(5);
-    checked(Command::new("sgdisk").args(["--delete=10", "--new=20:-16M:-8M", "--change-name=20:later"]).arg(&disk));
+    checked(
+        Command::new("sgdisk")
+            .args(["--delete=10", "--new=20:-16M:-8M", "--change-name=20:later"])
+            .arg(&disk),
+    );
     let fourth = flash(5);
     assert_ne!(fourth, third);
-    let output = session.command(&format!("disk restore {third} disk.img --confirm disk.img")).output().unwrap();
+    let output = session
+        .command(&format!("disk restore {third} disk.img --confirm disk.img"))
+        .output()
+        .unwrap();
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(told.contains("partition 20 \"later\" will not be listed any more"), "{told}");
+    assert!(
+        told.contains("partition 20 \"later\" will not be listed any more"),
+        "{told}"
+    );
     restore(&fourth);
     assert!(part(&disk).contains("later"));
 }
 
 #[test]
 fn a_disk_that_fails_in_the_middle() {
-    let (Some(session), Some(way)) = (built(), crate::session::own_mounts()) else { return };
+    let (Some(session), Some(way)) = (built(), crate::session::own_mounts()) else {
+        return;
+    };
     fs::create_dir(session.path("small")).unwrap();
     // A file with holes where there is not room for all of it: the first writes succeed.
     let script = "mount -t tmpfs -o size=4m tmpfs small && truncate -s 1500M small/disk.img && \
@@ -539,16 +736,37 @@ fn a_disk_that_fails_in_the_middle() {
                   mount -o remount,size=1g small && sgdisk -p small/disk.img; \
                   \"$0\" flash one small/disk.img --save state --accept ID-EXPECTMISMATCH && \
                   sgdisk -v small/disk.img && sgdisk -p small/disk.img; exit $code";
-    let output = session.wrapped(&[way.as_slice(), &["sh", "-c", script]].concat(), "").output().unwrap();
-    let (said, told) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let output = session
+        .wrapped(&[way.as_slice(), &["sh", "-c", script]].concat(), "")
+        .output()
+        .unwrap();
+    let (said, told) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
     assert_eq!(output.status.code(), Some(30), "{said}{told}");
-    assert!(told.contains("there is no space left") && told.contains("hint: make room"), "{told}");
-    assert!(said.contains("small/disk.img is not written to its end"), "{said}");
-    assert!(told.contains("This is: an image that was not written to its end"), "{told}");
-    assert!(said.contains("small/disk.img is written: node one starts from it"), "{said}");
+    assert!(
+        told.contains("there is no space left") && told.contains("hint: make room"),
+        "{told}"
+    );
+    assert!(
+        said.contains("small/disk.img is not written to its end"),
+        "{said}"
+    );
+    assert!(
+        told.contains("This is: an image that was not written to its end"),
+        "{told}"
+    );
+    assert!(
+        said.contains("small/disk.img is written: node one starts from it"),
+        "{said}"
+    );
     assert!(said.contains("No problems found."), "{said}");
     let (before, after) = said.split_once("is written").unwrap();
-    assert!(before.contains("FFFF  boot") && after.contains("EF00  boot"), "{said}");
+    assert!(
+        before.contains("FFFF  boot") && after.contains("EF00  boot"),
+        "{said}"
+    );
 }
 
 fn manifest_of(text: &str) -> Manifest {
@@ -559,11 +777,26 @@ fn manifest_of(text: &str) -> Manifest {
 fn a_block_device_needs_a_token_of_its_state() {
     let Some(session) = built() else { return };
     let file = blank(&session, "disk.img", DISK);
-    let Some(device) = Loop::attach(&file) else { return };
-    let flash = format!("flash one {} --save state --accept ID-EXPECTMISMATCH", device.0);
-    let run = |arguments: &str| session.command(arguments).stdin(Stdio::null()).output().unwrap();
+    let Some(device) = Loop::attach(&file) else {
+        return;
+    };
+    let flash = format!(
+        "flash one {} --save state --accept ID-EXPECTMISMATCH",
+        device.0
+    );
+    let run = |arguments: &str| {
+        session
+            .command(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    };
     let code = |arguments: &str| run(arguments).status.code();
-    let token = |arguments: &str| json(&run(arguments))["targets"][0]["report"]["token"].as_str().map(str::to_owned);
+    let token = |arguments: &str| {
+        json(&run(arguments))["targets"][0]["report"]["token"]
+            .as_str()
+            .map(str::to_owned)
+    };
     // The serial number of a loop device cannot be what the cluster file asks for.
     assert_eq!(code(&format!("{flash} --dry-run")), Some(10));
     assert_eq!(code(&flash), Some(10));
@@ -571,8 +804,13 @@ fn a_block_device_needs_a_token_of_its_state() {
     let first = token(&format!("{flash} --dry-run --json")).unwrap();
 
     // Somebody writes to it: what was confirmed was another state.
-    checked(Command::new("mkfs.ext4").args(["-q", "-F", "-U", "a5f2c1de-0f0b-4b0f-9a52-7a4b6a7a9c10"]).arg(&device.0));
-    let said = String::from_utf8_lossy(&run(&format!("{flash} --confirm {first}")).stderr).into_owned();
+    checked(
+        Command::new("mkfs.ext4")
+            .args(["-q", "-F", "-U", "a5f2c1de-0f0b-4b0f-9a52-7a4b6a7a9c10"])
+            .arg(&device.0),
+    );
+    let said =
+        String::from_utf8_lossy(&run(&format!("{flash} --confirm {first}")).stderr).into_owned();
     assert!(said.contains("DT-WHOLEDISK"), "{said}");
     let delete = format!("{flash} --delete a5f2c1de-0f0b-4b0f-9a52-7a4b6a7a9c10");
     let stale = run(&format!("{delete} --confirm {first}"));
@@ -581,9 +819,17 @@ fn a_block_device_needs_a_token_of_its_state() {
 
     let second = token(&format!("{delete} --dry-run --json")).unwrap();
     let done = run(&format!("{delete} --confirm {second}"));
-    assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(
+        done.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
     let said = String::from_utf8_lossy(&done.stdout).into_owned();
-    assert!(!said.contains("the kernel"), "no partitions are looked for on it: {said}");
+    assert!(
+        !said.contains("the kernel"),
+        "no partitions are looked for on it: {said}"
+    );
     let name = Path::new(&device.0).file_name().unwrap().to_owned();
     let mut mounted = File::open(Path::new("/dev").join(name)).unwrap();
     mounted.seek(SeekFrom::Start(512)).unwrap();
@@ -595,18 +841,29 @@ fn a_block_device_needs_a_token_of_its_state() {
     holds_image(&session, &file);
 
     // A kernel that looks for partitions is told of the new ones, unless somebody has an old one open.
-    let Some(device) = Loop::attach_with(&file, &["--partscan"]) else { return };
-    let flash = format!("flash one {} --save state --accept ID-EXPECTMISMATCH", device.0);
+    let Some(device) = Loop::attach_with(&file, &["--partscan"]) else {
+        return;
+    };
+    let flash = format!(
+        "flash one {} --save state --accept ID-EXPECTMISMATCH",
+        device.0
+    );
     checked(Command::new("addpart").args([&device.0, "1", "2048", "2048"]));
     let partition = File::open(format!("{}p1", device.0)).unwrap();
     let written = || {
         let token = token(&format!("{flash} --dry-run --json")).unwrap();
         let done = json(&run(&format!("{flash} --confirm {token} --json")));
         assert!(done["targets"][0]["written"]["error"].is_null(), "{done}");
-        done["targets"][0]["written"]["kernel"].as_str().map(str::to_owned)
+        done["targets"][0]["written"]["kernel"]
+            .as_str()
+            .map(str::to_owned)
     };
     let said = written().unwrap();
-    assert!(said.starts_with("the kernel still uses the old table (") && said.contains("unplug the disk"), "{said}");
+    assert!(
+        said.starts_with("the kernel still uses the old table (")
+            && said.contains("unplug the disk"),
+        "{said}"
+    );
     drop(partition);
     assert_eq!(written(), None);
 }
@@ -620,9 +877,16 @@ impl Loop {
     }
 
     fn attach_with(file: &Path, options: &[&str]) -> Option<Self> {
-        let output = Command::new("losetup").args(["--find", "--show"]).args(options).arg(file).output().ok()?;
+        let output = Command::new("losetup")
+            .args(["--find", "--show"])
+            .args(options)
+            .arg(file)
+            .output()
+            .ok()?;
         if output.status.success() {
-            return Some(Loop(String::from_utf8(output.stdout).unwrap().trim().to_owned()));
+            return Some(Loop(
+                String::from_utf8(output.stdout).unwrap().trim().to_owned(),
+            ));
         }
         skipped("loop devices need root");
         None

@@ -20,15 +20,21 @@ fn forge(session: &Session, place: impl Fn(&Manifest) -> Span<u64>, from: &[u8],
     let placed: Vec<(u64, Range)> = manifest.placed().collect();
     let mut changed = 0;
     for (index, (start, range)) in placed.into_iter().enumerate() {
-        let Range::Data { length, digest } = range else { continue };
+        let Range::Data { length, digest } = range else {
+            continue;
+        };
         if !place.contains(&start) {
             continue;
         }
         let mut bytes = store.read(&digest, length).unwrap();
-        let Some(at) = bytes.windows(from.len()).position(|window| window == from) else { continue };
+        let Some(at) = bytes.windows(from.len()).position(|window| window == from) else {
+            continue;
+        };
         bytes[at..at + to.len()].copy_from_slice(to);
         let digest = ChunkDigest::of(&bytes);
-        store.put(&digest, &bytes, &mut compressor().unwrap()).unwrap();
+        store
+            .put(&digest, &bytes, &mut compressor().unwrap())
+            .unwrap();
         manifest.ranges[index] = Range::Data { length, digest };
         changed += 1;
     }
@@ -68,12 +74,31 @@ fn a_kernel_starts_from_its_own_root() {
     let good = session.read(MANIFEST);
     let manifest = Manifest::parse(good.as_bytes()).unwrap();
     let hash = format!("roothash={}", manifest.root_hash);
-    let guid = format!("root=PARTUUID={}", manifest.partition("root-a").unwrap().guid);
+    let guid = format!(
+        "root=PARTUUID={}",
+        manifest.partition("root-a").unwrap().guid
+    );
     for (what, from, to) in [
-        ("another root hash", hash.clone(), format!("roothash={}", "0".repeat(64))),
-        ("no root hash", hash.clone(), hash.replace("roothash=", "r00thash=")),
-        ("another root partition", guid.clone(), guid[..guid.len() - 12].to_owned() + &"0".repeat(12)),
-        ("two root partitions", " prejoin.slot=a ro".to_owned(), " root=/dev/sda1 ro".to_owned()),
+        (
+            "another root hash",
+            hash.clone(),
+            format!("roothash={}", "0".repeat(64)),
+        ),
+        (
+            "no root hash",
+            hash.clone(),
+            hash.replace("roothash=", "r00thash="),
+        ),
+        (
+            "another root partition",
+            guid.clone(),
+            guid[..guid.len() - 12].to_owned() + &"0".repeat(12),
+        ),
+        (
+            "two root partitions",
+            " prejoin.slot=a ro".to_owned(),
+            " root=/dev/sda1 ro".to_owned(),
+        ),
         ("nothing", ".cmdline".to_owned(), ".cmdl1ne".to_owned()),
     ] {
         forge(&session, partition("boot"), from.as_bytes(), to.as_bytes());
@@ -88,11 +113,24 @@ fn an_identity_is_of_its_node() {
     let Some(mut session) = built() else { return };
     let good = session.read(MANIFEST);
     for (what, from, to) in [
-        ("node.json of another node", "\"node\": \"one\"", "\"node\": \"two\""),
-        ("node.json that is none", "\"node\": \"one\"", "\"node\": \"one}"),
+        (
+            "node.json of another node",
+            "\"node\": \"one\"",
+            "\"node\": \"two\"",
+        ),
+        (
+            "node.json that is none",
+            "\"node\": \"one\"",
+            "\"node\": \"one}",
+        ),
         ("another node.cpio", "TRAILER!!!", "TRAILER!!?"),
     ] {
-        forge(&session, partition("identity"), from.as_bytes(), to.as_bytes());
+        forge(
+            &session,
+            partition("identity"),
+            from.as_bytes(),
+            to.as_bytes(),
+        );
         refused(&mut session, &good, what);
     }
     session.quietly("verify");
@@ -104,24 +142,56 @@ fn nothing_lies_beside_the_partitions() {
     let Some(mut session) = built() else { return };
     let good = session.read(MANIFEST);
     let manifest = Manifest::parse(good.as_bytes()).unwrap();
-    let last = manifest.ranges.iter().rposition(|range| matches!(range, Range::Skip { .. })).unwrap();
-    let Range::Skip { length } = manifest.ranges[last] else { unreachable!() };
+    let last = manifest
+        .ranges
+        .iter()
+        .rposition(|range| matches!(range, Range::Skip { .. }))
+        .unwrap();
+    let Range::Skip { length } = manifest.ranges[last] else {
+        unreachable!()
+    };
     let with = |ranges: &[Range]| {
         let mut manifest = manifest.clone();
         manifest.ranges.splice(last..=last, ranges.iter().copied());
         manifest
     };
     let stowaway = vec![b'x'; 4096];
-    let data = Range::Data { length: 4096, digest: ChunkDigest::of(&stowaway) };
+    let data = Range::Data {
+        length: 4096,
+        digest: ChunkDigest::of(&stowaway),
+    };
     let store = ChunkStore::create(&session.path("out")).unwrap();
-    store.put(&ChunkDigest::of(&stowaway), &stowaway, &mut compressor().unwrap()).unwrap();
+    store
+        .put(
+            &ChunkDigest::of(&stowaway),
+            &stowaway,
+            &mut compressor().unwrap(),
+        )
+        .unwrap();
     for (what, changed) in [
-        ("zeroes where the image has nothing", with(&[Range::Zero { length }])),
-        ("data behind what a partition uses", with(&[data, Range::Skip { length: length - 4096 }])),
+        (
+            "zeroes where the image has nothing",
+            with(&[Range::Zero { length }]),
+        ),
+        (
+            "data behind what a partition uses",
+            with(&[
+                data,
+                Range::Skip {
+                    length: length - 4096,
+                },
+            ]),
+        ),
         ("nothing behind the table", {
             let mut manifest = manifest.clone();
-            let zero = manifest.ranges.iter_mut().find(|range| matches!(range, Range::Zero { .. })).unwrap();
-            *zero = Range::Skip { length: zero.length() };
+            let zero = manifest
+                .ranges
+                .iter_mut()
+                .find(|range| matches!(range, Range::Zero { .. }))
+                .unwrap();
+            *zero = Range::Skip {
+                length: zero.length(),
+            };
             manifest
         }),
         ("nothing where a partition has zeroes", {
@@ -130,7 +200,10 @@ fn nothing_lies_beside_the_partitions() {
             let index = manifest.ranges.iter().rposition(long).unwrap();
             // Its beginning depends on how long the kernel with its agent is.
             let (rest, length) = (manifest.ranges[index].length() - (1 << 20), 1 << 20);
-            manifest.ranges.splice(index..=index, [Range::Zero { length: rest }, Range::Skip { length }]);
+            manifest.ranges.splice(
+                index..=index,
+                [Range::Zero { length: rest }, Range::Skip { length }],
+            );
             manifest
         }),
     ] {
@@ -153,12 +226,22 @@ fn nothing_lies_beside_the_partitions() {
 /// The command line of a Raspberry Pi is a file of its own.
 #[test]
 fn a_raspberry_pi_starts_from_its_own_root() {
-    let Some(mut session) = crate::raspios::session() else { return };
+    let Some(mut session) = crate::raspios::session() else {
+        return;
+    };
     session.quietly("lock");
     session.quietly("build one");
     let good = session.read(MANIFEST);
-    let hash = Manifest::parse(good.as_bytes()).unwrap().root_hash.to_string();
-    forge(&session, partition("boot"), hash.as_bytes(), "0".repeat(64).as_bytes());
+    let hash = Manifest::parse(good.as_bytes())
+        .unwrap()
+        .root_hash
+        .to_string();
+    forge(
+        &session,
+        partition("boot"),
+        hash.as_bytes(),
+        "0".repeat(64).as_bytes(),
+    );
     refused(&mut session, &good, "cmdline.txt has another root hash");
     session.quietly("verify one");
     session.golden("forged-pi");

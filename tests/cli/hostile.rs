@@ -12,34 +12,78 @@ use crate::tiny::{self, TINY, own_archive};
 /// A package `victim` whose payload is compressed by `tool`.
 fn compressed(members: &[Member], tool: &str, suffix: &str, session: &Session) -> Vec<u8> {
     session.write("data.tar", tar(members));
-    checked(Command::new(tool).args(["-q", "-f", "-k"]).arg(session.path("data.tar")));
+    checked(
+        Command::new(tool)
+            .args(["-q", "-f", "-k"])
+            .arg(session.path("data.tar")),
+    );
     let data = fs::read(session.path(&format!("data.tar.{suffix}"))).unwrap();
-    let control = tar(&[Member::file("./control", b"Package: victim\nVersion: 2\nArchitecture: all\n")]);
-    ar(&[("debian-binary", b"2.0\n"), ("control.tar", &control), (&format!("data.tar.{suffix}"), &data)])
+    let control = tar(&[Member::file(
+        "./control",
+        b"Package: victim\nVersion: 2\nArchitecture: all\n",
+    )]);
+    ar(&[
+        ("debian-binary", b"2.0\n"),
+        ("control.tar", &control),
+        (&format!("data.tar.{suffix}"), &data),
+    ])
 }
 
 #[test]
 fn packages_that_must_not_be_unpacked() {
-    let Some((mut session, archive)) = own_archive() else { return };
+    let Some((mut session, archive)) = own_archive() else {
+        return;
+    };
     session.quietly("lock");
     session.quietly("build");
-    let before = (tiny::manifests(&session, "out"), session.read("prejoin.lock"));
-    session.write("cluster.yaml", session.read("cluster.yaml") + "packages: [victim]\n");
+    let before = (
+        tiny::manifests(&session, "out"),
+        session.read("prejoin.lock"),
+    );
+    session.write(
+        "cluster.yaml",
+        session.read("cluster.yaml") + "packages: [victim]\n",
+    );
 
     let of = |members: &[Member]| deb("victim", "", members);
-    let link = |kind: u8, path: &'static str, link: &'static str| Member { kind, link, ..Member::file(path, b"") };
+    let link = |kind: u8, path: &'static str, link: &'static str| Member {
+        kind,
+        link,
+        ..Member::file(path, b"")
+    };
     let file = Member::file("./usr/share/victim", b"x");
     let zeroes = Member::file("./usr/share/zeroes", &vec![0; 300 << 20]);
     let cases = [
-        ("a path that goes up", of(&[Member::file("./usr/../../etc/passwd", b"x")])),
+        (
+            "a path that goes up",
+            of(&[Member::file("./usr/../../etc/passwd", b"x")]),
+        ),
         ("an absolute path", of(&[Member::file("/etc/passwd", b"x")])),
         ("a device", of(&[link(b'3', "./dev/sda", "")])),
         ("a named pipe", of(&[link(b'6', "./run/pipe", "")])),
-        ("a hard link out of the package", of(&[link(b'1', "./usr/share/shadow", "/etc/shadow")])),
+        (
+            "a hard link out of the package",
+            of(&[link(b'1', "./usr/share/shadow", "/etc/shadow")]),
+        ),
         ("a file twice", of(&[file.clone(), file.clone()])),
-        ("a size that is not there", of(&[Member { size: Some(5 << 30), ..file.clone() }])),
-        ("a size beyond all disks", of(&[Member { size: Some(1 << 60), ..file.clone() }])),
-        ("a bomb of zeroes", compressed(&[zeroes], "zstd", "zst", &session)),
+        (
+            "a size that is not there",
+            of(&[Member {
+                size: Some(5 << 30),
+                ..file.clone()
+            }]),
+        ),
+        (
+            "a size beyond all disks",
+            of(&[Member {
+                size: Some(1 << 60),
+                ..file.clone()
+            }]),
+        ),
+        (
+            "a bomb of zeroes",
+            compressed(&[zeroes], "zstd", "zst", &session),
+        ),
         (
             "a package cut short, signed as it is",
             of(&[Member::file("./usr/share/victim", &[7; 9000])])[..6000].to_vec(),
@@ -50,18 +94,42 @@ fn packages_that_must_not_be_unpacked() {
                 ("debian-binary", b"2.0\n"),
                 (
                     "control.tar",
-                    &tar(&[Member::file("./control", b"Package: victim\nVersion: 2\nArchitecture: all\n")]),
+                    &tar(&[Member::file(
+                        "./control",
+                        b"Package: victim\nVersion: 2\nArchitecture: all\n",
+                    )]),
                 ),
                 ("data.tar.lzma", b"]\0\0"),
             ]),
         ),
-        ("a file where another package has a folder", of(&[Member::file("./usr/share/greeting", b"x")])),
-        ("a file of another package", of(&[Member::file("./usr/bin/hello", b"x")])),
-        ("a file below a file", of(&[Member::file("./usr/bin/hello/x", b"x")])),
-        ("a file in /var", of(&[Member::file("./var/lib/victim", b"x")])),
-        ("the secrets of one node", of(&[Member::file("./etc/ssh/ssh_host_ed25519_key", b"x")])),
-        ("a link to nothing", of(&[link(b'2', "./usr/lib/victim", "nothing")])),
-        ("a file of a user who has no name", of(&[Member::file("./usr/bin/victim", b"x")])),
+        (
+            "a file where another package has a folder",
+            of(&[Member::file("./usr/share/greeting", b"x")]),
+        ),
+        (
+            "a file of another package",
+            of(&[Member::file("./usr/bin/hello", b"x")]),
+        ),
+        (
+            "a file below a file",
+            of(&[Member::file("./usr/bin/hello/x", b"x")]),
+        ),
+        (
+            "a file in /var",
+            of(&[Member::file("./var/lib/victim", b"x")]),
+        ),
+        (
+            "the secrets of one node",
+            of(&[Member::file("./etc/ssh/ssh_host_ed25519_key", b"x")]),
+        ),
+        (
+            "a link to nothing",
+            of(&[link(b'2', "./usr/lib/victim", "nothing")]),
+        ),
+        (
+            "a file of a user who has no name",
+            of(&[Member::file("./usr/bin/victim", b"x")]),
+        ),
     ];
     for (what, bytes) in cases {
         let mut bytes = bytes;
@@ -82,7 +150,9 @@ fn packages_that_must_not_be_unpacked() {
         assert!(matches!(code, Some(3 | 5)), "{what}: {code:?}");
         // Nothing came into being, in the output or where the package wanted it.
         assert_eq!(tiny::manifests(&session, "out"), before.0, "{what}");
-        let parts = tiny::files(&session.path("")).into_iter().filter(|path| path.to_string_lossy().ends_with(".part"));
+        let parts = tiny::files(&session.path(""))
+            .into_iter()
+            .filter(|path| path.to_string_lossy().ends_with(".part"));
         assert_eq!(parts.count(), 0, "{what}");
     }
     session.quietly("verify");
@@ -92,7 +162,10 @@ fn packages_that_must_not_be_unpacked() {
 /// Gives the last file of a package's payload to user 4242.
 fn nameless(deb: &[u8]) -> Vec<u8> {
     let mut bytes = deb.to_vec();
-    let at = deb.windows(16).rposition(|window| window == b"./usr/bin/victim").unwrap();
+    let at = deb
+        .windows(16)
+        .rposition(|window| window == b"./usr/bin/victim")
+        .unwrap();
     bytes[at + 108..at + 115].copy_from_slice(b"0010222");
     let header = &mut bytes[at..at + 512];
     header[148..156].fill(b' ');

@@ -10,7 +10,10 @@ use crate::tiny::{self, files, manifests};
 /// A session that is built, and whose next build has much more to do.
 fn ready() -> Option<Session> {
     let session = tiny::built()?;
-    session.write("cluster.yaml", session.read("cluster.yaml") + "packages: [bulk]\n");
+    session.write(
+        "cluster.yaml",
+        session.read("cluster.yaml") + "packages: [bulk]\n",
+    );
     session.edit("cluster.yaml", "10.0.0.11", "10.0.0.13");
     session.edit(
         "profiles/layouts/tiny.yaml",
@@ -26,11 +29,27 @@ type Reached = fn(&Session, usize) -> bool;
 
 /// Points in a build that can be seen from outside.
 const POINTS: [(&str, Reached); 5] = [
-    ("downloading", |session, _| session.path("cache/partial").read_dir().is_ok_and(|mut list| list.next().is_some())),
-    ("unpacking", |session, _| session.path("cache/unpacked").read_dir().is_ok_and(|mut list| list.next().is_some())),
-    ("the first chunks", |session, before| files(&session.path("out/chunks")).len() > before),
-    ("many chunks", |session, before| files(&session.path("out/chunks")).len() > before + 25),
-    ("most chunks", |session, before| files(&session.path("out/chunks")).len() > before + 45),
+    ("downloading", |session, _| {
+        session
+            .path("cache/partial")
+            .read_dir()
+            .is_ok_and(|mut list| list.next().is_some())
+    }),
+    ("unpacking", |session, _| {
+        session
+            .path("cache/unpacked")
+            .read_dir()
+            .is_ok_and(|mut list| list.next().is_some())
+    }),
+    ("the first chunks", |session, before| {
+        files(&session.path("out/chunks")).len() > before
+    }),
+    ("many chunks", |session, before| {
+        files(&session.path("out/chunks")).len() > before + 25
+    }),
+    ("most chunks", |session, before| {
+        files(&session.path("out/chunks")).len() > before + 45
+    }),
 ];
 
 #[test]
@@ -45,7 +64,11 @@ fn a_killed_build_leaves_the_last_one_whole() {
     for (point, reached) in POINTS {
         let _ = fs::remove_dir_all(session.path("cache"));
         let mut command = session.command("build");
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         while child.try_wait().unwrap().is_none() && !reached(&session, chunks) {
             std::thread::sleep(Duration::from_micros(200));
         }
@@ -68,12 +91,23 @@ fn builds_side_by_side_share_a_cache() {
     fs::remove_dir_all(session.path("cache")).unwrap();
     // Two into one folder, one into another, all from an empty cache.
     let children: Vec<_> = ["build", "build", "build --out other"]
-        .map(|arguments| session.command(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap())
+        .map(|arguments| {
+            session
+                .command(arguments)
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
         .into_iter()
         .map(|child| child.wait_with_output().unwrap())
         .collect();
     for output in children {
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     assert_eq!(manifests(&session, "out"), manifests(&session, "other"));
     session.quietly("verify");
@@ -82,5 +116,8 @@ fn builds_side_by_side_share_a_cache() {
         let path = path.to_string_lossy();
         path.ends_with(".part") || path.starts_with("cache/partial/")
     });
-    assert_eq!(unfinished.collect::<Vec<_>>(), Vec::<std::path::PathBuf>::new());
+    assert_eq!(
+        unfinished.collect::<Vec<_>>(),
+        Vec::<std::path::PathBuf>::new()
+    );
 }

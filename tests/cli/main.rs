@@ -3,7 +3,11 @@
 //!
 //! No network is used. A signed Debian archive of a tiny distribution is made with Debian's own tools ([`archive`],
 //! [`tiny`]), served from files or from a server that misbehaves on demand, and built in less than a second.
-#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests run programs and write files")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests run programs and write files"
+)]
 #![expect(unreachable_pub, reason = "a test has no public names")]
 
 mod archive;

@@ -17,16 +17,26 @@ fn refused(session: &mut Session, what: &str, code: i32) {
 
 #[test]
 fn releases_that_are_refused() {
-    let Some((mut session, archive)) = own_archive() else { return };
+    let Some((mut session, archive)) = own_archive() else {
+        return;
+    };
     let in_release = archive.in_release();
     let good = fs::read_to_string(&in_release).unwrap();
 
     fs::write(&in_release, good.replace("Origin: Ours", "Origin: Evil")).unwrap();
-    refused(&mut session, "a release that was changed after it was signed", 5);
+    refused(
+        &mut session,
+        "a release that was changed after it was signed",
+        5,
+    );
     fs::write(&in_release, "<html>log in first</html>\n").unwrap();
     refused(&mut session, "a login page instead of a release", 5);
     archive.release(&Key::make("stranger@example.org"), 0, 7);
-    refused(&mut session, "a release signed with a key that nobody named", 5);
+    refused(
+        &mut session,
+        "a release signed with a key that nobody named",
+        5,
+    );
     archive.release(&TINY.key, 30, 7);
     refused(&mut session, "a release that expired", 5);
     assert_eq!(session.run("lock --accept-expired").status.code(), Some(0));
@@ -35,14 +45,20 @@ fn releases_that_are_refused() {
     session.edit("profiles/os/tiny.yaml", "suite: tiny", "suite: tony");
     refused(&mut session, "a suite that the archive does not have", 4);
     session.edit("profiles/os/tiny.yaml", "suite: tony", "suite: tiny");
-    session.edit("profiles/os/tiny.yaml", &TINY.key.fingerprint, &"AB".repeat(20));
+    session.edit(
+        "profiles/os/tiny.yaml",
+        &TINY.key.fingerprint,
+        &"AB".repeat(20),
+    );
     refused(&mut session, "a key that no file holds", 3);
     session.golden("releases");
 }
 
 #[test]
 fn a_mirror_that_was_rolled_back() {
-    let Some((mut session, archive)) = own_archive() else { return };
+    let Some((mut session, archive)) = own_archive() else {
+        return;
+    };
     session.quietly("lock");
     let lock = session.read("prejoin.lock");
     archive.release(&TINY.key, 2, 7);
@@ -53,8 +69,12 @@ fn a_mirror_that_was_rolled_back() {
 
 #[test]
 fn an_index_that_is_not_the_signed_one() {
-    let Some((mut session, archive)) = own_archive() else { return };
-    let index = archive.root.join("dists/tiny/main/binary-amd64/Packages.xz");
+    let Some((mut session, archive)) = own_archive() else {
+        return;
+    };
+    let index = archive
+        .root
+        .join("dists/tiny/main/binary-amd64/Packages.xz");
     let mut bytes = fs::read(&index).unwrap();
     bytes[100] ^= 1;
     fs::write(&index, bytes).unwrap();
@@ -66,8 +86,13 @@ fn an_index_that_is_not_the_signed_one() {
 
 #[test]
 fn packages_that_cannot_be_had() {
-    let Some(mut session) = tiny::session() else { return };
-    session.write("cluster.yaml", session.read("cluster.yaml") + "packages: [nonesuch]\n");
+    let Some(mut session) = tiny::session() else {
+        return;
+    };
+    session.write(
+        "cluster.yaml",
+        session.read("cluster.yaml") + "packages: [nonesuch]\n",
+    );
     session.run("lock");
     session.edit("cluster.yaml", "nonesuch", "lonely");
     session.run("lock");
@@ -76,13 +101,22 @@ fn packages_that_cannot_be_had() {
 
 #[test]
 fn a_lock_that_no_longer_fits() {
-    let Some(mut session) = tiny::session() else { return };
+    let Some(mut session) = tiny::session() else {
+        return;
+    };
     session.run("lock");
     session.run("lock --json");
-    session.write("cluster.yaml", session.read("cluster.yaml") + "packages: [victim]\n");
+    session.write(
+        "cluster.yaml",
+        session.read("cluster.yaml") + "packages: [victim]\n",
+    );
     session.run("build");
     session.run("lock");
-    session.edit("profiles/os/tiny.yaml", "[base-files, base-passwd, hello]", "[base-files, base-passwd]");
+    session.edit(
+        "profiles/os/tiny.yaml",
+        "[base-files, base-passwd, hello]",
+        "[base-files, base-passwd]",
+    );
     session.run("build");
     session.run("lock");
     session.run("build three");
@@ -91,7 +125,9 @@ fn a_lock_that_no_longer_fits() {
 
 #[test]
 fn packages_that_are_not_the_locked_ones() {
-    let Some((mut session, archive)) = own_archive() else { return };
+    let Some((mut session, archive)) = own_archive() else {
+        return;
+    };
     session.quietly("lock");
     let deb = archive.pool().join("greeting_2.0_all.deb");
     let good = fs::read(&deb).unwrap();
@@ -115,15 +151,27 @@ fn packages_that_are_not_the_locked_ones() {
 
 #[test]
 fn downloads_go_on_where_they_ended() {
-    let Some(mut session) = tiny::session() else { return };
+    let Some(mut session) = tiny::session() else {
+        return;
+    };
     session.quietly("lock");
     let server = Server::start(&TINY.archive.root);
     session.set("PREJOIN_MIRROR_TINY", server.address.clone());
     let deb = "pool/greeting_2.0_all.deb";
-    server.trouble(deb, [Trouble::CutAfter(100_000), Trouble::Status(503), Trouble::CutAfter(200_000)]);
+    server.trouble(
+        deb,
+        [
+            Trouble::CutAfter(100_000),
+            Trouble::Status(503),
+            Trouble::CutAfter(200_000),
+        ],
+    );
     let output = session.run("build one");
     assert_eq!(output.status.code(), Some(0));
-    assert_eq!(server.ranges(deb), [None, Some(100_000), Some(100_000), Some(300_000)]);
+    assert_eq!(
+        server.ranges(deb),
+        [None, Some(100_000), Some(100_000), Some(300_000)]
+    );
     session.quietly("verify one");
 
     session.note("a server that only ever fails\n");
@@ -145,7 +193,10 @@ fn offline_means_the_cache_alone() {
     let before = manifests(&session, "out");
     session.set("PREJOIN_MIRROR_TINY", "http://127.0.0.1:1");
     session.note("everything is cached\n");
-    assert_eq!(session.run("build --offline --out again").status.code(), Some(0));
+    assert_eq!(
+        session.run("build --offline --out again").status.code(),
+        Some(0)
+    );
     assert_eq!(manifests(&session, "again"), before);
     assert_eq!(session.run("lock --offline").status.code(), Some(0));
 
@@ -153,7 +204,10 @@ fn offline_means_the_cache_alone() {
     let good = fs::read(&deb).unwrap();
     session.note("a package is missing that was unpacked before\n");
     fs::remove_file(&deb).unwrap();
-    assert_eq!(session.run("build --offline --out again").status.code(), Some(0));
+    assert_eq!(
+        session.run("build --offline --out again").status.code(),
+        Some(0)
+    );
     assert_eq!(manifests(&session, "again"), before);
     session.note("a package is missing\n");
     fs::remove_dir_all(session.path("cache/unpacked")).unwrap();

@@ -25,13 +25,27 @@ fn session() -> Option<Session> {
         "kubernetes: { distribution: k3s, version: v1.36.3+k3s1 }",
     );
     session.edit("cluster.yaml", "role: worker, ", "");
-    session.edit("cluster.yaml", "board: tiny-amd64,", "role: control-plane, board: tiny-amd64,");
-    session.edit("cluster.yaml", "board: tiny-arm64,", "role: worker, board: tiny-arm64,");
-    session.write("cluster.yaml", session.read("cluster.yaml") + "artifacts: { from: ./files }\n");
+    session.edit(
+        "cluster.yaml",
+        "board: tiny-amd64,",
+        "role: control-plane, board: tiny-amd64,",
+    );
+    session.edit(
+        "cluster.yaml",
+        "board: tiny-arm64,",
+        "role: worker, board: tiny-arm64,",
+    );
+    session.write(
+        "cluster.yaml",
+        session.read("cluster.yaml") + "artifacts: { from: ./files }\n",
+    );
     for (architecture, machine) in [("amd64", 62), ("arm64", 183)] {
         let (name, bytes) = (format!("k3s-v1.36.3+k3s1-{architecture}"), program(machine));
         session.write(&format!("files/{name}"), &bytes);
-        session.write(&format!("files/{name}.sha256"), format!("{}  {name}\n", Digest::of(&bytes)));
+        session.write(
+            &format!("files/{name}.sha256"),
+            format!("{}  {name}\n", Digest::of(&bytes)),
+        );
     }
     Some(session)
 }
@@ -46,17 +60,31 @@ fn programs_are_pinned_and_listed() {
         let bill = tiny::files(&session.path("out"))
             .into_iter()
             .find(|path| {
-                path.to_string_lossy().starts_with(&format!("tiny-tiny-{architecture}")) && !path.ends_with(".raw")
+                path.to_string_lossy()
+                    .starts_with(&format!("tiny-tiny-{architecture}"))
+                    && !path.ends_with(".raw")
             })
             .unwrap();
-        let bill: Value = serde_json::from_str(&session.read(&format!("out/{}", bill.display()))).unwrap();
+        let bill: Value =
+            serde_json::from_str(&session.read(&format!("out/{}", bill.display()))).unwrap();
         let packages = bill["packages"].as_array().unwrap();
-        let k3s: Vec<&Value> = packages.iter().filter(|package| package["name"] == "k3s").collect();
+        let k3s: Vec<&Value> = packages
+            .iter()
+            .filter(|package| package["name"] == "k3s")
+            .collect();
         assert_eq!(k3s.len(), 1, "{architecture}");
         let digest = Digest::of(&program(machine)).to_string();
-        assert_eq!(k3s[0]["checksums"][0]["checksumValue"], digest, "{architecture}");
+        assert_eq!(
+            k3s[0]["checksums"][0]["checksumValue"], digest,
+            "{architecture}"
+        );
         for package in packages {
-            session.note(&format!("{}\n", package["externalRefs"][0]["referenceLocator"].as_str().unwrap()));
+            session.note(&format!(
+                "{}\n",
+                package["externalRefs"][0]["referenceLocator"]
+                    .as_str()
+                    .unwrap()
+            ));
         }
     }
     session.golden("programs");

@@ -36,7 +36,12 @@ const TREES: &[&str] = &[
 static KEY: LazyLock<Key> = LazyLock::new(|| Key::make("raspberrypi@example.org"));
 
 fn arm64(name: &'static str, version: &'static str) -> Package {
-    Package { name, version, architecture: "arm64", ..Package::default() }
+    Package {
+        name,
+        version,
+        architecture: "arm64",
+        ..Package::default()
+    }
 }
 
 /// What Raspberry Pi's archive has.
@@ -51,13 +56,25 @@ fn theirs() -> Vec<Package> {
     let firmware = "usr/lib/raspi-firmware";
     vec![
         kernel,
-        Package { fields: depends, ..arm64("linux-image-rpi-v8", VERSION) },
+        Package {
+            fields: depends,
+            ..arm64("linux-image-rpi-v8", VERSION)
+        },
         arm64("raspi-firmware", "1:1.20250915-1")
-            .with(&format!("{firmware}/start4.elf"), noise("start4", 200 << 10))
+            .with(
+                &format!("{firmware}/start4.elf"),
+                noise("start4", 200 << 10),
+            )
             .with(&format!("{firmware}/fixup4.dat"), noise("fixup4", 5 << 10))
-            .with(&format!("{firmware}/bootcode.bin"), noise("bootcode", 50 << 10)),
-        Package { architecture: "all", ..arm64("greeting", "2.0+rpt1") }
-            .with("usr/share/greeting/text", "Hello, Pi!\n"),
+            .with(
+                &format!("{firmware}/bootcode.bin"),
+                noise("bootcode", 50 << 10),
+            ),
+        Package {
+            architecture: "all",
+            ..arm64("greeting", "2.0+rpt1")
+        }
+        .with("usr/share/greeting/text", "Hello, Pi!\n"),
     ]
 }
 
@@ -67,12 +84,19 @@ fn ours() -> Package {
 }
 
 fn backports() -> Package {
-    Package { architecture: "all", ..arm64("greeting", "9") }.with("usr/share/greeting/text", "From backports\n")
+    Package {
+        architecture: "all",
+        ..arm64("greeting", "9")
+    }
+    .with("usr/share/greeting/text", "From backports\n")
 }
 
 /// The archives, and a session whose operating system takes from all of them.
 pub fn session() -> Option<Session> {
-    if ["reprepro", "mdir", "mtype", "mcopy"].into_iter().any(absent) {
+    if ["reprepro", "mdir", "mtype", "mcopy"]
+        .into_iter()
+        .any(absent)
+    {
         return None;
     }
     let (mut session, debian) = tiny::own_archive()?;
@@ -82,8 +106,16 @@ pub fn session() -> Option<Session> {
     for package in theirs() {
         package.pack(&session.path("debs"));
     }
-    let raspberrypi = reprepro(&session.path("reprepro"), "trixie", key, &session.path("debs"));
-    let later = Archive { root: session.path("backports"), suite: "tiny-backports" };
+    let raspberrypi = reprepro(
+        &session.path("reprepro"),
+        "trixie",
+        key,
+        &session.path("debs"),
+    );
+    let later = Archive {
+        root: session.path("backports"),
+        suite: "tiny-backports",
+    };
     backports().pack(&later.pool());
     later.publish(&TINY.key);
 
@@ -107,7 +139,10 @@ pub fn session() -> Option<Session> {
     for name in ["rpi4", "rpi5"] {
         let kernel = &catalog.board(name).unwrap().kernel["raspios-13"];
         let board = json!({ "name": format!("tiny-{name}"), "inherits": name, "kernel": { "tiny-raspios": kernel } });
-        session.write(&format!("profiles/boards/tiny-{name}.yaml"), board.to_string());
+        session.write(
+            &format!("profiles/boards/tiny-{name}.yaml"),
+            board.to_string(),
+        );
     }
     session.edit("cluster.yaml", "os: tiny\n", "os: tiny-raspios\n");
     session.edit("cluster.yaml", "tiny-amd64", "tiny-rpi4");
@@ -133,17 +168,33 @@ fn raspberry_pis_start_from_their_own_kernel() {
         // The boot partition is the first, at 1 MiB.
         let image = format!("{}@@1M", session.path(&format!("out/{node}.raw")).display());
         let list = checked(Command::new("mdir").args(["-/", "-b", "-i", &image, "::"]));
-        session.note(&format!("boot partition of {node}\n{}", list.replace("::/", "  ")));
+        session.note(&format!(
+            "boot partition of {node}\n{}",
+            list.replace("::/", "  ")
+        ));
         for file in ["config.txt", "cmdline.txt"] {
             let text = checked(Command::new("mtype").args(["-i", &image, &format!("::{file}")]));
-            session.note(&format!("{file} of {node}\n{}", text.replace(&guid(&text), "[GUID]")));
+            session.note(&format!(
+                "{file} of {node}\n{}",
+                text.replace(&guid(&text), "[GUID]")
+            ));
         }
         let folder = session.path(node);
         fs::create_dir(&folder).unwrap();
-        checked(Command::new("mcopy").args(["-s", "-i", &image, "::*"]).arg(&folder));
-        let kernel =
-            [b"MZ".as_slice(), b"linux-image-6.12.47+rpt-rpi-v8", &noise("linux-image-6.12.47+rpt-rpi-v8", 400 << 10)];
-        assert!(fs::read(folder.join("kernel8.img")).unwrap() == kernel.concat(), "kernel8.img of {node}");
+        checked(
+            Command::new("mcopy")
+                .args(["-s", "-i", &image, "::*"])
+                .arg(&folder),
+        );
+        let kernel = [
+            b"MZ".as_slice(),
+            b"linux-image-6.12.47+rpt-rpi-v8",
+            &noise("linux-image-6.12.47+rpt-rpi-v8", 400 << 10),
+        ];
+        assert!(
+            fs::read(folder.join("kernel8.img")).unwrap() == kernel.concat(),
+            "kernel8.img of {node}"
+        );
         assert_eq!(folder.join("start4.elf").exists(), node == "one");
         trees(&folder);
     }
@@ -155,21 +206,31 @@ fn raspberry_pis_start_from_their_own_kernel() {
 fn trees(folder: &Path) {
     for tree in TREES {
         let name = tree.rsplit('/').next().unwrap();
-        let path = if tree.starts_with("overlays") { folder.join("overlays").join(name) } else { folder.join(name) };
+        let path = if tree.starts_with("overlays") {
+            folder.join("overlays").join(name)
+        } else {
+            folder.join(name)
+        };
         let Ok(bytes) = fs::read(path) else { continue };
         assert_eq!(&bytes[4..], tree.as_bytes());
     }
 }
 
 fn guid(command_line: &str) -> String {
-    command_line.split("PARTUUID=").nth(1).map_or("no GUID".into(), |rest| rest[..36].to_owned())
+    command_line
+        .split("PARTUUID=")
+        .nth(1)
+        .map_or("no GUID".into(), |rest| rest[..36].to_owned())
 }
 
 #[test]
 fn the_archive_is_held_to_its_own_key() {
     let Some(mut session) = session() else { return };
     // Debian's key is trusted, but not for Raspberry Pi's packages.
-    let archive = Archive { root: session.path("reprepro/archive"), suite: "trixie" };
+    let archive = Archive {
+        root: session.path("reprepro/archive"),
+        suite: "trixie",
+    };
     archive.release(&TINY.key, 0, 7);
     assert_eq!(session.run("lock").status.code(), Some(5));
     session.golden("raspios-key");

@@ -8,20 +8,35 @@ use crate::session::{PROGRAM, Session, checked, skipped};
 use crate::tiny::{self, manifests};
 
 /// Starts the program as user nobody.
-const NOBODY: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+const NOBODY: [&str; 4] = [
+    "setpriv",
+    "--reuid=65534",
+    "--regid=65534",
+    "--clear-groups",
+];
 
 /// A second session with the same cluster, profiles and lock in a folder of its own.
 fn twin(first: &Session) -> Session {
     let second = Session::new();
     for name in ["cluster.yaml", "prejoin.lock", "profiles"] {
-        checked(Command::new("cp").arg("-r").arg(first.path(name)).arg(second.path(name)));
+        checked(
+            Command::new("cp")
+                .arg("-r")
+                .arg(first.path(name))
+                .arg(second.path(name)),
+        );
     }
     second
 }
 
 /// A shell that sets a umask before it starts the program.
 fn umask(mask: &str) -> [String; 4] {
-    ["sh".into(), "-c".into(), format!("umask {mask}; exec \"$@\""), "sh".into()]
+    [
+        "sh".into(),
+        "-c".into(),
+        format!("umask {mask}; exec \"$@\""),
+        "sh".into(),
+    ]
 }
 
 #[test]
@@ -31,16 +46,33 @@ fn builds_are_the_same_everywhere() {
     let raw = |session: &Session, node: &str| {
         session.quietly(&format!("export {node} --format raw"));
         let path = session.path(&format!("out/{node}.raw"));
-        checked(Command::new("sha256sum").arg("-b").stdin(fs::File::open(path).unwrap()))
+        checked(
+            Command::new("sha256sum")
+                .arg("-b")
+                .stdin(fs::File::open(path).unwrap()),
+        )
     };
     let images = ["one", "two"].map(|node| raw(&first, node));
 
     let settings: [(&str, &[(&str, &str)]); 2] = [
         (
             "000",
-            &[("TZ", "Asia/Kathmandu"), ("LC_ALL", "de_DE.UTF-8"), ("LANG", "tr_TR.UTF-8"), ("RAYON_NUM_THREADS", "1")],
+            &[
+                ("TZ", "Asia/Kathmandu"),
+                ("LC_ALL", "de_DE.UTF-8"),
+                ("LANG", "tr_TR.UTF-8"),
+                ("RAYON_NUM_THREADS", "1"),
+            ],
         ),
-        ("077", &[("TZ", "America/St_Johns"), ("LC_ALL", "C"), ("SOURCE_DATE_EPOCH", "1"), ("RAYON_NUM_THREADS", "7")]),
+        (
+            "077",
+            &[
+                ("TZ", "America/St_Johns"),
+                ("LC_ALL", "C"),
+                ("SOURCE_DATE_EPOCH", "1"),
+                ("RAYON_NUM_THREADS", "7"),
+            ],
+        ),
     ];
     for (mask, variables) in settings {
         let mut second = twin(&first);
@@ -61,14 +93,19 @@ fn builds_are_the_same_everywhere() {
             for folder in [&out, &format!("cache{user}")] {
                 fs::create_dir(second.path(folder)).unwrap();
                 if user > 4 {
-                    std::os::unix::fs::chown(second.path(folder), Some(65534), Some(65534)).unwrap();
+                    std::os::unix::fs::chown(second.path(folder), Some(65534), Some(65534))
+                        .unwrap();
                 }
             }
             let way: Vec<&str> = way.iter().map(String::as_str).collect();
             for state in ["cold", "warm"] {
                 let arguments = format!("build --out {out} --cache cache{user}");
                 checked_as(&mut second.wrapped(&way, &arguments), state);
-                assert_eq!(manifests(&second, &out), expected, "umask {mask}, {variables:?}, {way:?}, {state} cache");
+                assert_eq!(
+                    manifests(&second, &out),
+                    expected,
+                    "umask {mask}, {variables:?}, {way:?}, {state} cache"
+                );
                 let _ = fs::remove_dir_all(second.path(&out).join("chunks"));
             }
         }
@@ -99,5 +136,9 @@ fn rustix_is_root() -> bool {
 
 fn checked_as(command: &mut Command, what: &str) {
     let output = command.output().unwrap();
-    assert!(output.status.success(), "{what}: {command:?}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{what}: {command:?}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

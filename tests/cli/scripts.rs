@@ -4,8 +4,13 @@ use crate::tiny;
 
 #[test]
 fn an_unknown_script_is_shown_and_can_be_accepted() {
-    let Some(mut session) = tiny::session() else { return };
-    session.write("cluster.yaml", session.read("cluster.yaml") + "packages: [scripted]\n");
+    let Some(mut session) = tiny::session() else {
+        return;
+    };
+    session.write(
+        "cluster.yaml",
+        session.read("cluster.yaml") + "packages: [scripted]\n",
+    );
     session.quietly("lock");
     let output = session.run("build one");
     assert_eq!(output.status.code(), Some(3));

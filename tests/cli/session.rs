@@ -22,7 +22,11 @@ impl Session {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        Session { folder, environment: Vec::new(), log: String::new() }
+        Session {
+            folder,
+            environment: Vec::new(),
+            log: String::new(),
+        }
     }
 
     /// A path in the folder.
@@ -68,9 +72,16 @@ impl Session {
     }
 
     fn of(&self, mut command: Command, arguments: &str) -> Command {
-        command.args(arguments.split_whitespace()).current_dir(self.folder.path()).env_clear();
-        command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("NO_PROXY", "127.0.0.1");
-        command.env("PREJOIN_CACHE", self.path("cache")).env("COLUMNS", "100");
+        command
+            .args(arguments.split_whitespace())
+            .current_dir(self.folder.path())
+            .env_clear();
+        command
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("NO_PROXY", "127.0.0.1");
+        command
+            .env("PREJOIN_CACHE", self.path("cache"))
+            .env("COLUMNS", "100");
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
@@ -85,17 +96,30 @@ impl Session {
     /// Runs the program, which must succeed, and records nothing.
     pub fn quietly(&self, arguments: &str) -> String {
         let output = self.command(arguments).output().unwrap();
-        let (stdout, stderr) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "prejoin {arguments}: {}\n{stdout}{stderr}", output.status);
+        let (stdout, stderr) = (
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        assert!(
+            output.status.success(),
+            "prejoin {arguments}: {}\n{stdout}{stderr}",
+            output.status
+        );
         stdout
     }
 
     /// Records what a command said.
     pub fn record(&mut self, command: &str, output: &Output) {
-        let code = output.status.code().map_or("none: killed".to_owned(), |code| code.to_string());
-        let [stdout, stderr] =
-            [&output.stdout, &output.stderr].map(|bytes| self.redacted(&String::from_utf8_lossy(bytes)));
-        self.log.push_str(&format!("$ {}\nexit code {code}\n", self.redacted(command).trim_end()));
+        let code = output
+            .status
+            .code()
+            .map_or("none: killed".to_owned(), |code| code.to_string());
+        let [stdout, stderr] = [&output.stdout, &output.stderr]
+            .map(|bytes| self.redacted(&String::from_utf8_lossy(bytes)));
+        self.log.push_str(&format!(
+            "$ {}\nexit code {code}\n",
+            self.redacted(command).trim_end()
+        ));
         for (name, text) in [("stdout", stdout), ("stderr", stderr)] {
             if !text.is_empty() {
                 self.log.push_str(&format!("---- {name}\n{text}"));
@@ -112,20 +136,35 @@ impl Session {
 
     /// Compares all that was recorded with `golden/<name>.txt`.
     pub fn golden(self, name: &str) {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/golden").join(format!("{name}.txt"));
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/cli/golden")
+            .join(format!("{name}.txt"));
         if std::env::var_os("PREJOIN_BLESS").is_some() {
             fs::write(&path, &self.log).unwrap();
         }
         let expected = fs::read_to_string(&path).unwrap_or_default();
         for (number, (expected, found)) in expected.lines().zip(self.log.lines()).enumerate() {
-            assert_eq!(found, expected, "{name}.txt, line {}, of\n{}", number + 1, self.log);
+            assert_eq!(
+                found,
+                expected,
+                "{name}.txt, line {}, of\n{}",
+                number + 1,
+                self.log
+            );
         }
-        assert_eq!(self.log.len(), expected.len(), "{name}.txt against\n{}", self.log);
+        assert_eq!(
+            self.log.len(),
+            expected.len(),
+            "{name}.txt against\n{}",
+            self.log
+        );
     }
 
     fn redacted(&self, text: &str) -> String {
         let folder = self.folder.path().display().to_string();
-        let text = text.replace(&folder, "[FOLDER]").replace(PROGRAM, "prejoin");
+        let text = text
+            .replace(&folder, "[FOLDER]")
+            .replace(PROGRAM, "prejoin");
         let base = crate::archive::base().display().to_string();
         redact(&text.replace(&base, "[ARCHIVES]"))
     }
@@ -145,9 +184,13 @@ fn redact(text: &str) -> String {
                 .find(|next| !next.is_empty())
                 .map(|next| next.trim_end_matches([',', ')', ';']));
             let number = word.trim_start_matches('(');
-            let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+            let is_number =
+                !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
             if is_number
-                && matches!(unit, Some("s" | "ms" | "B" | "KiB" | "MiB" | "GiB" | "bytes"))
+                && matches!(
+                    unit,
+                    Some("s" | "ms" | "B" | "KiB" | "MiB" | "GiB" | "bytes")
+                )
                 && words.get(index + 1).is_some_and(|next| !next.is_empty())
             {
                 redacted.push("[N]".to_owned());
@@ -174,7 +217,11 @@ fn redact(text: &str) -> String {
         table = line.starts_with("node  chunks") || table && !line.is_empty();
         if let (true, Some((node, rest))) = (table, line.split_once("  ")) {
             let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit());
-            line = if rest.starts_with("chunks") { line } else { format!("{node}  [N]{rest}") };
+            line = if rest.starts_with("chunks") {
+                line
+            } else {
+                format!("{node}  [N]{rest}")
+            };
         }
         for key in ["bytes", "chunks"] {
             if let Some((before, after)) = line.split_once(&format!("\"{key}\": ")) {
@@ -196,7 +243,11 @@ fn saved(text: &str) -> String {
         let name = part.trim_end_matches(|c: char| c.is_ascii_hexdigit() || c == '-');
         let is_last = parts.peek().is_none();
         out.push_str(if is_last { part } else { name });
-        out.push_str(if is_last { "" } else { "-[DISK]-[TIME].saved.json" });
+        out.push_str(if is_last {
+            ""
+        } else {
+            "-[DISK]-[TIME].saved.json"
+        });
     }
     out
 }
@@ -242,11 +293,20 @@ fn hexadecimal(word: &str) -> String {
 /// Replaces the number of the process in names of unfinished files.
 fn process(line: &str) -> String {
     let Some((before, after)) = line.rsplit_once(".new-") else {
-        let Some((before, after)) = line.split_once(".part") else { return line.to_owned() };
+        let Some((before, after)) = line.split_once(".part") else {
+            return line.to_owned();
+        };
         let name = before.trim_end_matches(|c: char| c.is_ascii_digit());
-        return if name.len() < before.len() { format!("{name}[PROCESS].part{after}") } else { line.to_owned() };
+        return if name.len() < before.len() {
+            format!("{name}[PROCESS].part{after}")
+        } else {
+            line.to_owned()
+        };
     };
-    format!("{before}.new-[PROCESS]{}", after.trim_start_matches(|c: char| c.is_ascii_digit()))
+    format!(
+        "{before}.new-[PROCESS]{}",
+        after.trim_start_matches(|c: char| c.is_ascii_digit())
+    )
 }
 
 fn port(text: &str) -> String {
@@ -262,9 +322,14 @@ fn port(text: &str) -> String {
 /// Whether a tool is missing, said loudly; on CI it must be there.
 pub fn absent(tool: &str) -> bool {
     let folders = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
-    let absent = !folders.iter().any(|folder| Path::new(folder).join(tool).exists());
+    let absent = !folders
+        .iter()
+        .any(|folder| Path::new(folder).join(tool).exists());
     if absent {
-        assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{tool} is needed on CI");
+        assert!(
+            std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+            "{tool} is needed on CI"
+        );
         skipped(&format!("{tool} is not installed"));
     }
     absent
@@ -272,14 +337,27 @@ pub fn absent(tool: &str) -> bool {
 
 /// Says that something is not tested, past the test harness's capture.
 pub fn skipped(why: &str) {
-    std::io::Write::write_all(&mut std::io::stderr(), format!("SKIPPED: {why}\n").as_bytes()).unwrap();
+    std::io::Write::write_all(
+        &mut std::io::stderr(),
+        format!("SKIPPED: {why}\n").as_bytes(),
+    )
+    .unwrap();
 }
 
 /// What a command prints; it must succeed.
 pub fn checked(command: &mut Command) -> String {
-    command.env("LC_ALL", "C").env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    command
+        .env("LC_ALL", "C")
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().unwrap();
+    let (stdout, stderr) = (
+        String::from_utf8_lossy(&stdout),
+        String::from_utf8_lossy(&stderr),
+    );
     assert!(status.success(), "{command:?}: {status}\n{stdout}{stderr}");
     stdout.into_owned()
 }
@@ -287,10 +365,15 @@ pub fn checked(command: &mut Command) -> String {
 /// What has a file system of its own around `script` (`sh -c`), with the rights to mount in it; none where the machine
 /// forbids that.
 pub fn own_mounts() -> Option<Vec<&'static str>> {
-    let ways = [vec!["unshare", "--mount"], vec!["unshare", "--mount", "--map-root-user"]];
+    let ways = [
+        vec!["unshare", "--mount"],
+        vec!["unshare", "--mount", "--map-root-user"],
+    ];
     let works = |way: &Vec<&str>| {
         let mut command = Command::new(way[0]);
-        command.args(&way[1..]).args(["mount", "-t", "tmpfs", "none", "/mnt"]);
+        command
+            .args(&way[1..])
+            .args(["mount", "-t", "tmpfs", "none", "/mnt"]);
         command.output().is_ok_and(|output| output.status.success())
     };
     let way = ways.into_iter().find(works);

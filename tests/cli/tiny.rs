@@ -19,7 +19,10 @@ pub struct Tiny {
 /// Made once; tests that change it copy it.
 pub static TINY: LazyLock<Tiny> = LazyLock::new(|| {
     let key = Key::make("tiny@example.org");
-    let archive = Archive { root: archive::base().join("tiny"), suite: "tiny" };
+    let archive = Archive {
+        root: archive::base().join("tiny"),
+        suite: "tiny",
+    };
     for package in packages() {
         package.pack(&archive.pool());
     }
@@ -29,16 +32,25 @@ pub static TINY: LazyLock<Tiny> = LazyLock::new(|| {
 
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin\n\
                       nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
-const GROUP: &str = "root:x:0:\ndaemon:x:1:\nadm:x:4:\nsudo:x:27:\nshadow:x:42:\nnogroup:x:65534:\n";
+const GROUP: &str =
+    "root:x:0:\ndaemon:x:1:\nadm:x:4:\nsudo:x:27:\nshadow:x:42:\nnogroup:x:65534:\n";
 
 fn all(name: &'static str, version: &'static str) -> Package {
-    Package { name, version, architecture: "all", ..Package::default() }
+    Package {
+        name,
+        version,
+        architecture: "all",
+        ..Package::default()
+    }
 }
 
 fn packages() -> Vec<Package> {
     let mut packages = vec![
         all("base-files", "13")
-            .with("usr/lib/os-release", "ID=tiny\nNAME=Tiny\nPRETTY_NAME=\"Tiny 1\"\nVERSION_ID=1\n")
+            .with(
+                "usr/lib/os-release",
+                "ID=tiny\nNAME=Tiny\nPRETTY_NAME=\"Tiny 1\"\nVERSION_ID=1\n",
+            )
             .with("etc/os-release", "-> ../usr/lib/os-release")
             .with("bin", "-> usr/bin")
             .with("sbin", "-> usr/sbin")
@@ -49,10 +61,13 @@ fn packages() -> Vec<Package> {
         all("base-passwd", "3.6")
             .with("usr/share/base-passwd/passwd.master", PASSWD)
             .with("usr/share/base-passwd/group.master", GROUP),
-        Package { fields: "Depends: greeting (>= 2)\n", ..all("hello", "1.0") }
-            .with("usr/bin/hello", "#!/bin/sh\ncat /usr/share/greeting/text\n")
-            .with("usr/share/doc/hello/changelog", "excluded\n")
-            .with("usr/share/doc/hello/copyright", "kept\n"),
+        Package {
+            fields: "Depends: greeting (>= 2)\n",
+            ..all("hello", "1.0")
+        }
+        .with("usr/bin/hello", "#!/bin/sh\ncat /usr/share/greeting/text\n")
+        .with("usr/share/doc/hello/changelog", "excluded\n")
+        .with("usr/share/doc/hello/copyright", "kept\n"),
         all("greeting", "2.0")
             .with("usr/share/greeting/text", "Hello!\n")
             .with("usr/share/greeting/noise", noise("greeting", 3 << 20)),
@@ -64,15 +79,26 @@ fn packages() -> Vec<Package> {
             ..all("scripted", "1.2-3")
         }
         .with("usr/share/scripted", "x"),
-        Package { compression: Some("none"), ..all("bulk", "1") }
-            .with("usr/share/bulk/one", noise("one", 24 << 20))
-            .with("usr/share/bulk/two", noise("two", 24 << 20)),
+        Package {
+            compression: Some("none"),
+            ..all("bulk", "1")
+        }
+        .with("usr/share/bulk/one", noise("one", 24 << 20))
+        .with("usr/share/bulk/two", noise("two", 24 << 20)),
         all("victim", "1").with("usr/share/victim", noise("victim", 200 << 10)),
-        Package { fields: "Depends: nowhere-to-be-found\n", ..all("lonely", "1") },
+        Package {
+            fields: "Depends: nowhere-to-be-found\n",
+            ..all("lonely", "1")
+        },
     ];
     for architecture in ["amd64", "arm64"] {
         packages.push(kernel::boot_loader(architecture));
-        packages.push(kernel::package("linux-image-6.12.1-tiny", "6.12.1-1", "6.12.1-tiny", architecture));
+        packages.push(kernel::package(
+            "linux-image-6.12.1-tiny",
+            "6.12.1-1",
+            "6.12.1-tiny",
+            architecture,
+        ));
         packages.push(Package {
             name: "linux-image-tiny",
             version: "6.12.1-1",
@@ -117,7 +143,9 @@ pub fn os(name: &str, repositories: &str) -> String {
 
 /// The entry of a repository in an operating system's profile.
 pub fn repository(name: &str, archive: &str, suite: &str, fingerprint: &str) -> String {
-    format!("  {name}: {{ archive: {archive}, suite: {suite}, components: [main], keys: [{fingerprint}] }}\n")
+    format!(
+        "  {name}: {{ archive: {archive}, suite: {suite}, components: [main], keys: [{fingerprint}] }}\n"
+    )
 }
 
 /// A session with a cluster of two nodes on the tiny distribution, from files; none without the tools.
@@ -167,7 +195,11 @@ pub fn manifests(session: &Session, out: &str) -> [String; 2] {
 /// Where the cache has a package file; the digest is the lock's.
 pub fn cached(session: &Session, package: &str) -> PathBuf {
     let lock = Lock::parse(&session.read("prejoin.lock")).unwrap();
-    let (_, entry) = lock.packages.iter().find(|(key, _)| key.starts_with(&format!("{package}_"))).unwrap();
+    let (_, entry) = lock
+        .packages
+        .iter()
+        .find(|(key, _)| key.starts_with(&format!("{package}_")))
+        .unwrap();
     let digest = entry.sha256.to_string();
     session.path("cache/sha256").join(&digest[..2]).join(digest)
 }

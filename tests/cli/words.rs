@@ -89,7 +89,12 @@ fn findings() {
     session.run("check");
     session.write("cluster.yaml", b"name: lab\xff\n");
     session.run("check");
-    session.write("cluster.yaml", SOUND.replace("rpi5", "rpi6").replace("10.0.0.11", "10.0.1.11"));
+    session.write(
+        "cluster.yaml",
+        SOUND
+            .replace("rpi5", "rpi6")
+            .replace("10.0.0.11", "10.0.1.11"),
+    );
     session.run("check");
     session.run("check --json");
     session.run("check --color always");
@@ -137,6 +142,9 @@ fn missing_things() {
 fn the_schema_is_json() {
     let session = Session::new();
     let schema: Value = serde_json::from_str(&session.quietly("schema")).unwrap();
-    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    assert_eq!(
+        schema["$schema"],
+        "https://json-schema.org/draft/2020-12/schema"
+    );
     assert!(schema["properties"]["nodes"].is_object());
 }

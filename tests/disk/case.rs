@@ -34,12 +34,23 @@ pub struct Case {
 
 /// A disk with data.
 pub fn live(name: &'static str, about: &'static str, recipe: impl Into<Cow<'static, str>>) -> Case {
-    Case { name, about, live: true, beside: false, unseen: &[], asked: &[], recipe: recipe.into() }
+    Case {
+        name,
+        about,
+        live: true,
+        beside: false,
+        unseen: &[],
+        asked: &[],
+        recipe: recipe.into(),
+    }
 }
 
 /// A disk that nobody would miss.
 pub fn dead(name: &'static str, about: &'static str, recipe: impl Into<Cow<'static, str>>) -> Case {
-    Case { live: false, ..live(name, about, recipe) }
+    Case {
+        live: false,
+        ..live(name, about, recipe)
+    }
 }
 
 /// A disk that was made.
@@ -86,7 +97,11 @@ impl Case {
             }
             fs::rename(new, &disk).unwrap();
         }
-        let masks = fs::read_to_string(masks).unwrap_or_default().lines().map(str::to_owned).collect();
+        let masks = fs::read_to_string(masks)
+            .unwrap_or_default()
+            .lines()
+            .map(str::to_owned)
+            .collect();
         Made { disk, masks }
     }
 
@@ -95,7 +110,12 @@ impl Case {
         fs::create_dir_all(&sources).unwrap();
         File::create(disk).unwrap();
         let words = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/disk/gallery");
-        let script = format!("gallery={}\ndisk={}\n{WORDS}\n{}", words.display(), disk.display(), self.recipe);
+        let script = format!(
+            "gallery={}\ndisk={}\n{WORDS}\n{}",
+            words.display(),
+            disk.display(),
+            self.recipe
+        );
         checked(tool("sh").args(["-c", &script]).current_dir(&sources));
         fs::remove_dir_all(sources).unwrap();
     }
@@ -106,8 +126,12 @@ impl Case {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             let rest = name.strip_prefix(self.name);
-            let digest = rest.and_then(|rest| rest.strip_prefix('-')).and_then(|rest| rest.split('.').next());
-            let old = digest.is_some_and(|digest| digest.len() == 12 && digest.bytes().all(|b| b.is_ascii_hexdigit()));
+            let digest = rest
+                .and_then(|rest| rest.strip_prefix('-'))
+                .and_then(|rest| rest.split('.').next());
+            let old = digest.is_some_and(|digest| {
+                digest.len() == 12 && digest.bytes().all(|b| b.is_ascii_hexdigit())
+            });
             match rest {
                 Some(".d") => fs::remove_dir_all(path).unwrap(),
                 Some(".new" | ".new.masks") => fs::remove_file(path).unwrap(),
@@ -122,6 +146,8 @@ impl Made {
     /// A text about it with its path and what was drawn by lot replaced.
     pub fn masked(&self, text: &str) -> String {
         let text = text.replace(&self.disk.display().to_string(), "DISK");
-        self.masks.iter().fold(text, |text, mask| text.replace(mask.as_str(), "?"))
+        self.masks
+            .iter()
+            .fold(text, |text, mask| text.replace(mask.as_str(), "?"))
     }
 }

@@ -52,16 +52,25 @@ fn gallery() -> Option<&'static [Seen]> {
             return None;
         }
         // All that cannot be made are told of, not only the first.
-        let seen: Vec<_> =
-            all().into_iter().filter(possible).map(|case| catch_unwind(AssertUnwindSafe(|| see(case)))).collect();
-        assert!(seen.iter().all(Result::is_ok), "disks that cannot be made or looked at are named above");
+        let seen: Vec<_> = all()
+            .into_iter()
+            .filter(possible)
+            .map(|case| catch_unwind(AssertUnwindSafe(|| see(case))))
+            .collect();
+        assert!(
+            seen.iter().all(Result::is_ok),
+            "disks that cannot be made or looked at are named above"
+        );
         Some(seen.into_iter().flatten().collect())
     };
     GALLERY.get_or_init(look).as_deref()
 }
 
 fn possible(case: &Case) -> bool {
-    let needed: Vec<&str> = SPECIAL.split_whitespace().filter(|tool| case.recipe.contains(tool)).collect();
+    let needed: Vec<&str> = SPECIAL
+        .split_whitespace()
+        .filter(|tool| case.recipe.contains(tool))
+        .collect();
     !absent(&needed)
 }
 
@@ -71,30 +80,75 @@ fn see(case: Case) -> Seen {
     let size = file.metadata().unwrap().len();
     let path = made.disk.display().to_string();
     let facts = facts(&path, size, probe(&Plain(&file), size, 0));
-    let (install, reimage) = (verdict(&facts, &Node::new("worker9"), Mode::Install), again(&case, &facts));
+    let (install, reimage) = (
+        verdict(&facts, &Node::new("worker9"), Mode::Install),
+        again(&case, &facts),
+    );
     let tools = Tools::ask(&made.disk, case.asked);
-    let mut text = format!("# {}\n{}{}", case.about, tools.text, content(&facts, &tools));
+    let mut text = format!(
+        "# {}\n{}{}",
+        case.about,
+        tools.text,
+        content(&facts, &tools)
+    );
     text.push_str(&verdicts(&install, &reimage));
     let text = made.masked(&text);
-    Seen { case, made, text, facts, install, reimage }
+    Seen {
+        case,
+        made,
+        text,
+        facts,
+        install,
+        reimage,
+    }
 }
 
 fn again(case: &Case, facts: &Facts) -> Report {
     let node = Node::new("worker1");
-    let node = if case.name == "ours-data" { node.with_data() } else { node };
+    let node = if case.name == "ours-data" {
+        node.with_data()
+    } else {
+        node
+    };
     verdict(facts, &node, Mode::Reimage)
 }
 
 fn facts(path: &str, size: u64, content: Content) -> Facts {
-    let device = Device { path: path.into(), file: true, size, ..Device::default() };
-    Facts { version: VERSION, device, usage: Vec::new(), content }
+    let device = Device {
+        path: path.into(),
+        file: true,
+        size,
+        ..Device::default()
+    };
+    Facts {
+        version: VERSION,
+        device,
+        usage: Vec::new(),
+        content,
+    }
 }
 
 fn verdict(facts: &Facts, node: &Node, mode: Mode) -> Report {
     let digest = prejoin_profiles::digest::Digest::of(node.manifest.to_json().as_bytes());
-    let image = Image { manifest: &node.manifest, digest, table: &node.table, handoff: &node.handoff };
-    let wish = Wish { mode, ..Wish::default() };
-    judge(facts, &Intent { wish, node: node.manifest.node.clone(), ..Intent::default() }, &image)
+    let image = Image {
+        manifest: &node.manifest,
+        digest,
+        table: &node.table,
+        handoff: &node.handoff,
+    };
+    let wish = Wish {
+        mode,
+        ..Wish::default()
+    };
+    judge(
+        facts,
+        &Intent {
+            wish,
+            node: node.manifest.node.clone(),
+            ..Intent::default()
+        },
+        &image,
+    )
 }
 
 struct Plain<'a>(&'a File);
@@ -110,24 +164,38 @@ fn every_disk_is_what_its_golden_text_says() {
     let Some(gallery) = gallery() else { return };
     let same = checked(&mut line("blkid --version", &[])).contains(UTIL_LINUX);
     if !same {
-        skipped(&format!("what util-linux {UTIL_LINUX} says of the gallery: this machine has another release"));
+        skipped(&format!(
+            "what util-linux {UTIL_LINUX} says of the gallery: this machine has another release"
+        ));
     }
     let compare = |seen: &Seen| {
         let name = format!("disk/golden/{}.txt", seen.case.name);
         if same {
             return golden(&name, &seen.text);
         }
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests")
+            .join(name);
         assert_eq!(ours(&seen.text), ours(&fs::read_to_string(path).unwrap()));
     };
     let differs = |seen: &&Seen| catch_unwind(AssertUnwindSafe(|| compare(seen))).is_err();
-    let different: Vec<&str> = gallery.iter().filter(differs).map(|seen| seen.case.name).collect();
-    assert!(different.is_empty(), "these differ from their golden text: {different:?}");
+    let different: Vec<&str> = gallery
+        .iter()
+        .filter(differs)
+        .map(|seen| seen.case.name)
+        .collect();
+    assert!(
+        different.is_empty(),
+        "these differ from their golden text: {different:?}"
+    );
 }
 
 /// What we say, without the marks of what others do not.
 fn ours(text: &str) -> String {
-    text.split_once("== prober\n").unwrap().1.replace("\n+ ", "\n  ")
+    text.split_once("== prober\n")
+        .unwrap()
+        .1
+        .replace("\n+ ", "\n  ")
 }
 
 #[test]
@@ -141,7 +209,10 @@ fn it_is_a_gallery() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/disk/golden");
     for entry in fs::read_dir(folder).unwrap() {
         let name = entry.unwrap().file_name().to_string_lossy().into_owned();
-        assert!(names.contains(&name.trim_end_matches(".txt")), "{name} belongs to no case");
+        assert!(
+            names.contains(&name.trim_end_matches(".txt")),
+            "{name} belongs to no case"
+        );
     }
 }
 
@@ -161,26 +232,47 @@ fn nothing_is_ok_over_live_data() {
             wrong.push(format!("{name}: taken for worker1's: {is_ours}"));
         }
         // Every disk has room: what is refused is refused for what is on it.
-        let small = |report: &Report| report.findings.iter().any(|finding| finding.code == Code::DvTooSmall);
+        let small = |report: &Report| {
+            report
+                .findings
+                .iter()
+                .any(|finding| finding.code == Code::DvTooSmall)
+        };
         if small(&seen.install) || small(&reimage) {
             wrong.push(format!("{name} is too small to tell anything"));
         }
         match (seen.case.live, seen.install.verdict) {
             (true, Verdict::Ok) if OPEN.contains(&name) => continue,
             (true, Verdict::Ok) if seen.case.beside && everything_stays(seen) => {}
-            (true, Verdict::Ok) => wrong.push(format!("{name}: a new node is put over it without a question")),
-            (true, _) if OPEN.contains(&name) => wrong.push(format!("{name} is closed: take it from the list")),
-            (false, Verdict::Refuse) => wrong.push(format!("{name}: refused, and nobody would miss it")),
+            (true, Verdict::Ok) => wrong.push(format!(
+                "{name}: a new node is put over it without a question"
+            )),
+            (true, _) if OPEN.contains(&name) => {
+                wrong.push(format!("{name} is closed: take it from the list"))
+            }
+            (false, Verdict::Refuse) => {
+                wrong.push(format!("{name}: refused, and nobody would miss it"))
+            }
             _ => {}
         }
         // Imaging worker1 again needs no question on worker1's disk alone, and nowhere meets what is kept.
-        if reimage.verdict == Verdict::Ok && seen.case.live && !name.starts_with("ours") && !seen.case.beside {
+        if reimage.verdict == Verdict::Ok
+            && seen.case.live
+            && !name.starts_with("ours")
+            && !seen.case.beside
+        {
             wrong.push(format!("{name}: worker1 is put over it without a question"));
         }
-        for report in [&seen.install, &reimage].into_iter().filter(|report| report.verdict != Verdict::Refuse) {
+        for report in [&seen.install, &reimage]
+            .into_iter()
+            .filter(|report| report.verdict != Verdict::Refuse)
+        {
             let plan = report.plan.as_ref().unwrap();
             let writes = prejoin_disk::plan::writes(plan);
-            let met = plan.kept.iter().filter(|kept| writes.iter().any(|write| write.meets(&kept.extent)));
+            let met = plan
+                .kept
+                .iter()
+                .filter(|kept| writes.iter().any(|write| write.meets(&kept.extent)));
             wrong.extend(met.map(|kept| format!("{name}: {kept:?} is kept, and would be written")));
         }
     }
@@ -190,7 +282,8 @@ fn nothing_is_ok_over_live_data() {
 /// Whether the plan keeps every partition that is there.
 fn everything_stays(seen: &Seen) -> bool {
     let plan = seen.install.plan.as_ref().unwrap();
-    let stays = |partition: &Partition| plan.kept.iter().any(|kept| kept.extent == partition.extent);
+    let stays =
+        |partition: &Partition| plan.kept.iter().any(|kept| kept.extent == partition.extent);
     let partitions = seen.facts.content.partitions();
     !partitions.is_empty() && partitions.iter().all(stays)
 }
@@ -199,15 +292,25 @@ fn everything_stays(seen: &Seen) -> bool {
 fn we_see_what_others_do_not() {
     let Some(gallery) = gallery() else { return };
     let mut missing = Vec::new();
-    for seen in gallery.iter().filter(|seen| !OPEN.contains(&seen.case.name)) {
+    for seen in gallery
+        .iter()
+        .filter(|seen| !OPEN.contains(&seen.case.name))
+    {
         for line in seen.case.unseen {
-            if !seen.text.lines().any(|found| found.starts_with(&format!("+ {line}"))) {
+            if !seen
+                .text
+                .lines()
+                .any(|found| found.starts_with(&format!("+ {line}")))
+            {
                 missing.push(format!("{}: no line `+ {line}`", seen.case.name));
             }
         }
     }
     assert!(missing.is_empty(), "{}", missing.join("\n"));
-    let cases = gallery.iter().filter(|seen| !seen.case.unseen.is_empty()).count();
+    let cases = gallery
+        .iter()
+        .filter(|seen| !seen.case.unseen.is_empty())
+        .count();
     assert!(cases >= 20, "only {cases} disks of which others see less");
 }
 
@@ -217,7 +320,10 @@ fn unreadable_is_not_empty() {
     struct Bad<'a>(&'a File, Extent);
     impl ReadAt for Bad<'_> {
         fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-            match self.1.meets(&Extent { start: offset, length: buffer.len() as u64 }) {
+            match self.1.meets(&Extent {
+                start: offset,
+                length: buffer.len() as u64,
+            }) {
                 true => Err(io::Error::from_raw_os_error(5)),
                 false => self.0.read_exact_at(buffer, offset),
             }
@@ -227,16 +333,34 @@ fn unreadable_is_not_empty() {
     for name in ["blank", "ours", "gpt", "spdk", "bluestore-3", "longhorn"] {
         let seen = gallery.iter().find(|seen| seen.case.name == name).unwrap();
         let (file, size) = (File::open(&seen.made.disk).unwrap(), seen.facts.device.size);
-        let places = [(0, 4096), (0, size), (512, 512), (size - 4096, 4096), (1 << 20, 1 << 20)];
+        let places = [
+            (0, 4096),
+            (0, size),
+            (512, 512),
+            (size - 4096, 4096),
+            (1 << 20, 1 << 20),
+        ];
         for (start, length) in places {
             let bad = Extent { start, length };
             let facts = facts("disk", size, probe(&Bad(&file, bad), size, 0));
-            assert!(facts.content.unreadable.iter().any(|found| found.extent.meets(&bad)), "{name} {bad:?}");
+            assert!(
+                facts
+                    .content
+                    .unreadable
+                    .iter()
+                    .any(|found| found.extent.meets(&bad)),
+                "{name} {bad:?}"
+            );
             for (node, mode) in [("worker9", Mode::Install), ("worker1", Mode::Reimage)] {
                 let report = verdict(&facts, &Node::new(node), mode);
-                let told =
-                    |f: &prejoin_profiles::disk::Finding| f.code == Code::DvIoError && f.severity == Severity::Refuse;
-                assert!(report.findings.iter().any(told), "{name} {bad:?}: {:?}", report.findings);
+                let told = |f: &prejoin_profiles::disk::Finding| {
+                    f.code == Code::DvIoError && f.severity == Severity::Refuse
+                };
+                assert!(
+                    report.findings.iter().any(told),
+                    "{name} {bad:?}: {:?}",
+                    report.findings
+                );
                 assert_eq!(report.verdict, Verdict::Refuse, "{name} {bad:?}");
             }
         }

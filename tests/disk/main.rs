@@ -4,7 +4,11 @@
 //! Disks are sparse files below `target/tests/disks/gallery`, made once for each recipe, without root and without any
 //! block device. What no tool writes into a plain file (arrays, LVM, ZFS, Ceph, SPDK, ...) is written from its documented
 //! layout by `gallery/labels.py`, and what blkid, mdadm, pvck say of it is in the golden text.
-#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests run programs and write files")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests run programs and write files"
+)]
 #![expect(unreachable_pub, reason = "a test has no public names")]
 
 mod case;

@@ -16,8 +16,14 @@ const MIB: u64 = 1 << 20;
 const CLUSTER: &str = "lab";
 
 /// Names and sizes in MiB as in the layout `single`, but small, so that every disk of the gallery has room.
-const SYSTEM: [(&str, u64); 6] =
-    [("boot", 64), ("root-a", 128), ("root-a-verity", 8), ("root-b", 128), ("root-b-verity", 8), ("identity", 16)];
+const SYSTEM: [(&str, u64); 6] = [
+    ("boot", 64),
+    ("root-a", 128),
+    ("root-a-verity", 8),
+    ("root-b", 128),
+    ("root-b-verity", 8),
+    ("identity", 16),
+];
 
 /// One node with its image.
 #[derive(Debug)]
@@ -31,16 +37,31 @@ impl Node {
     /// A node with a state partition.
     pub fn new(name: &str) -> Self {
         let partitions = vec![made(name, handoff::STATE, None)];
-        let archive = Archive { digest: Digest::of(b""), size: 0 };
-        let handoff = Handoff { version: handoff::VERSION, node: name.into(), partitions, archive };
+        let archive = Archive {
+            digest: Digest::of(b""),
+            size: 0,
+        };
+        let handoff = Handoff {
+            version: handoff::VERSION,
+            node: name.into(),
+            partitions,
+            archive,
+        };
         let table = table(name);
-        Node { manifest: manifest(name, &table), table, handoff }
+        Node {
+            manifest: manifest(name, &table),
+            table,
+            handoff,
+        }
     }
 
     /// ... and a data partition behind it.
     pub fn with_data(mut self) -> Self {
         let node = &self.manifest.node;
-        self.handoff.partitions = vec![made(node, handoff::STATE, Some(2048 * MIB)), made(node, handoff::DATA, None)];
+        self.handoff.partitions = vec![
+            made(node, handoff::STATE, Some(2048 * MIB)),
+            made(node, handoff::DATA, None),
+        ];
         self
     }
 
@@ -56,14 +77,24 @@ impl Node {
                 partition.type_guid, partition.guid, partition.name
             )
             .unwrap();
-            let bits: Vec<String> =
-                (48..64).filter(|bit| partition.attributes >> bit & 1 == 1).map(|b| b.to_string()).collect();
+            let bits: Vec<String> = (48..64)
+                .filter(|bit| partition.attributes >> bit & 1 == 1)
+                .map(|b| b.to_string())
+                .collect();
             if !bits.is_empty() {
                 write!(script, ", attrs=\"GUID:{}\"", bits.join(",")).unwrap();
             }
             script.push('\n');
         }
-        let start = |name: &str| self.table.partitions.iter().find(|p| p.name == name).unwrap().start / MIB;
+        let start = |name: &str| {
+            self.table
+                .partitions
+                .iter()
+                .find(|p| p.name == name)
+                .unwrap()
+                .start
+                / MIB
+        };
         format!(
             r#"
 truncate -s {size}M image
@@ -105,13 +136,24 @@ put i {identity_at}M
     pub fn state(&self, make: &str) -> String {
         let state = self.handoff.state();
         let size = state.size.map_or(4 << 10, |size| size / MIB);
-        format!("\n{make}\n{}", added(state, self.after_image(), size, "tree"))
+        format!(
+            "\n{make}\n{}",
+            added(state, self.after_image(), size, "tree")
+        )
     }
 
     /// Adds the data partition as the node makes it, with what `make` puts below `data`.
     pub fn data(&self, make: &str) -> String {
         let state = self.handoff.state().size.unwrap();
-        format!("\n{make}\n{}", added(self.handoff.data().unwrap(), self.after_image() + state / MIB, 4 << 10, "data"))
+        format!(
+            "\n{make}\n{}",
+            added(
+                self.handoff.data().unwrap(),
+                self.after_image() + state / MIB,
+                4 << 10,
+                "data"
+            )
+        )
     }
 
     /// Where the node's own partitions begin, in MiB.
@@ -123,7 +165,13 @@ put i {identity_at}M
 
 /// A further partition of `size` MiB at `start`, ext4 with a folder's files.
 fn added(partition: &handoff::Partition, start: u64, size: u64, folder: &str) -> String {
-    let handoff::Partition { name, guid, uuid, type_guid, .. } = partition;
+    let handoff::Partition {
+        name,
+        guid,
+        uuid,
+        type_guid,
+        ..
+    } = partition;
     format!(
         r#"
 sfdisk --quiet --no-reread --no-tell-kernel --relocate gpt-bak-std "$disk"
@@ -159,27 +207,51 @@ fn table(node: &str) -> Table {
         };
         let (guid, size) = (derived_guid(CLUSTER, node, name), size * MIB);
         let number = index as u32 + 1;
-        partitions.push(gpt::Partition { number, type_guid, guid, start, size, attributes, name: name.into() });
+        partitions.push(gpt::Partition {
+            number,
+            type_guid,
+            guid,
+            start,
+            size,
+            attributes,
+            name: name.into(),
+        });
         start += size;
     }
     let disk_guid = derived_guid(CLUSTER, node, "disk");
-    Table { disk_guid, sector_size: 512, disk_size: start + gpt::ALIGNMENT, partitions }
+    Table {
+        disk_guid,
+        sector_size: 512,
+        disk_size: start + gpt::ALIGNMENT,
+        partitions,
+    }
 }
 
 /// The image defines both tables, and of each partition the first half; nothing of the second slot.
 fn manifest(node: &str, table: &Table) -> Manifest {
-    let chunk = |what: &str| Range::Data { length: MIB, digest: ChunkDigest::of(format!("{node} {what}").as_bytes()) };
+    let chunk = |what: &str| Range::Data {
+        length: MIB,
+        digest: ChunkDigest::of(format!("{node} {what}").as_bytes()),
+    };
     let mut ranges = vec![chunk("table")];
     let mut partitions = Vec::new();
     for partition in &table.partitions {
         let size = partition.size;
-        let defined = if partition.name.starts_with("root-b") { 0 } else { size / 2 };
+        let defined = if partition.name.starts_with("root-b") {
+            0
+        } else {
+            size / 2
+        };
         let own = match defined {
             0 => vec![Range::Skip { length: size }],
             _ => vec![
                 chunk(&partition.name),
-                Range::Zero { length: defined - MIB },
-                Range::Skip { length: size - defined },
+                Range::Zero {
+                    length: defined - MIB,
+                },
+                Range::Skip {
+                    length: size - defined,
+                },
             ],
         };
         partitions.push(manifest::Partition {

@@ -4,7 +4,9 @@ use std::fmt::Write;
 use std::path::Path;
 
 use prejoin_disk::judge::verdict;
-use prejoin_profiles::disk::{Code, Content, Extent, Facts, Finding, Place, Report, Scheme, Signature, Table};
+use prejoin_profiles::disk::{
+    Code, Content, Extent, Facts, Finding, Place, Report, Scheme, Signature, Table,
+};
 
 use serde_json::{Value, json};
 
@@ -43,10 +45,15 @@ impl Tools {
         }
         text.push_str("== wipefs\n");
         let mut signatures = Vec::new();
-        let list = run(&mut line("wipefs --noheadings --output OFFSET,TYPE,UUID,LABEL {}", &[disk]));
+        let list = run(&mut line(
+            "wipefs --noheadings --output OFFSET,TYPE,UUID,LABEL {}",
+            &[disk],
+        ));
         for found in list.lines() {
             let words: Vec<&str> = found.split_whitespace().collect();
-            let offset = words.first().and_then(|word| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok());
+            let offset = words
+                .first()
+                .and_then(|word| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok());
             if let (Some(offset), Some(kind)) = (offset, words.get(1)) {
                 signatures.push((offset, (*kind).to_owned()));
             }
@@ -64,7 +71,12 @@ impl Tools {
                 .filter(|line| !line.is_empty() && !NOISE.iter().any(|noise| line.contains(noise)));
             lines.for_each(|line| writeln!(text, "{line}").unwrap());
         }
-        Tools { text, table, partitions, signatures }
+        Tools {
+            text,
+            table,
+            partitions,
+            signatures,
+        }
     }
 
     /// Whether they tell of a table.
@@ -87,10 +99,14 @@ impl Tools {
         if signature.of == Extent::between(0, size) {
             let magic = signature.magic;
             return self.signatures.iter().any(|(offset, kind)| {
-                magic.covers(&Extent { start: *offset, length: 1 }) || !signature.copy && *kind == signature.kind
+                magic.covers(&Extent {
+                    start: *offset,
+                    length: 1,
+                }) || !signature.copy && *kind == signature.kind
             });
         }
-        let of = |(extent, kind): &(Extent, String)| *extent == signature.of && *kind == signature.kind;
+        let of =
+            |(extent, kind): &(Extent, String)| *extent == signature.of && *kind == signature.kind;
         !signature.copy && self.partitions.iter().any(of)
     }
 }
@@ -108,7 +124,12 @@ fn blkid(disk: &Path, extent: Option<Extent>) -> String {
     let mut command = tool("blkid");
     command.args(["--probe", "--output", "export"]);
     if let Some(extent) = extent {
-        command.args(["--offset", &extent.start.to_string(), "--size", &extent.length.to_string()]);
+        command.args([
+            "--offset",
+            &extent.start.to_string(),
+            "--size",
+            &extent.length.to_string(),
+        ]);
     }
     let output = command.arg(disk).output().unwrap();
     match output.status.code() {
@@ -119,16 +140,25 @@ fn blkid(disk: &Path, extent: Option<Extent>) -> String {
 }
 
 fn field(export: &str, name: &str) -> Option<String> {
-    export.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).map(|value| value.replace('\\', ""))
+    export
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+        .map(|value| value.replace('\\', ""))
 }
 
 fn shown(export: &str) -> String {
     if export.is_empty() {
         return "nothing".into();
     }
-    let fields = FIELDS.iter().filter_map(|name| field(export, name).map(|value| format!("{name}={value}")));
+    let fields = FIELDS
+        .iter()
+        .filter_map(|name| field(export, name).map(|value| format!("{name}={value}")));
     let fields: Vec<String> = fields.collect();
-    if fields.is_empty() { export.to_owned() } else { fields.join(" ") }
+    if fields.is_empty() {
+        export.to_owned()
+    } else {
+        fields.join(" ")
+    }
 }
 
 /// Number and extent of each partition, and what sfdisk complains of.
@@ -138,13 +168,23 @@ fn sfdisk(disk: &Path) -> (Vec<(u32, Extent)>, String) {
     let name = disk.display().to_string();
     let mut partitions = Vec::new();
     for line in String::from_utf8_lossy(&output.stdout).lines() {
-        let Some((number, rest)) = line.strip_prefix(&name).and_then(|line| line.split_once(':')) else { continue };
+        let Some((number, rest)) = line
+            .strip_prefix(&name)
+            .and_then(|line| line.split_once(':'))
+        else {
+            continue;
+        };
         let value = |key: &str| {
-            let value = rest.split(',').find_map(|field| field.trim().strip_prefix(key)?.strip_prefix('='));
+            let value = rest
+                .split(',')
+                .find_map(|field| field.trim().strip_prefix(key)?.strip_prefix('='));
             value.map(|value| value.trim().parse::<u64>().unwrap() * 512)
         };
         let number = number.trim().trim_start_matches('p').parse().unwrap();
-        let extent = Extent { start: value("start").unwrap(), length: value("size").unwrap() };
+        let extent = Extent {
+            start: value("start").unwrap(),
+            length: value("size").unwrap(),
+        };
         if extent.length > 0 {
             partitions.push((number, extent));
         }
@@ -153,7 +193,11 @@ fn sfdisk(disk: &Path) -> (Vec<(u32, Extent)>, String) {
 }
 
 fn run(command: &mut std::process::Command) -> String {
-    said(&command.output().unwrap_or_else(|error| panic!("{command:?}: {error}")))
+    said(
+        &command
+            .output()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}")),
+    )
 }
 
 /// What the prober found, one line for each thing; `+` marks what the usual tools do not tell of.
@@ -168,15 +212,28 @@ pub fn content(facts: &Facts, tools: &Tools) -> String {
         add(tools.see_table(found), table(found));
         for partition in &found.partitions {
             let cover = partition.type_id == "ee";
-            let seen = cover || tools.partitions.iter().any(|(extent, _)| *extent == partition.extent);
-            let mut names = format!("{} {}", partition.type_id, partition.guid).trim_end().to_owned();
+            let seen = cover
+                || tools
+                    .partitions
+                    .iter()
+                    .any(|(extent, _)| *extent == partition.extent);
+            let mut names = format!("{} {}", partition.type_id, partition.guid)
+                .trim_end()
+                .to_owned();
             if !partition.name.is_empty() {
                 write!(names, " \"{}\"", partition.name).unwrap();
             }
             if partition.attributes != 0 {
                 write!(names, " attributes {:#x}", partition.attributes).unwrap();
             }
-            add(seen, format!("  {} at {} {names}", partition.number, place(&partition.extent)));
+            add(
+                seen,
+                format!(
+                    "  {} at {} {names}",
+                    partition.number,
+                    place(&partition.extent)
+                ),
+            );
         }
     }
     for found in &content.signatures {
@@ -193,7 +250,10 @@ pub fn content(facts: &Facts, tools: &Tools) -> String {
         add(true, format!("{} {what}", place(&found)));
     }
     for found in &content.unreadable {
-        add(true, format!("unreadable {}: {}", place(&found.extent), found.error));
+        add(
+            true,
+            format!("unreadable {}: {}", place(&found.extent), found.error),
+        );
     }
     text
 }
@@ -212,17 +272,27 @@ fn table(table: &Table) -> String {
     if !table.valid {
         text.push_str(", not valid");
     }
-    table.problems.iter().for_each(|problem| write!(text, "; {problem}").unwrap());
+    table
+        .problems
+        .iter()
+        .for_each(|problem| write!(text, "; {problem}").unwrap());
     text
 }
 
 fn signature(signature: &Signature, size: u64) -> String {
     let copy = if signature.copy { " copy" } else { "" };
-    let mut text = format!("signature {} at {:#x}{copy}", signature.kind, signature.magic.start);
+    let mut text = format!(
+        "signature {} at {:#x}{copy}",
+        signature.kind, signature.magic.start
+    );
     if signature.of != Extent::between(0, size) {
         write!(text, " of {}", place(&signature.of)).unwrap();
     }
-    for (name, value) in [("version", &signature.version), ("label", &signature.label), ("uuid", &signature.uuid)] {
+    for (name, value) in [
+        ("version", &signature.version),
+        ("label", &signature.label),
+        ("uuid", &signature.uuid),
+    ] {
         if let Some(value) = value {
             write!(text, ", {name} {value}").unwrap();
         }
@@ -236,7 +306,11 @@ fn blankness(content: &Content) -> Vec<(Extent, String)> {
         Some(first) => format!("holds something from {first:#x} on"),
         None => "is blank".to_owned(),
     };
-    content.blankness.iter().map(|found| (found.of, words(found.first))).collect()
+    content
+        .blankness
+        .iter()
+        .map(|found| (found.of, words(found.first)))
+        .collect()
 }
 
 /// First byte and length, in the largest unit that has no remainder.
@@ -252,22 +326,43 @@ fn place(extent: &Extent) -> String {
 
 /// What a report says besides that nothing of the node is on the disk, which is so of nearly all of the gallery.
 pub fn besides(report: &Report) -> Report {
-    let findings: Vec<Finding> =
-        report.findings.iter().filter(|finding| finding.code != Code::LyNotOurs).cloned().collect();
-    Report { verdict: verdict(&findings), findings, ..report.clone() }
+    let findings: Vec<Finding> = report
+        .findings
+        .iter()
+        .filter(|finding| finding.code != Code::LyNotOurs)
+        .cloned()
+        .collect();
+    Report {
+        verdict: verdict(&findings),
+        findings,
+        ..report.clone()
+    }
 }
 
 /// Both verdicts with their reasons.
 pub fn verdicts(install: &Report, reimage: &Report) -> String {
     let others = besides(reimage);
     let (first, second) = (reasons(install), reasons(&others));
-    let mut text = format!("== install worker9: {}\n{first}", word(json!(install.verdict)));
+    let mut text = format!(
+        "== install worker9: {}\n{first}",
+        word(json!(install.verdict))
+    );
     write!(text, "== reimage worker1: {}", word(json!(reimage.verdict))).unwrap();
     if others != *reimage {
-        write!(text, ", {}; besides: {}", Code::LyNotOurs, word(json!(others.verdict))).unwrap();
+        write!(
+            text,
+            ", {}; besides: {}",
+            Code::LyNotOurs,
+            word(json!(others.verdict))
+        )
+        .unwrap();
     }
     text.push('\n');
-    text.push_str(if first == second { "for the same reasons\n" } else { &second });
+    text.push_str(if first == second {
+        "for the same reasons\n"
+    } else {
+        &second
+    });
     text
 }
 
@@ -278,8 +373,15 @@ fn word(value: Value) -> String {
 fn reasons(report: &Report) -> String {
     let mut text = String::new();
     for finding in &report.findings {
-        writeln!(text, "{} {} {}: {}", word(json!(finding.severity)), finding.code, finding.subject, finding.evidence)
-            .unwrap();
+        writeln!(
+            text,
+            "{} {} {}: {}",
+            word(json!(finding.severity)),
+            finding.code,
+            finding.subject,
+            finding.evidence
+        )
+        .unwrap();
         if let Some(advice) = &finding.advice {
             writeln!(text, "    {advice}").unwrap();
         }

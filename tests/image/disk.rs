@@ -18,7 +18,11 @@ fn the_partition_table_is_sound() {
         assert!(said.contains("No problems found"), "{node}: {said}");
         let manifest = lab.manifest(node);
         for partition in &manifest.partitions {
-            let info = checked(line("sgdisk -i", &[]).arg(partition.number.to_string()).arg(lab.image(node)));
+            let info = checked(
+                line("sgdisk -i", &[])
+                    .arg(partition.number.to_string())
+                    .arg(lab.image(node)),
+            );
             for expected in [
                 partition.type_guid.to_uppercase(),
                 partition.guid.to_uppercase(),
@@ -26,7 +30,10 @@ fn the_partition_table_is_sound() {
                 format!("First sector: {} ", partition.start / 512),
                 format!("Partition size: {} sectors", partition.size / 512),
             ] {
-                assert!(info.contains(&expected), "{node}: {expected} is not in\n{info}");
+                assert!(
+                    info.contains(&expected),
+                    "{node}: {expected} is not in\n{info}"
+                );
             }
         }
     }
@@ -39,11 +46,20 @@ fn no_two_partitions_have_the_same_name_for_ever() {
     for node in NODES {
         let manifest = lab.manifest(node);
         for partition in &manifest.partitions {
-            assert!(guids.insert(partition.guid.clone()), "{node} {}: {}", partition.name, partition.guid);
+            assert!(
+                guids.insert(partition.guid.clone()),
+                "{node} {}: {}",
+                partition.name,
+                partition.guid
+            );
         }
         if !absent(&["sgdisk"]) {
             let said = checked(&mut line("sgdisk -p {}", &[&lab.image(node)]));
-            let disk = said.lines().find(|line| line.starts_with("Disk identifier")).unwrap().to_owned();
+            let disk = said
+                .lines()
+                .find(|line| line.starts_with("Disk identifier"))
+                .unwrap()
+                .to_owned();
             assert!(guids.insert(disk.clone()), "{node}: {disk}");
         }
     }
@@ -57,7 +73,10 @@ fn fat_is_clean() {
     }
     for node in NODES {
         for partition in ["boot", "identity"] {
-            let (clean, said) = tried(&mut line("fsck.vfat -n -v {}", &[&lab.extract(node, partition)]));
+            let (clean, said) = tried(&mut line(
+                "fsck.vfat -n -v {}",
+                &[&lab.extract(node, partition)],
+            ));
             assert!(clean, "{node} {partition}: {said}");
         }
     }
@@ -75,7 +94,10 @@ fn ext4_is_clean() {
         assert!(clean, "{node}: {said}");
         let said = checked(&mut line("dumpe2fs -h {}", &[&partition]));
         let field = |name: &str| {
-            let line = said.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {said}"));
+            let line = said
+                .lines()
+                .find(|line| line.starts_with(name))
+                .unwrap_or_else(|| panic!("{name}: {said}"));
             line[name.len()..].trim().to_owned()
         };
         assert_eq!(
@@ -83,8 +105,14 @@ fn ext4_is_clean() {
             "ext_attr dir_index filetype extent flex_bg sparse_super large_file huge_file dir_nlink extra_isize metadata_csum read-only"
         );
         assert_eq!(field("Filesystem state:"), "clean");
-        assert_eq!((field("Mount count:"), field("Last mount time:")), ("0".into(), "n/a".into()));
-        assert_eq!((field("Block size:"), field("Filesystem volume name:")), ("4096".into(), "root".into()));
+        assert_eq!(
+            (field("Mount count:"), field("Last mount time:")),
+            ("0".into(), "n/a".into())
+        );
+        assert_eq!(
+            (field("Block size:"), field("Filesystem volume name:")),
+            ("4096".into(), "root".into())
+        );
     }
 }
 
@@ -107,12 +135,21 @@ fn verity_holds_and_notices() {
         for (path, at) in [(&root, used / 3), (&hashes, 4096 + 77)] {
             let changed = folder("partitions").join("changed");
             checked(&mut line("cp --sparse=always {} {}", &[path, &changed]));
-            let file = File::options().read(true).write(true).open(&changed).unwrap();
+            let file = File::options()
+                .read(true)
+                .write(true)
+                .open(&changed)
+                .unwrap();
             let mut byte = [0];
             file.read_exact_at(&mut byte, at).unwrap();
             file.write_all_at(&[byte[0] ^ 0x10], at).unwrap();
-            let parts = if path == &root { [&changed, &hashes] } else { [&root, &changed] };
-            let (held, said) = tried(line("veritysetup verify {} {}", &parts.map(|p| p.as_path())).arg(&hash));
+            let parts = if path == &root {
+                [&changed, &hashes]
+            } else {
+                [&root, &changed]
+            };
+            let (held, said) =
+                tried(line("veritysetup verify {} {}", &parts.map(|p| p.as_path())).arg(&hash));
             assert!(!held, "a changed bit is not noticed: {said}");
         }
     }

@@ -30,7 +30,9 @@ fn boot_and_identity_partitions_have_these_files() {
                 text.push('\n');
                 if [".txt", ".conf"].iter().any(|end| file.ends_with(end)) {
                     let content = String::from_utf8(lab.read(node, partition, &file)).unwrap();
-                    content.lines().for_each(|line| text.push_str(&format!("    {}\n", redacted(line, &manifest))));
+                    content.lines().for_each(|line| {
+                        text.push_str(&format!("    {}\n", redacted(line, &manifest)))
+                    });
                 }
             }
         }
@@ -44,23 +46,32 @@ fn a_raspberry_pi_finds_what_its_firmware_reads() {
     if absent(&["mdir", "mcopy", "fdtget"]) {
         return;
     }
-    for (node, trees) in
-        [("pi4", &["bcm2711-rpi-4-b.dtb"][..]), ("pi5", &["bcm2712-rpi-5-b.dtb", "bcm2712d0-rpi-5-b.dtb"])]
-    {
+    for (node, trees) in [
+        ("pi4", &["bcm2711-rpi-4-b.dtb"][..]),
+        ("pi5", &["bcm2712-rpi-5-b.dtb", "bcm2712d0-rpi-5-b.dtb"]),
+    ] {
         let files: BTreeSet<String> = lab.files(node, "boot").into_iter().collect();
         let read = |name: &str| lab.read(node, "boot", name);
         let config = String::from_utf8(read("config.txt")).unwrap();
         for line in config.lines() {
-            let named =
-                line.strip_prefix("kernel=").or(line.strip_prefix("initramfs ").and_then(|l| l.split(' ').next()));
+            let named = line.strip_prefix("kernel=").or(line
+                .strip_prefix("initramfs ")
+                .and_then(|l| l.split(' ').next()));
             if let Some(named) = named {
                 assert!(files.contains(named), "{node}: config.txt names {named}");
             }
         }
         assert_eq!(&read("kernel8.img")[56..60], ARM64, "{node}: kernel8.img");
-        assert_eq!(&read("initramfs.img")[..4], [0x28, 0xb5, 0x2f, 0xfd], "{node}: a zstd frame");
+        assert_eq!(
+            &read("initramfs.img")[..4],
+            [0x28, 0xb5, 0x2f, 0xfd],
+            "{node}: a zstd frame"
+        );
         let arguments = String::from_utf8(read("cmdline.txt")).unwrap();
-        assert!(arguments.ends_with('\n') && arguments.lines().count() == 1, "one line is read: {arguments:?}");
+        assert!(
+            arguments.ends_with('\n') && arguments.lines().count() == 1,
+            "one line is read: {arguments:?}"
+        );
         for name in files.iter().filter(|name| name.ends_with(".dtb")) {
             let tree = read(name);
             assert_eq!(tree[..4], DEVICE_TREE, "{name}");
@@ -68,18 +79,33 @@ fn a_raspberry_pi_finds_what_its_firmware_reads() {
             assert_eq!(length as usize, tree.len(), "{name}: its own length");
             let path = folder("partitions").join(format!("{node}-boot-{name}"));
             let compatible = checked(&mut line("fdtget -t s {} / compatible", &[&path]));
-            let chip = if node == "pi4" { "brcm,bcm2711" } else { "brcm,bcm2712" };
+            let chip = if node == "pi4" {
+                "brcm,bcm2711"
+            } else {
+                "brcm,bcm2712"
+            };
             assert!(compatible.contains(chip), "{name}: {compatible}");
-            assert!(!String::from_utf8_lossy(&tree).contains("cgroup_disable=memory"), "{name}");
+            assert!(
+                !String::from_utf8_lossy(&tree).contains("cgroup_disable=memory"),
+                "{name}"
+            );
         }
         for tree in trees {
-            assert!(files.contains(*tree), "{node}: the firmware asks for {tree}");
+            assert!(
+                files.contains(*tree),
+                "{node}: the firmware asks for {tree}"
+            );
         }
     }
     // The Pi 4 reads the second stage of its boot loader from the partition, the Pi 5 from its EEPROM.
     let [start, fixup] = ["start4.elf", "fixup4.dat"].map(|name| lab.read("pi4", "boot", name));
     assert_eq!(&start[..4], b"\x7fELF");
-    assert!(start.len() > 1 << 20 && fixup.len() > 1 << 10, "{} {}", start.len(), fixup.len());
+    assert!(
+        start.len() > 1 << 20 && fixup.len() > 1 << 10,
+        "{} {}",
+        start.len(),
+        fixup.len()
+    );
 }
 
 #[test]
@@ -89,21 +115,40 @@ fn unified_kernel_images_are_whole() {
         return;
     }
     let mut text = String::new();
-    for (node, boot) in [("pc", "EFI/BOOT/BOOTX64.EFI"), ("server", "EFI/BOOT/BOOTAA64.EFI")] {
-        let Some((said, sections)) = unified_kernel(lab, node) else { return };
+    for (node, boot) in [
+        ("pc", "EFI/BOOT/BOOTX64.EFI"),
+        ("server", "EFI/BOOT/BOOTAA64.EFI"),
+    ] {
+        let Some((said, sections)) = unified_kernel(lab, node) else {
+            return;
+        };
         let manifest = lab.manifest(node);
         text.push_str(&format!("== {node}\n{said}"));
-        let content = |name: &str| String::from_utf8(fs::read(sections.join(name)).unwrap()).unwrap();
-        text.push_str(&format!("    {}\n", redacted(content(".cmdline").trim_end_matches('\0'), &manifest)));
-        assert!(content(".osrel").contains("ID=debian\n"), "{}", content(".osrel"));
+        let content =
+            |name: &str| String::from_utf8(fs::read(sections.join(name)).unwrap()).unwrap();
+        text.push_str(&format!(
+            "    {}\n",
+            redacted(content(".cmdline").trim_end_matches('\0'), &manifest)
+        ));
+        assert!(
+            content(".osrel").contains("ID=debian\n"),
+            "{}",
+            content(".osrel")
+        );
         let kernel = fs::read(sections.join(".linux")).unwrap();
         assert_eq!(&kernel[..2], b"MZ", "UEFI starts the kernel by itself");
         // The kernel knows its own release; on ARM64 the text is in the compressed part.
         let (_, release) = tried(&mut line("file -b {}", &[&sections.join(".linux")]));
         let uname = content(".uname");
-        assert!(node != "pc" || release.contains(uname.trim_end_matches('\0')), "{uname}: {release}");
+        assert!(
+            node != "pc" || release.contains(uname.trim_end_matches('\0')),
+            "{uname}: {release}"
+        );
         let loader = lab.read(node, "boot", boot);
-        assert!(loader.windows(12).any(|window| window == b"systemd-boot"), "{boot}");
+        assert!(
+            loader.windows(12).any(|window| window == b"systemd-boot"),
+            "{boot}"
+        );
         assert_eq!(&loader[..2], b"MZ", "{boot}");
     }
     golden("image/golden/unified-kernels.txt", &text);
@@ -119,7 +164,10 @@ pub fn unified_kernel(lab: &Lab, node: &str) -> Option<(String, PathBuf)> {
     fs::write(&image, lab.read(node, "boot", "EFI/Linux/prejoin-a.efi")).unwrap();
     let sections = folder(&format!("sections/{node}"));
     let script = repository("tests/image/pe.py");
-    Some((checked(&mut line("python3 {} {} {}", &[&script, &image, &sections])), sections))
+    Some((
+        checked(&mut line("python3 {} {} {}", &[&script, &image, &sections])),
+        sections,
+    ))
 }
 
 /// Without what is derived from the packages.

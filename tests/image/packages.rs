@@ -19,7 +19,9 @@ fn files_are_those_of_their_packages() {
     if absent(&["dpkg-deb"]) {
         return;
     }
-    let Some(mount) = Mount::new(lab, "pc") else { return };
+    let Some(mount) = Mount::new(lab, "pc") else {
+        return;
+    };
     let lock = lock(lab);
     let unpacked = folder("unpacked");
     fs::remove_dir_all(&unpacked).unwrap();
@@ -32,9 +34,21 @@ fn files_are_those_of_their_packages() {
     let debs = debs(&lock, &set(&lock, "uefi-amd64"));
     for deb in &debs {
         let mut archive = tool("dpkg-deb");
-        let mut files = archive.arg("--fsys-tarfile").arg(&deb.path).stdout(Stdio::piped()).spawn().unwrap();
+        let mut files = archive
+            .arg("--fsys-tarfile")
+            .arg(&deb.path)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut tar = tool("tar");
-        tar.args(["-x", "-p", "--numeric-owner", "--keep-directory-symlink", "-C"]).arg(&unpacked);
+        tar.args([
+            "-x",
+            "-p",
+            "--numeric-owner",
+            "--keep-directory-symlink",
+            "-C",
+        ])
+        .arg(&unpacked);
         tar.stdin(files.stdout.take().unwrap());
         checked(&mut tar);
         assert!(files.wait().unwrap().success(), "{}", deb.path.display());
@@ -61,7 +75,12 @@ fn files_are_those_of_their_packages() {
         if bytes != fs::read(mount.path(&path)).unwrap() {
             text.push_str(&format!("changed {shown}\n"));
         } else if (kept.mode(), kept.uid(), kept.gid()) != (seen.mode(), seen.uid(), seen.gid()) {
-            text.push_str(&format!("access of {shown}: {:o} {}:{}\n", seen.mode() & 0o7777, seen.uid(), seen.gid()));
+            text.push_str(&format!(
+                "access of {shown}: {:o} {}:{}\n",
+                seen.mode() & 0o7777,
+                seen.uid(),
+                seen.gid()
+            ));
         } else {
             same += 1;
         }
@@ -73,7 +92,11 @@ fn files_are_those_of_their_packages() {
 
 /// The kernel's release.
 fn kernel(mount: &Mount) -> String {
-    let entry = fs::read_dir(mount.path(b"usr/lib/modules")).unwrap().next().unwrap().unwrap();
+    let entry = fs::read_dir(mount.path(b"usr/lib/modules"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
     entry.file_name().into_string().unwrap()
 }
 
@@ -91,15 +114,26 @@ fn the_bill_of_materials_is_complete() {
             .as_array()
             .unwrap()
             .iter()
-            .map(|p| (p["name"].as_str().unwrap().to_owned(), p["versionInfo"].as_str().unwrap().to_owned()))
+            .map(|p| {
+                (
+                    p["name"].as_str().unwrap().to_owned(),
+                    p["versionInfo"].as_str().unwrap().to_owned(),
+                )
+            })
             .collect();
-        let wanted: BTreeSet<&str> =
-            lock.sets[&set].packages.iter().map(|name| name.split([':', '=', ' ', '_']).next().unwrap()).collect();
+        let wanted: BTreeSet<&str> = lock.sets[&set]
+            .packages
+            .iter()
+            .map(|name| name.split([':', '=', ' ', '_']).next().unwrap())
+            .collect();
         let found: BTreeSet<&str> = listed.keys().map(String::as_str).collect();
         assert_eq!(wanted, found, "{node}");
         assert!(listed.values().all(|version| !version.is_empty()), "{node}");
         let namespace = bill["documentNamespace"].as_str().unwrap();
-        assert!(namespace.ends_with(&manifest.root_hash.to_string()), "{node}: {namespace}");
+        assert!(
+            namespace.ends_with(&manifest.root_hash.to_string()),
+            "{node}: {namespace}"
+        );
     }
 }
 

@@ -32,30 +32,50 @@ pub fn lock(lab: &Lab) -> Lock {
 /// Name of a board's package set in the lock.
 pub fn set(lock: &Lock, board: &str) -> String {
     let start = format!("debian-13/{board}");
-    lock.sets.keys().find(|set| set.split('+').next() == Some(&start)).unwrap().clone()
+    lock.sets
+        .keys()
+        .find(|set| set.split('+').next() == Some(&start))
+        .unwrap()
+        .clone()
 }
 
 /// The package files of a set.
 pub fn debs(lock: &Lock, set: &str) -> Vec<Deb> {
     let cache = Cache::new(cache());
     let downloads = fetch::downloads(lock, set).unwrap();
-    downloads.iter().map(|package| Deb { path: cache.path(&package.sha256), sha256: package.sha256 }).collect()
+    downloads
+        .iter()
+        .map(|package| Deb {
+            path: cache.path(&package.sha256),
+            sha256: package.sha256,
+        })
+        .collect()
 }
 
 /// The tree of a node.
 pub fn expected(lab: &Lab, node: &str) -> Expected {
     let lock = lock(lab);
-    let cluster = Cluster::parse(&fs::read_to_string(lab.folder.join("cluster.yaml")).unwrap()).unwrap();
+    let cluster =
+        Cluster::parse(&fs::read_to_string(lab.folder.join("cluster.yaml")).unwrap()).unwrap();
     let node = cluster.node(node).unwrap();
     let catalog = Catalog::embedded();
     let board = catalog.board(&node.board.value).unwrap();
     let (board, _) = board.on(&cluster.os.value).unwrap();
     let os = catalog.os(&cluster.os.value).unwrap();
-    let mut os = distribution::system(&cluster, node, board.architecture).unwrap().over(os);
+    let mut os = distribution::system(&cluster, node, board.architecture)
+        .unwrap()
+        .over(os);
     for set in &cluster.sets {
         let set = catalog.set(&set.value).unwrap();
-        let lines: String = set.modules.iter().map(|module| format!("{module}\n")).collect();
-        os.node.files.insert(format!("usr/lib/modules-load.d/50-{}.conf", set.name), lines);
+        let lines: String = set
+            .modules
+            .iter()
+            .map(|module| format!("{module}\n"))
+            .collect();
+        os.node.files.insert(
+            format!("usr/lib/modules-load.d/50-{}.conf", set.name),
+            lines,
+        );
         os.required_modules.insert(set.name, set.modules);
     }
     let debs = debs(&lock, &set(&lock, &board.name));

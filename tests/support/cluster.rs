@@ -33,20 +33,33 @@ pub fn lab() -> Option<&'static Lab> {
 
 impl Lab {
     fn make() -> Option<Lab> {
-        let lab = Lab { folder: folder("lab") };
+        let lab = Lab {
+            folder: folder("lab"),
+        };
         let key = lab.key();
         if !key.exists() {
             checked(line("ssh-keygen -q -t ed25519 -C tester@test -f {} -N", &[&key]).arg(""));
         }
         let key = fs::read_to_string(key.with_extension("pub")).unwrap();
-        fs::write(lab.folder.join("cluster.yaml"), CLUSTER.replace("KEY", key.trim())).unwrap();
+        fs::write(
+            lab.folder.join("cluster.yaml"),
+            CLUSTER.replace("KEY", key.trim()),
+        )
+        .unwrap();
         say("lock and build: a node of every board");
         let output = lab.prejoin("lock").output().unwrap();
         if output.status.code() == Some(4) {
-            skipped(&format!("no way to Debian's archive:\n{}", String::from_utf8_lossy(&output.stderr)));
+            skipped(&format!(
+                "no way to Debian's archive:\n{}",
+                String::from_utf8_lossy(&output.stderr)
+            ));
             return None;
         }
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         say(&checked(&mut lab.prejoin("build")));
         for node in NODES {
             checked(&mut lab.prejoin(&format!("export {node} --format raw")));
@@ -57,7 +70,10 @@ impl Lab {
     /// The program in the folder.
     pub fn prejoin(&self, arguments: &str) -> Command {
         let mut command = tool(PROGRAM);
-        command.args(arguments.split_whitespace()).current_dir(&self.folder).env("PREJOIN_CACHE", cache());
+        command
+            .args(arguments.split_whitespace())
+            .current_dir(&self.folder)
+            .env("PREJOIN_CACHE", cache());
         command
     }
 
@@ -80,8 +96,16 @@ impl Lab {
     /// A node's image on a larger disk of its own.
     pub fn disk(&self, node: &str, name: &str, size: u64) -> PathBuf {
         let disk = folder("disks").join(format!("{name}.raw"));
-        checked(&mut line("cp --sparse=always {} {}", &[&self.image(node), &disk]));
-        fs::File::options().write(true).open(&disk).unwrap().set_len(size).unwrap();
+        checked(&mut line(
+            "cp --sparse=always {} {}",
+            &[&self.image(node), &disk],
+        ));
+        fs::File::options()
+            .write(true)
+            .open(&disk)
+            .unwrap()
+            .set_len(size)
+            .unwrap();
         disk
     }
 
@@ -91,9 +115,17 @@ impl Lab {
         let path = folder("partitions").join(format!("{node}-{partition}"));
         once(path, |path| {
             let flags = "bs=1M iflag=skip_bytes,count_bytes conv=sparse status=none";
-            let mut copy = line(&format!("dd if={{}} of={{}} {flags}"), &[&self.image(node), path]);
+            let mut copy = line(
+                &format!("dd if={{}} of={{}} {flags}"),
+                &[&self.image(node), path],
+            );
             checked(copy.args([format!("skip={}", at.start), format!("count={}", at.size)]));
-            fs::File::options().write(true).open(path).unwrap().set_len(at.size).unwrap();
+            fs::File::options()
+                .write(true)
+                .open(path)
+                .unwrap()
+                .set_len(at.size)
+                .unwrap();
         })
     }
 
@@ -107,8 +139,10 @@ impl Lab {
     pub fn files(&self, node: &str, partition: &str) -> Vec<String> {
         let mut list = tool("mdir");
         let text = checked(list.args(["-/", "-b", "-i", &self.fat(node, partition)]));
-        let mut names: Vec<String> =
-            text.lines().filter_map(|line| line.strip_prefix("::/").map(str::to_owned)).collect();
+        let mut names: Vec<String> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("::/").map(str::to_owned))
+            .collect();
         names.retain(|name| !name.ends_with('/'));
         names.sort();
         names
@@ -116,10 +150,20 @@ impl Lab {
 
     /// One file of a FAT partition.
     pub fn read(&self, node: &str, partition: &str, file: &str) -> Vec<u8> {
-        let to = folder("partitions").join(format!("{node}-{partition}-{}", file.replace('/', "-")));
+        let to =
+            folder("partitions").join(format!("{node}-{partition}-{}", file.replace('/', "-")));
         let path = once(to, |to| {
             let mut copy = tool("mcopy");
-            checked(copy.args(["-n", "-o", "-i", &self.fat(node, partition), &format!("::{file}")]).arg(to));
+            checked(
+                copy.args([
+                    "-n",
+                    "-o",
+                    "-i",
+                    &self.fat(node, partition),
+                    &format!("::{file}"),
+                ])
+                .arg(to),
+            );
         });
         fs::read(path).unwrap()
     }

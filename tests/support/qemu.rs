@@ -12,8 +12,14 @@ use crate::tools::{folder, skipped, tool};
 pub const PATIENCE: Duration = Duration::from_secs(600);
 
 /// UEFI firmware as Debian packages it: code and variables.
-const OVMF: [&str; 2] = ["/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"];
-const AAVMF: [&str; 2] = ["/usr/share/AAVMF/AAVMF_CODE.fd", "/usr/share/AAVMF/AAVMF_VARS.fd"];
+const OVMF: [&str; 2] = [
+    "/usr/share/OVMF/OVMF_CODE_4M.fd",
+    "/usr/share/OVMF/OVMF_VARS_4M.fd",
+];
+const AAVMF: [&str; 2] = [
+    "/usr/share/AAVMF/AAVMF_CODE.fd",
+    "/usr/share/AAVMF/AAVMF_VARS.fd",
+];
 
 /// A running machine; it is switched off when dropped.
 pub struct Machine {
@@ -26,9 +32,20 @@ pub struct Machine {
 
 /// Whether the emulators and their firmware are missing, said loudly.
 pub fn absent() -> bool {
-    let programs = crate::tools::absent(&["qemu-system-x86_64", "qemu-system-aarch64", "ssh", "ssh-keygen"]);
-    let missing: Vec<_> = OVMF.into_iter().chain(AAVMF).filter(|path| !Path::new(path).exists()).collect();
-    missing.iter().for_each(|path| skipped(&format!("{path} is missing: tests/setup installs it")));
+    let programs = crate::tools::absent(&[
+        "qemu-system-x86_64",
+        "qemu-system-aarch64",
+        "ssh",
+        "ssh-keygen",
+    ]);
+    let missing: Vec<_> = OVMF
+        .into_iter()
+        .chain(AAVMF)
+        .filter(|path| !Path::new(path).exists())
+        .collect();
+    missing
+        .iter()
+        .for_each(|path| skipped(&format!("{path} is missing: tests/setup installs it")));
     programs || !missing.is_empty()
 }
 
@@ -63,12 +80,36 @@ impl Machine {
         }
         let port = free_port();
         command
-            .args(["-accel", "tcg,thread=multi", "-smp", "2", "-m", "2048", "-device", "virtio-rng-pci"])
-            .args(["-drive", &format!("if=pflash,format=raw,readonly=on,file={code}")])
-            .args(["-drive", &format!("if=pflash,format=raw,file={}", variables.display())])
-            .args(["-drive", &format!("file={},format=raw,if=none,id=disk,cache=unsafe", disk.display())])
+            .args([
+                "-accel",
+                "tcg,thread=multi",
+                "-smp",
+                "2",
+                "-m",
+                "2048",
+                "-device",
+                "virtio-rng-pci",
+            ])
+            .args([
+                "-drive",
+                &format!("if=pflash,format=raw,readonly=on,file={code}"),
+            ])
+            .args([
+                "-drive",
+                &format!("if=pflash,format=raw,file={}", variables.display()),
+            ])
+            .args([
+                "-drive",
+                &format!(
+                    "file={},format=raw,if=none,id=disk,cache=unsafe",
+                    disk.display()
+                ),
+            ])
             .args(["-device", "virtio-blk-pci,drive=disk,bootindex=1"])
-            .args(["-netdev", &format!("user,id=net,hostfwd=tcp:127.0.0.1:{port}-{address}:22")])
+            .args([
+                "-netdev",
+                &format!("user,id=net,hostfwd=tcp:127.0.0.1:{port}-{address}:22"),
+            ])
             .args(["-device", &format!("virtio-net-pci,netdev=net,mac={mac}")])
             .args(more);
         Machine::start(command, disk, port, &["file:{}"])
@@ -79,15 +120,30 @@ impl Machine {
         let name = disk.file_stem().unwrap().to_str().unwrap();
         let at = |end: &str| folder("consoles").join(format!("{name}{end}"));
         // One file a start; the next number is free.
-        let console = (1..).map(|n| at(&format!("-{n}.txt"))).find(|path| !path.exists()).unwrap();
+        let console = (1..)
+            .map(|n| at(&format!("-{n}.txt")))
+            .find(|path| !path.exists())
+            .unwrap();
         fs::write(&console, "").unwrap();
         for port in serial {
-            command.args(["-serial", &port.replace("{}", &console.display().to_string())]);
+            command.args([
+                "-serial",
+                &port.replace("{}", &console.display().to_string()),
+            ]);
         }
         let errors = fs::File::create(at(".qemu")).unwrap();
         command.args(["-display", "none", "-monitor", "none", "-no-reboot"]);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).spawn().unwrap();
-        Machine { child, console, port }
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(errors)
+            .spawn()
+            .unwrap();
+        Machine {
+            child,
+            console,
+            port,
+        }
     }
 
     /// What the console showed so far, without control sequences.
@@ -104,7 +160,11 @@ impl Machine {
                 return seen;
             }
             self.alive();
-            assert!(started.elapsed() < PATIENCE, "none of {wanted:?} on the console:\n{}", tail(&seen));
+            assert!(
+                started.elapsed() < PATIENCE,
+                "none of {wanted:?} on the console:\n{}",
+                tail(&seen)
+            );
             std::thread::sleep(Duration::from_millis(500));
         }
     }
@@ -120,7 +180,11 @@ impl Machine {
     pub fn wait_off(mut self) {
         let started = Instant::now();
         while self.child.try_wait().unwrap().is_none() {
-            assert!(started.elapsed() < PATIENCE, "it does not switch itself off:\n{}", tail(&self.seen()));
+            assert!(
+                started.elapsed() < PATIENCE,
+                "it does not switch itself off:\n{}",
+                tail(&self.seen())
+            );
             std::thread::sleep(Duration::from_millis(500));
         }
     }
@@ -136,10 +200,19 @@ impl Drop for Machine {
 
 /// Forgets consoles and firmware variables of earlier runs.
 pub fn fresh(name: &str) {
-    for (at, start) in [("consoles", format!("{name}-")), ("disks", format!("{name}.vars"))] {
+    for (at, start) in [
+        ("consoles", format!("{name}-")),
+        ("disks", format!("{name}.vars")),
+    ] {
         for entry in fs::read_dir(folder(at)).unwrap() {
             let path = entry.unwrap().path();
-            if path.file_name().unwrap().to_str().unwrap().starts_with(&start) {
+            if path
+                .file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .starts_with(&start)
+            {
                 fs::remove_file(path).unwrap();
             }
         }
@@ -173,5 +246,9 @@ fn plain(bytes: &[u8]) -> String {
 
 /// A port of this machine that nobody listens on.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }

@@ -20,7 +20,10 @@ pub struct Login {
 impl Login {
     /// The login of the cluster's user on a machine.
     pub fn new(lab: &Lab, machine: &Machine) -> Self {
-        Login { key: lab.key(), port: machine.port }
+        Login {
+            key: lab.key(),
+            port: machine.port,
+        }
     }
 
     /// Waits until systemd says that the system has started, and returns the state that it says.
@@ -32,14 +35,19 @@ impl Login {
                 return state.trim().to_owned();
             }
             machine.alive();
-            assert!(started.elapsed() < PATIENCE, "nobody can log in:\n{}", tail(&machine.seen()));
+            assert!(
+                started.elapsed() < PATIENCE,
+                "nobody can log in:\n{}",
+                tail(&machine.seen())
+            );
             std::thread::sleep(Duration::from_secs(2));
         }
     }
 
     /// What a script prints on both streams, in order; the login itself must work.
     pub fn run(&self, script: &str) -> String {
-        self.try_run(script).unwrap_or_else(|error| panic!("logging in: {error}"))
+        self.try_run(script)
+            .unwrap_or_else(|error| panic!("logging in: {error}"))
     }
 
     /// Switches the machine off, which may cut the connection before the answer.
@@ -49,7 +57,9 @@ impl Login {
 
     fn try_run(&self, script: &str) -> Result<String, String> {
         let mut ssh = tool("ssh");
-        ssh.args(["-F", "none", "-i"]).arg(&self.key).args(["-p", &self.port.to_string()]);
+        ssh.args(["-F", "none", "-i"])
+            .arg(&self.key)
+            .args(["-p", &self.port.to_string()]);
         for option in [
             "IdentitiesOnly=yes",
             "BatchMode=yes",
@@ -62,8 +72,16 @@ impl Login {
         ] {
             ssh.args(["-o", option]);
         }
-        ssh.args(["tester@127.0.0.1", "exec bash -c \"$(cat)\" 2>&1 < /dev/null"]);
-        let mut child = ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        ssh.args([
+            "tester@127.0.0.1",
+            "exec bash -c \"$(cat)\" 2>&1 < /dev/null",
+        ]);
+        let mut child = ssh
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut stdin = child.stdin.take().unwrap();
         // A script is small: it fits into the pipe. A broken pipe shows in the exit code.
         let _ = std::io::Write::write_all(&mut stdin, script.as_bytes());

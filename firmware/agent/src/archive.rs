@@ -14,7 +14,12 @@ use prejoin_profiles::path;
 use prejoin_sys::directory::Access;
 
 /// Directories that are bound to the ones of the same name in `/`, with their modes.
-pub(crate) const BOUND: [(&str, u32); 4] = [("home", 0o755), ("root", 0o700), ("srv", 0o755), ("opt", 0o755)];
+pub(crate) const BOUND: [(&str, u32); 4] = [
+    ("home", 0o755),
+    ("root", 0o700),
+    ("srv", 0o755),
+    ("opt", 0o755),
+];
 /// Parents of the overlay's layers and of the bound directories, below `/var`.
 pub(crate) const OVERLAY: [&str; 2] = ["lib", "overlay"];
 /// The layers of `/etc`, in [`OVERLAY`].
@@ -24,7 +29,11 @@ pub(crate) const WORK: &str = "etc.work";
 pub(crate) const MEMORY: &str = "prejoin";
 
 /// What directories are made as if nothing else is known.
-pub(crate) const PARENT: Access = Access { mode: 0o755, uid: 0, gid: 0 };
+pub(crate) const PARENT: Access = Access {
+    mode: 0o755,
+    uid: 0,
+    gid: 0,
+};
 
 const TYPE_MASK: u32 = 0o170_000;
 const DIRECTORY: u32 = 0o040_000;
@@ -68,7 +77,9 @@ pub(crate) enum Error {
     Cpio(#[from] cpio::Error),
     #[error("the archive holds {0:?}: {1}")]
     Path(String, path::Error),
-    #[error("the archive holds {0:?}, which is neither a directory nor a file nor a symbolic link, or has two names")]
+    #[error(
+        "the archive holds {0:?}, which is neither a directory nor a file nor a symbolic link, or has two names"
+    )]
     Kind(String),
 }
 
@@ -82,7 +93,9 @@ impl<'a> Archive<'a> {
             let content = match item.mode & TYPE_MASK {
                 DIRECTORY => Content::Directory,
                 FILE if item.nlink <= 1 => Content::File(item.data),
-                SYMLINK if !item.data.is_empty() && !item.data.contains(&0) => Content::Link(item.data),
+                SYMLINK if !item.data.is_empty() && !item.data.contains(&0) => {
+                    Content::Link(item.data)
+                }
                 _ => return Err(kind()),
             };
             let name = safe_path(item.name)?;
@@ -90,18 +103,33 @@ impl<'a> Archive<'a> {
             if content == Content::Directory && is_top(name) {
                 continue;
             }
-            let check = if content == Content::Directory { path::check } else { path::check_file };
+            let check = if content == Content::Directory {
+                path::check
+            } else {
+                path::check_file
+            };
             check(name).map_err(|error| Error::Path(text(item.name), error))?;
             let path = Path(name);
-            let access = Access { mode: item.mode & 0o7777, uid: item.uid, gid: item.gid };
-            entries.push(Entry { path, access, content });
+            let access = Access {
+                mode: item.mode & 0o7777,
+                uid: item.uid,
+                gid: item.gid,
+            };
+            entries.push(Entry {
+                path,
+                access,
+                content,
+            });
         }
         Ok(Archive { entries })
     }
 
     /// Paths of all files and links, to be remembered.
     pub(crate) fn files(&self) -> BTreeSet<Path<'a>> {
-        let files = self.entries.iter().filter(|entry| entry.content != Content::Directory);
+        let files = self
+            .entries
+            .iter()
+            .filter(|entry| entry.content != Content::Directory);
         files.map(|entry| entry.path).collect()
     }
 }
@@ -130,21 +158,52 @@ impl<'a> Path<'a> {
 
     /// Whether `other` lies below it.
     pub(crate) fn is_above(&self, other: &Path<'_>) -> bool {
-        other.0.strip_prefix(self.0).is_some_and(|rest| rest.starts_with(b"/"))
+        other
+            .0
+            .strip_prefix(self.0)
+            .is_some_and(|rest| rest.starts_with(b"/"))
     }
 
     /// The steps from `/var` to the parent directory, and the name in it.
     pub(crate) fn steps(&self) -> (Vec<&'a OsStr>, &'a OsStr) {
-        let mut steps: Vec<&'a OsStr> = self.0.split(|&byte| byte == b'/').map(OsStr::from_bytes).collect();
+        let mut steps: Vec<&'a OsStr> = self
+            .0
+            .split(|&byte| byte == b'/')
+            .map(OsStr::from_bytes)
+            .collect();
         let top = steps.remove(0);
-        let name = steps.pop().expect("`parse` lets no path of one component through");
+        let name = steps
+            .pop()
+            .expect("`parse` lets no path of one component through");
         let base = match top.as_bytes() {
             b"var" => &[][..],
             b"etc" => &[UPPER],
-            _ => return (OVERLAY.map(OsStr::new).into_iter().chain([top]).chain(steps).collect(), name),
+            _ => {
+                return (
+                    OVERLAY
+                        .map(OsStr::new)
+                        .into_iter()
+                        .chain([top])
+                        .chain(steps)
+                        .collect(),
+                    name,
+                );
+            }
         };
-        let overlay = if base.is_empty() { &[][..] } else { &OVERLAY[..] };
-        (overlay.iter().chain(base).map(OsStr::new).chain(steps).collect(), name)
+        let overlay = if base.is_empty() {
+            &[][..]
+        } else {
+            &OVERLAY[..]
+        };
+        (
+            overlay
+                .iter()
+                .chain(base)
+                .map(OsStr::new)
+                .chain(steps)
+                .collect(),
+            name,
+        )
     }
 
     /// Its place below `/etc`, if it is there.
@@ -165,7 +224,9 @@ pub(crate) fn list<'a>(files: impl IntoIterator<Item = &'a Path<'a>>) -> Vec<u8>
 
 /// Reads a list; lines that are not allowed (any more) are left out, so that nothing else is ever removed.
 pub(crate) fn unlist(list: &[u8]) -> BTreeSet<Path<'_>> {
-    list.split(|&byte| byte == b'\n').filter_map(Path::parse).collect()
+    list.split(|&byte| byte == b'\n')
+        .filter_map(Path::parse)
+        .collect()
 }
 
 fn text(name: &[u8]) -> String {
@@ -200,8 +261,14 @@ mod tests {
     fn every_tree_has_its_place() {
         for (name, expected) in [
             ("etc/hostname", "lib/overlay/etc.upper/hostname"),
-            ("etc/kubernetes/pki/ca.crt", "lib/overlay/etc.upper/kubernetes/pki/ca.crt"),
-            ("root/.ssh/authorized_keys", "lib/overlay/root/.ssh/authorized_keys"),
+            (
+                "etc/kubernetes/pki/ca.crt",
+                "lib/overlay/etc.upper/kubernetes/pki/ca.crt",
+            ),
+            (
+                "root/.ssh/authorized_keys",
+                "lib/overlay/root/.ssh/authorized_keys",
+            ),
             ("home/me/x", "lib/overlay/home/me/x"),
             ("opt/cni/bin/x", "lib/overlay/opt/cni/bin/x"),
             ("var/lib/kubelet/config.yaml", "lib/kubelet/config.yaml"),
@@ -243,12 +310,18 @@ mod tests {
 
     #[test]
     fn the_rule_knows_the_agents_directories() {
-        let mut trees: Vec<&str> = ["etc", "var"].into_iter().chain(BOUND.map(|(name, _)| name)).collect();
+        let mut trees: Vec<&str> = ["etc", "var"]
+            .into_iter()
+            .chain(BOUND.map(|(name, _)| name))
+            .collect();
         trees.sort_unstable();
         assert_eq!(trees, path::TREES);
         assert_eq!(
             path::RESERVED.map(str::to_owned),
-            [format!("var/{}", OVERLAY.join("/")), format!("var/lib/{MEMORY}")]
+            [
+                format!("var/{}", OVERLAY.join("/")),
+                format!("var/lib/{MEMORY}")
+            ]
         );
     }
 
@@ -257,25 +330,59 @@ mod tests {
         let bytes = cpio(&[
             ("etc", tree::Entry::directory(0o700)),
             ("etc/kubernetes", tree::Entry::directory(0o750)),
-            ("etc/kubernetes/x", tree::Entry::file(*b"abc", 0o640).owned(1, 2)),
+            (
+                "etc/kubernetes/x",
+                tree::Entry::file(*b"abc", 0o640).owned(1, 2),
+            ),
             ("etc/link", tree::Entry::symlink("/somewhere/else")),
         ]);
         let archive = Archive::parse(&bytes).unwrap();
         assert_eq!(archive.entries.len(), 3);
-        assert_eq!(archive.entries[1].access, Access { mode: 0o640, uid: 1, gid: 2 });
-        assert_eq!(archive.entries[2].content, Content::Link(b"/somewhere/else"));
+        assert_eq!(
+            archive.entries[1].access,
+            Access {
+                mode: 0o640,
+                uid: 1,
+                gid: 2
+            }
+        );
+        assert_eq!(
+            archive.entries[2].content,
+            Content::Link(b"/somewhere/else")
+        );
         assert_eq!(list(&archive.files()), b"etc/kubernetes/x\netc/link\n");
-        let outside = cpio(&[("etc/fine", tree::Entry::file(*b"", 0o640)), ("usr/x", tree::Entry::file(*b"", 0o640))]);
+        let outside = cpio(&[
+            ("etc/fine", tree::Entry::file(*b"", 0o640)),
+            ("usr/x", tree::Entry::file(*b"", 0o640)),
+        ]);
         let refused = path::Error::Outside("usr".to_owned());
-        assert_eq!(Archive::parse(&outside), Err(Error::Path("usr".to_owned(), refused)));
+        assert_eq!(
+            Archive::parse(&outside),
+            Err(Error::Path("usr".to_owned(), refused))
+        );
         let file = cpio(&[("etc", tree::Entry::file(*b"", 0o640))]);
         let refused = path::Error::Outside("etc".to_owned());
-        assert_eq!(Archive::parse(&file), Err(Error::Path("etc".to_owned(), refused)));
-        let file = cpio(&[("var", tree::Entry::directory(0o755)), ("var/lib", tree::Entry::file(*b"", 0o640))]);
+        assert_eq!(
+            Archive::parse(&file),
+            Err(Error::Path("etc".to_owned(), refused))
+        );
+        let file = cpio(&[
+            ("var", tree::Entry::directory(0o755)),
+            ("var/lib", tree::Entry::file(*b"", 0o640)),
+        ]);
         let refused = path::Error::Directory("var/lib".to_owned());
-        assert_eq!(Archive::parse(&file), Err(Error::Path("var/lib".to_owned(), refused)));
-        let fifo = tree::Entry { kind: tree::Kind::Fifo, ..tree::Entry::directory(0o640) };
-        assert_eq!(Archive::parse(&cpio(&[("etc/x", fifo)])), Err(Error::Kind("etc/x".to_owned())));
+        assert_eq!(
+            Archive::parse(&file),
+            Err(Error::Path("var/lib".to_owned(), refused))
+        );
+        let fifo = tree::Entry {
+            kind: tree::Kind::Fifo,
+            ..tree::Entry::directory(0o640)
+        };
+        assert_eq!(
+            Archive::parse(&cpio(&[("etc/x", fifo)])),
+            Err(Error::Kind("etc/x".to_owned()))
+        );
         assert!(matches!(Archive::parse(&bytes[..200]), Err(Error::Cpio(_))));
     }
 

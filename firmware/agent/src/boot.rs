@@ -86,16 +86,39 @@ fn steps(log: &mut Log) -> Result<Infallible, Error> {
 }
 
 fn api_mounts() -> Result<(), Error> {
-    let strict = Flags { no_suid: true, no_dev: true, no_exec: true, ..Flags::default() };
+    let strict = Flags {
+        no_suid: true,
+        no_dev: true,
+        no_exec: true,
+        ..Flags::default()
+    };
     for (target, kind, flags, data) in [
-        ("/dev", "devtmpfs", Flags { no_suid: true, ..Flags::default() }, "mode=0755"),
+        (
+            "/dev",
+            "devtmpfs",
+            Flags {
+                no_suid: true,
+                ..Flags::default()
+            },
+            "mode=0755",
+        ),
         ("/proc", "proc", strict, ""),
         ("/sys", "sysfs", strict, ""),
-        ("/run", "tmpfs", Flags { no_suid: true, no_dev: true, ..Flags::default() }, "mode=0755"),
+        (
+            "/run",
+            "tmpfs",
+            Flags {
+                no_suid: true,
+                no_dev: true,
+                ..Flags::default()
+            },
+            "mode=0755",
+        ),
     ] {
         let target = Path::new(target);
         make_directory(target)?;
-        mount::mount(Path::new(kind), target, kind, flags, data).doing(|| format!("mounting {}", target.display()))?;
+        mount::mount(Path::new(kind), target, kind, flags, data)
+            .doing(|| format!("mounting {}", target.display()))?;
     }
     make_directory(Path::new(ROOT))
 }
@@ -110,13 +133,19 @@ fn set_clock(log: &Log) {
     let now = clock::now().as_secs();
     if now < boot.epoch {
         match clock::set(boot.epoch) {
-            Ok(()) => log.say(&format!("clock stood at {now}, set it to the image's {}", boot.epoch)),
+            Ok(()) => log.say(&format!(
+                "clock stood at {now}, set it to the image's {}",
+                boot.epoch
+            )),
             Err(error) => log.say(&format!("setting the clock to {}: {error}", boot.epoch)),
         }
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "small files of the initramfs and the kernel")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "small files of the initramfs and the kernel"
+)]
 fn read_text(path: &str) -> Result<String, Error> {
     let bytes = std::fs::read(path).doing(|| format!("reading {path}"))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())

@@ -56,7 +56,11 @@ pub(crate) enum Error {
     Missing(&'static str),
     /// An option has a value of another form.
     #[error("the kernel command line has {option}{value}, which is not {expected}")]
-    Invalid { option: &'static str, value: String, expected: &'static str },
+    Invalid {
+        option: &'static str,
+        value: String,
+        expected: &'static str,
+    },
 }
 
 /// How long the disk may take to appear: USB disks and slow controllers need up to half a minute.
@@ -67,22 +71,36 @@ impl Target {
     /// Reads what to boot off the command line.
     pub(crate) fn parse(line: &str) -> Result<Self, Error> {
         let root = value(line, "root=").ok_or(Error::Missing("root=PARTUUID=..."))?;
-        let guid = root.strip_prefix("PARTUUID=").and_then(Guid::parse).filter(|guid| !guid.is_nil());
-        let root = guid.ok_or_else(|| invalid("root=", &root, "PARTUUID= and the GUID of a partition"))?;
+        let guid = root
+            .strip_prefix("PARTUUID=")
+            .and_then(Guid::parse)
+            .filter(|guid| !guid.is_nil());
+        let root =
+            guid.ok_or_else(|| invalid("root=", &root, "PARTUUID= and the GUID of a partition"))?;
         let hash = value(line, "roothash=").ok_or(Error::Missing("roothash="))?;
-        let root_hash: Digest = hash.parse().map_err(|_| invalid("roothash=", &hash, "64 hexadecimal digits"))?;
+        let root_hash: Digest = hash
+            .parse()
+            .map_err(|_| invalid("roothash=", &hash, "64 hexadecimal digits"))?;
         let slot = value(line, "prejoin.slot=").unwrap_or_else(|| "a".to_owned());
         let slot = match slot.as_str() {
             "a" => 'a',
             "b" => 'b',
             _ => return Err(invalid("prejoin.slot=", &slot, "a or b")),
         };
-        Ok(Target { root, root_hash: root_hash.0, slot })
+        Ok(Target {
+            root,
+            root_hash: root_hash.0,
+            slot,
+        })
     }
 }
 
 fn invalid(option: &'static str, value: &str, expected: &'static str) -> Error {
-    Error::Invalid { option, value: value.chars().take(80).collect(), expected }
+    Error::Invalid {
+        option,
+        value: value.chars().take(80).collect(),
+        expected,
+    }
 }
 
 impl Options {
@@ -92,7 +110,8 @@ impl Options {
         for word in words(line) {
             if let Some(console) = word.strip_prefix("console=") {
                 let name = console.split(',').next().unwrap_or_default();
-                let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+                let plain =
+                    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
                 if plain && !options.consoles.iter().any(|known| known == name) {
                     options.consoles.push(name.to_owned());
                 }
@@ -142,7 +161,9 @@ impl Default for Options {
 
 /// The value of the last word that begins with `option`: what is appended by hand wins.
 fn value(line: &str, option: &str) -> Option<String> {
-    words(line).rev().find_map(|word| word.strip_prefix(option).map(str::to_owned))
+    words(line)
+        .rev()
+        .find_map(|word| word.strip_prefix(option).map(str::to_owned))
 }
 
 /// Words as the kernel splits them (`lib/cmdline.c`, `next_arg`): at white space outside double quotes, which go away.
@@ -178,9 +199,20 @@ mod tests {
     #[test]
     fn says_what_to_boot() {
         let target = Target::parse(LINE).unwrap();
-        assert_eq!(target.root.to_string(), "0c6fa1c1-0000-4000-8000-000000000002");
-        assert_eq!((target.root_hash[0], target.root_hash[31], target.slot), (0xba, 0xad, 'b'));
-        assert_eq!(Target::parse(&LINE.replace("prejoin.slot=b", "")).unwrap().slot, 'a');
+        assert_eq!(
+            target.root.to_string(),
+            "0c6fa1c1-0000-4000-8000-000000000002"
+        );
+        assert_eq!(
+            (target.root_hash[0], target.root_hash[31], target.slot),
+            (0xba, 0xad, 'b')
+        );
+        assert_eq!(
+            Target::parse(&LINE.replace("prejoin.slot=b", ""))
+                .unwrap()
+                .slot,
+            'a'
+        );
         let appended = format!("{LINE} prejoin.slot=a -- prejoin.slot=b");
         assert_eq!(Target::parse(&appended).unwrap().slot, 'a');
     }
@@ -188,25 +220,52 @@ mod tests {
     #[test]
     fn refuses_what_does_not() {
         assert_eq!(Target::parse(""), Err(Error::Missing("root=PARTUUID=...")));
-        assert!(matches!(Target::parse("root=/dev/sda2"), Err(Error::Invalid { option: "root=", .. })));
-        let nil = LINE.replace("0C6FA1C1-0000-4000-8000-000000000002", "00000000-0000-0000-0000-000000000000");
-        assert!(matches!(Target::parse(&nil), Err(Error::Invalid { option: "root=", .. })));
-        assert_eq!(Target::parse(&LINE.replace("roothash", "hash")), Err(Error::Missing("roothash=")));
+        assert!(matches!(
+            Target::parse("root=/dev/sda2"),
+            Err(Error::Invalid {
+                option: "root=",
+                ..
+            })
+        ));
+        let nil = LINE.replace(
+            "0C6FA1C1-0000-4000-8000-000000000002",
+            "00000000-0000-0000-0000-000000000000",
+        );
+        assert!(matches!(
+            Target::parse(&nil),
+            Err(Error::Invalid {
+                option: "root=",
+                ..
+            })
+        ));
+        assert_eq!(
+            Target::parse(&LINE.replace("roothash", "hash")),
+            Err(Error::Missing("roothash="))
+        );
         assert!(Target::parse(&LINE.replace("20015ad", "20015a")).is_err());
         let error = Target::parse(&LINE.replace("slot=b", "slot=c")).unwrap_err();
-        assert_eq!(error.to_string(), "the kernel command line has prejoin.slot=c, which is not a or b");
+        assert_eq!(
+            error.to_string(),
+            "the kernel command line has prejoin.slot=c, which is not a or b"
+        );
     }
 
     #[test]
     fn options_never_fail() {
         let options = Options::parse(LINE);
         assert_eq!(options.consoles, ["tty0", "ttyS0"]);
-        assert_eq!((options.wait, options.reboot), (Duration::from_secs(5), false));
+        assert_eq!(
+            (options.wait, options.reboot),
+            (Duration::from_secs(5), false)
+        );
         let odd = Options::parse(
             "prejoin.wait=-1 prejoin.rescue=reboot prejoin.colour=blue prejoin.fallback=1 \
              console=../../etc/passwd console= prejoin.corruption=panic prejoin.fsck=repair \"prejoin.x=a b",
         );
-        assert_eq!(odd.unknown, ["prejoin.wait=-1", "prejoin.colour=blue", "prejoin.x=a b"]);
+        assert_eq!(
+            odd.unknown,
+            ["prejoin.wait=-1", "prejoin.colour=blue", "prejoin.x=a b"]
+        );
         assert!(odd.reboot && odd.fallback && odd.repair && odd.consoles.is_empty());
         assert_eq!((odd.corruption, odd.wait), (Corruption::Panic, WAIT));
     }

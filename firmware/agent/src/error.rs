@@ -19,7 +19,11 @@ pub(crate) enum Error {
     #[error(transparent)]
     CommandLine(#[from] cmdline::Error),
     #[error("no disk has the root partition {root}; waited {} s, and saw {seen}", waited.as_secs())]
-    NoDisk { root: Guid, waited: Duration, seen: String },
+    NoDisk {
+        root: Guid,
+        waited: Duration,
+        seen: String,
+    },
     #[error("the root partition {root} is on more than one disk: {disks}")]
     Ambiguous { root: Guid, disks: String },
     #[error("{disk}: {source}")]
@@ -30,24 +34,56 @@ pub(crate) enum Error {
     ReadBack { disk: String, source: ReadError },
     #[error("{disk}: the partition table reads back differently from what was written")]
     NotWritten { disk: String },
-    #[error("{device}: the kernel sees partition {number} at byte {kernel}, the partition table says {table}")]
-    KernelDiffers { device: String, number: u32, kernel: u64, table: u64 },
+    #[error(
+        "{device}: the kernel sees partition {number} at byte {kernel}, the partition table says {table}"
+    )]
+    KernelDiffers {
+        device: String,
+        number: u32,
+        kernel: u64,
+        table: u64,
+    },
     #[error("{device}: {source}")]
-    Verity { device: String, source: verity::Error },
+    Verity {
+        device: String,
+        source: verity::Error,
+    },
     #[error("{device} has {actual} bytes, and its hashes are for {needed}")]
-    Truncated { device: String, actual: u64, needed: u64 },
+    Truncated {
+        device: String,
+        actual: u64,
+        needed: u64,
+    },
     #[error("the identity partition {device} cannot be used: {what}: {source}")]
-    Identity { device: String, what: &'static str, source: io::Error },
+    Identity {
+        device: String,
+        what: &'static str,
+        source: io::Error,
+    },
     #[error("{document} on {device}: {source}")]
-    Handoff { device: String, document: &'static str, source: handoff::Error },
+    Handoff {
+        device: String,
+        document: &'static str,
+        source: handoff::Error,
+    },
     #[error("{file} on {device} has {found} bytes, {limit} are allowed")]
-    Large { device: String, file: &'static str, found: u64, limit: u64 },
+    Large {
+        device: String,
+        file: &'static str,
+        found: u64,
+        limit: u64,
+    },
     #[error("node.cpio on {device} is not the one node.json describes")]
     Digest { device: String },
     #[error("the node's files: {0}")]
     Archive(#[from] archive::Error),
     #[error("{program} on {device} failed ({status}): {output}")]
-    Tool { program: &'static str, device: String, status: String, output: String },
+    Tool {
+        program: &'static str,
+        device: String,
+        status: String,
+        output: String,
+    },
 }
 
 impl Error {
@@ -68,10 +104,16 @@ impl Error {
                 "The same image was written to several disks of this machine, and prejoin does not guess. Remove all \
                  but one of them, or wipe the copy that is not wanted."
             }
-            Error::Layout { source: layout::Error::Table(Problem::Full { .. }), .. } => {
+            Error::Layout {
+                source: layout::Error::Table(Problem::Full { .. }),
+                ..
+            } => {
                 "Use a larger disk, or ask for smaller partitions in cluster.yaml and write the image again."
             }
-            Error::Layout { source: layout::Error::Table(Problem::Foreign { .. }), .. } => {
+            Error::Layout {
+                source: layout::Error::Table(Problem::Foreign { .. }),
+                ..
+            } => {
                 "This disk was in use by another node. Nothing was changed on it. If its data is not needed any more, \
                  remove that partition, or write the image again with the disk wiped."
             }
@@ -82,7 +124,10 @@ impl Error {
             Error::Verity { .. } | Error::Truncated { .. } => {
                 "This slot holds no complete system. Choose the other entry in the boot menu, or write the image again."
             }
-            Error::Handoff { source: handoff::Error::Version { .. }, .. } => {
+            Error::Handoff {
+                source: handoff::Error::Version { .. },
+                ..
+            } => {
                 "The identity was made by another version of prejoin than the system. Write both from the same one."
             }
             Error::Identity { .. }
@@ -93,7 +138,9 @@ impl Error {
                 "The identity partition is empty, damaged or incomplete. Write the node's image again; the state of a \
                  node that has run before is found again if the same disk is used."
             }
-            Error::Tool { program: "e2fsck", .. } => {
+            Error::Tool {
+                program: "e2fsck", ..
+            } => {
                 "The file system of /var is damaged beyond what is repaired without asking. To let it be repaired as \
                  far as possible, add prejoin.fsck=repair to the kernel command line once. Data may be lost; a control \
                  plane node can also be written anew and rejoin."
@@ -117,6 +164,9 @@ pub(crate) trait Doing<T> {
 
 impl<T> Doing<T> for io::Result<T> {
     fn doing(self, what: impl FnOnce() -> String) -> Result<T, Error> {
-        self.map_err(|source| Error::Io { doing: what(), source })
+        self.map_err(|source| Error::Io {
+            doing: what(),
+            source,
+        })
     }
 }

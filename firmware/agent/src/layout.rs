@@ -20,7 +20,9 @@ pub(crate) struct Source {
 pub(crate) enum Error {
     #[error("there is no partition called `{0}`")]
     Missing(String),
-    #[error("the partition of root=PARTUUID= is called `{found}`, not `{expected}` as prejoin.slot= says")]
+    #[error(
+        "the partition of root=PARTUUID= is called `{found}`, not `{expected}` as prejoin.slot= says"
+    )]
     Slot { found: String, expected: String },
     #[error(transparent)]
     Table(#[from] layout::Error),
@@ -36,12 +38,19 @@ impl Source {
     /// Finds the partitions in the table of the disk that holds the root partition.
     pub(crate) fn find(table: &Table, root: Guid, slot: char) -> Result<Self, Error> {
         let name = format!("root-{slot}");
-        let found = table.partitions.iter().find(|partition| partition.guid == root);
+        let found = table
+            .partitions
+            .iter()
+            .find(|partition| partition.guid == root);
         let root = found.ok_or_else(|| Error::Missing(name.clone()))?;
         if root.name != name {
-            return Err(Error::Slot { found: root.name.clone(), expected: name });
+            return Err(Error::Slot {
+                found: root.name.clone(),
+                expected: name,
+            });
         }
-        let required = |name: &str| called(table, name)?.ok_or_else(|| Error::Missing(name.to_owned()));
+        let required =
+            |name: &str| called(table, name)?.ok_or_else(|| Error::Missing(name.to_owned()));
         Ok(Source {
             root: root.clone(),
             verity: required(&format!("{name}-verity"))?.clone(),
@@ -65,7 +74,14 @@ mod tests {
     }
 
     fn image() -> Table {
-        let names = ["esp", "root-a", "root-a-verity", "root-b", "root-b-verity", "identity"];
+        let names = [
+            "esp",
+            "root-a",
+            "root-a-verity",
+            "root-b",
+            "root-b-verity",
+            "identity",
+        ];
         let partitions = names.iter().zip(1..).map(|(name, number)| Partition {
             number,
             type_guid: types::LINUX,
@@ -75,21 +91,46 @@ mod tests {
             attributes: 0,
             name: (*name).to_owned(),
         });
-        Table { disk_guid: guid(0), sector_size: 512, disk_size: 71 * MIB, partitions: partitions.collect() }
+        Table {
+            disk_guid: guid(0),
+            sector_size: 512,
+            disk_size: 71 * MIB,
+            partitions: partitions.collect(),
+        }
     }
 
     #[test]
     fn finds_the_partitions_of_the_slot() {
         let source = Source::find(&image(), guid(4), 'b').unwrap();
-        assert_eq!((source.root.number, source.verity.number, source.identity.number), (4, 5, 6));
-        assert_eq!(Source::find(&image(), guid(9), 'a'), Err(Error::Missing("root-a".to_owned())));
-        assert!(matches!(Source::find(&image(), guid(4), 'a'), Err(Error::Slot { .. })));
+        assert_eq!(
+            (
+                source.root.number,
+                source.verity.number,
+                source.identity.number
+            ),
+            (4, 5, 6)
+        );
+        assert_eq!(
+            Source::find(&image(), guid(9), 'a'),
+            Err(Error::Missing("root-a".to_owned()))
+        );
+        assert!(matches!(
+            Source::find(&image(), guid(4), 'a'),
+            Err(Error::Slot { .. })
+        ));
         let mut table = image();
         table.partitions[5].name = "root-a-verity".to_owned();
         assert_eq!(
             Source::find(&table, guid(2), 'a'),
-            Err(Error::Table(layout::Error::Twice(3, 6, "root-a-verity".to_owned())))
+            Err(Error::Table(layout::Error::Twice(
+                3,
+                6,
+                "root-a-verity".to_owned()
+            )))
         );
-        assert_eq!(Source::find(&table, guid(4), 'b'), Err(Error::Missing("identity".to_owned())));
+        assert_eq!(
+            Source::find(&table, guid(4), 'b'),
+            Err(Error::Missing("identity".to_owned()))
+        );
     }
 }

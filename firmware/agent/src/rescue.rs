@@ -41,7 +41,11 @@ pub(crate) fn screen(context: &Context, error: &Error) -> String {
 
 /// The rescue screen for a bug of ours.
 pub(crate) fn panic(context: &Context, what: &str) -> String {
-    text(context, &format!("the agent has a bug: {what}"), "Please report it, with a picture of this screen.")
+    text(
+        context,
+        &format!("the agent has a bug: {what}"),
+        "Please report it, with a picture of this screen.",
+    )
 }
 
 fn text(context: &Context, why: &str, hint: &str) -> String {
@@ -52,7 +56,11 @@ fn text(context: &Context, why: &str, hint: &str) -> String {
     paragraph(&mut text, "What to do:   ", hint);
     let node = context.node.as_deref().unwrap_or("not known yet");
     paragraph(&mut text, "Node:         ", node);
-    paragraph(&mut text, "Versions:     ", &format!("prejoin-agent {VERSION}, kernel {}", context.kernel));
+    paragraph(
+        &mut text,
+        "Versions:     ",
+        &format!("prejoin-agent {VERSION}, kernel {}", context.kernel),
+    );
     let end = match context.restart {
         Some(seconds) => format!("The machine restarts in {seconds} seconds."),
         None => "The machine waits. Switch it off, or restart it (Ctrl-Alt-Del).".to_owned(),
@@ -106,8 +114,15 @@ mod tests {
 
     #[test]
     fn says_what_failed_why_and_what_to_do() {
-        let full = prejoin_disk::layout::Error::Full { name: "state".to_owned(), needed: 1024, free: 12 };
-        let error = Error::Layout { disk: "/dev/vda".to_owned(), source: full.into() };
+        let full = prejoin_disk::layout::Error::Full {
+            name: "state".to_owned(),
+            needed: 1024,
+            free: 12,
+        };
+        let error = Error::Layout {
+            disk: "/dev/vda".to_owned(),
+            source: full.into(),
+        };
         let expected = format!(
             "
 ===============================================================================
@@ -130,22 +145,49 @@ The machine waits. Switch it off, or restart it (Ctrl-Alt-Del).
 
     #[test]
     fn corruption_is_named_before_the_error_it_led_to() {
-        let error = Error::Io { doing: "mounting".to_owned(), source: std::io::ErrorKind::InvalidData.into() };
-        let context = Context { corrupted: Some("/dev/vda2".to_owned()), restart: Some(10), ..context() };
+        let error = Error::Io {
+            doing: "mounting".to_owned(),
+            source: std::io::ErrorKind::InvalidData.into(),
+        };
+        let context = Context {
+            corrupted: Some("/dev/vda2".to_owned()),
+            restart: Some(10),
+            ..context()
+        };
         let screen = screen(&context, &error);
-        assert!(screen.contains("content of /dev/vda2 does not match the root hash"), "{screen}");
+        assert!(
+            screen.contains("content of /dev/vda2 does not match the root hash"),
+            "{screen}"
+        );
         assert!(screen.contains("restarts in 10 seconds"));
     }
 
     #[test]
     fn nothing_off_a_disk_drives_the_terminal() {
         let name = "\u{1b}[2J\u{7}é".to_owned();
-        let source = layout::Error::Slot { found: name, expected: "root-a".to_owned() };
-        let screen = screen(&context(), &Error::Layout { disk: "/dev/vda".to_owned(), source });
-        assert!(screen.bytes().all(|byte| byte == b'\n' || byte == b' ' || byte.is_ascii_graphic()), "{screen:?}");
+        let source = layout::Error::Slot {
+            found: name,
+            expected: "root-a".to_owned(),
+        };
+        let screen = screen(
+            &context(),
+            &Error::Layout {
+                disk: "/dev/vda".to_owned(),
+                source,
+            },
+        );
+        assert!(
+            screen
+                .bytes()
+                .all(|byte| byte == b'\n' || byte == b' ' || byte.is_ascii_graphic()),
+            "{screen:?}"
+        );
         assert!(screen.lines().all(|line| line.len() < WIDTH));
         let root = Guid::NIL;
-        let long = Error::Ambiguous { root, disks: "x".repeat(300) };
+        let long = Error::Ambiguous {
+            root,
+            disks: "x".repeat(300),
+        };
         assert!(super::screen(&context(), &long).contains(&"x".repeat(300)));
     }
 }

@@ -115,8 +115,14 @@ mod tests {
     fn tells_ours_from_others() {
         assert_eq!(ext4(&head(5), &[], OURS), Content::Expected);
         assert_eq!(ext4(&[0; 4096], &[], OURS), Content::Blank);
-        assert!(matches!(ext4(&head(6), &block(6, 1), OURS), Content::Other(_)));
-        assert_eq!(ext4(b"XFSB", &[], OURS), Content::Other("an XFS file system".to_owned()));
+        assert!(matches!(
+            ext4(&head(6), &block(6, 1), OURS),
+            Content::Other(_)
+        ));
+        assert_eq!(
+            ext4(b"XFSB", &[], OURS),
+            Content::Other("an XFS file system".to_owned())
+        );
         assert_eq!(any(&[0; 4096]), Content::Blank);
         assert!(matches!(any(&head(5)), Content::Other(_)));
         assert_eq!(any(b"x"), Content::Other("unknown data".to_owned()));

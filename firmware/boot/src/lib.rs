@@ -62,7 +62,10 @@ pub enum Origin {
 /// The agent finds the disk by the root partition's `PARTUUID`, everything else on it by partition name, and lets
 /// dm-verity compare every block with `roothash`.
 pub fn command_line(board: &Board, slot: Slot, root_guid: &str, root_hash: &Digest) -> String {
-    let mut line = format!("root=PARTUUID={root_guid} roothash={root_hash} prejoin.slot={} ro", slot.name());
+    let mut line = format!(
+        "root=PARTUUID={root_guid} roothash={root_hash} prejoin.slot={} ro",
+        slot.name()
+    );
     for argument in &board.command_line {
         line.push(' ');
         line.push_str(argument);
@@ -77,12 +80,10 @@ pub fn files(board: &Board, slot: Slot, command_line: &str, overlays: &[String])
         Firmware::Uefi => uefi(board.architecture, slot),
         Firmware::RaspberryPi => raspberry_pi(board, command_line, overlays),
     };
-    files.extend(
-        board
-            .boot_files
-            .iter()
-            .map(|(path, system)| File { path: path.clone(), origin: Origin::System(system.clone()) }),
-    );
+    files.extend(board.boot_files.iter().map(|(path, system)| File {
+        path: path.clone(),
+        origin: Origin::System(system.clone()),
+    }));
     files.sort_by(|a, b| a.path.cmp(&b.path));
     files
 }
@@ -91,16 +92,26 @@ fn uefi(architecture: Architecture, slot: Slot) -> Vec<File> {
     let short = architecture.efi();
     let loader = Origin::System(format!("usr/lib/systemd/boot/efi/systemd-boot{short}.efi"));
     vec![
-        file(format!("EFI/BOOT/BOOT{}.EFI", short.to_uppercase()), loader.clone()),
+        file(
+            format!("EFI/BOOT/BOOT{}.EFI", short.to_uppercase()),
+            loader.clone(),
+        ),
         file(format!("EFI/systemd/systemd-boot{short}.efi"), loader),
-        file(format!("EFI/Linux/prejoin-{}.efi", slot.name()), Origin::UnifiedKernel),
+        file(
+            format!("EFI/Linux/prejoin-{}.efi", slot.name()),
+            Origin::UnifiedKernel,
+        ),
         // The editor would let anyone at the keyboard start a shell as root.
-        file("loader/loader.conf", Origin::Text("timeout 2\nconsole-mode keep\neditor no\n".into())),
+        file(
+            "loader/loader.conf",
+            Origin::Text("timeout 2\nconsole-mode keep\neditor no\n".into()),
+        ),
     ]
 }
 
 fn raspberry_pi(board: &Board, command_line: &str, overlays: &[String]) -> Vec<File> {
-    let mut config = String::from("# made by prejoin; changes are lost when the node is imaged again\n[all]\n");
+    let mut config =
+        String::from("# made by prejoin; changes are lost when the node is imaged again\n[all]\n");
     for line in &board.config_txt {
         config.push_str(line);
         config.push('\n');
@@ -113,16 +124,32 @@ fn raspberry_pi(board: &Board, command_line: &str, overlays: &[String]) -> Vec<F
         file("kernel8.img", Origin::Kernel),
         file("initramfs.img", Origin::Initramfs),
     ];
-    files.extend(board.device_trees.iter().map(|name| file(basename(name), Origin::DeviceTree(name.clone()))));
-    files.extend(board.device_tree_names.iter().map(|(name, tree)| file(name, Origin::DeviceTree(tree.clone()))));
     files.extend(
-        overlays.iter().map(|name| file(format!("overlays/{}", basename(name)), Origin::DeviceTree(name.clone()))),
+        board
+            .device_trees
+            .iter()
+            .map(|name| file(basename(name), Origin::DeviceTree(name.clone()))),
     );
+    files.extend(
+        board
+            .device_tree_names
+            .iter()
+            .map(|(name, tree)| file(name, Origin::DeviceTree(tree.clone()))),
+    );
+    files.extend(overlays.iter().map(|name| {
+        file(
+            format!("overlays/{}", basename(name)),
+            Origin::DeviceTree(name.clone()),
+        )
+    }));
     files
 }
 
 fn file(path: impl Into<String>, origin: Origin) -> File {
-    File { path: path.into(), origin }
+    File {
+        path: path.into(),
+        origin,
+    }
 }
 
 fn basename(path: &str) -> &str {
@@ -148,7 +175,10 @@ mod tests {
     }
 
     fn listing(files: &[File]) -> String {
-        files.iter().map(|f| format!("{}: {:?}\n", f.path, f.origin)).collect()
+        files
+            .iter()
+            .map(|f| format!("{}: {:?}\n", f.path, f.origin))
+            .collect()
     }
 
     #[test]
@@ -169,10 +199,18 @@ loader/loader.conf: Text("timeout 2\nconsole-mode keep\neditor no\n")
     fn raspberry_pi_has_every_file_its_firmware_asks_for() {
         let board = board(Firmware::RaspberryPi, Architecture::Arm64);
         let line = command_line(&board, Slot::A, "0000-1", &Digest::of(b""));
-        assert!(line.starts_with("root=PARTUUID=0000-1 roothash=e3b0c44298fc1c14"), "{line}");
+        assert!(
+            line.starts_with("root=PARTUUID=0000-1 roothash=e3b0c44298fc1c14"),
+            "{line}"
+        );
         assert!(line.ends_with(" prejoin.slot=a ro console=tty0"), "{line}");
         assert_eq!(
-            listing(&files(&board, Slot::A, "root=x", &["overlays/disable-bt.dtbo".into()])),
+            listing(&files(
+                &board,
+                Slot::A,
+                "root=x",
+                &["overlays/disable-bt.dtbo".into()]
+            )),
             r##"bcm2711-rpi-4-b.dtb: DeviceTree("broadcom/bcm2711-rpi-4-b.dtb")
 cmdline.txt: Text("root=x\n")
 config.txt: Text("# made by prejoin; changes are lost when the node is imaged again\n[all]\narm_64bit=1\nkernel=kernel8.img\ninitramfs initramfs.img followkernel\n")

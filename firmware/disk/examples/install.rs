@@ -5,7 +5,11 @@
 //! cargo build --profile agent --target x86_64-unknown-linux-musl --package prejoin-disk --example install
 //! install out/node1.manifest.json node.json node1.raw /dev/sda
 //! ```
-#![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a tool on the command line")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a tool on the command line"
+)]
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -33,34 +37,66 @@ struct Raw {
 }
 
 impl Chunks for Raw {
-    fn read(&self, digest: &ChunkDigest, into: &mut [u8]) -> Result<(), Box<dyn Error + Send + Sync>> {
-        let place = self.places.get(digest).ok_or("the image has no such chunk")?;
+    fn read(
+        &self,
+        digest: &ChunkDigest,
+        into: &mut [u8],
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let place = self
+            .places
+            .get(digest)
+            .ok_or("the image has no such chunk")?;
         Ok(self.file.read_exact_at(into, *place)?)
     }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
-    let [manifest, node, raw, disk] = &arguments[..] else { return Err("MANIFEST NODE.JSON RAW DISK".into()) };
+    let [manifest, node, raw, disk] = &arguments[..] else {
+        return Err("MANIFEST NODE.JSON RAW DISK".into());
+    };
     let manifest = Manifest::parse(&fs::read(manifest)?)?;
     let handoff = Handoff::parse(&fs::read(node)?)?;
     let file = File::open(raw)?;
     let read = |offset, buffer: &mut [u8]| file.read_exact_at(buffer, offset);
     let table = gpt::read(read, manifest.size, manifest.sector_size)?.table;
     let digest = Digest::of(manifest.to_json().as_bytes());
-    let image = Image { manifest: &manifest, digest, table: &table, handoff: &handoff };
+    let image = Image {
+        manifest: &manifest,
+        digest,
+        table: &table,
+        handoff: &handoff,
+    };
 
     let device = inventory::device(disk)?;
     let users = usage::usage(&device);
     let target = Target::open(disk, &target::Options::default())?;
-    let content = probe(&target, device.size, device.sector_size.max(manifest.sector_size));
-    let facts = Facts { version: VERSION, device, usage: users, content };
-    let intent = Intent { node: manifest.node.clone(), ..Intent::default() };
+    let content = probe(
+        &target,
+        device.size,
+        device.sector_size.max(manifest.sector_size),
+    );
+    let facts = Facts {
+        version: VERSION,
+        device,
+        usage: users,
+        content,
+    };
+    let intent = Intent {
+        node: manifest.node.clone(),
+        ..Intent::default()
+    };
     let report = judge(&facts, &intent, &image);
     for finding in &report.findings {
-        println!("{:?} {}: {}", finding.severity, finding.code, finding.evidence);
+        println!(
+            "{:?} {}: {}",
+            finding.severity, finding.code, finding.evidence
+        );
     }
-    let plan = report.plan.filter(|_| report.verdict == Verdict::Ok).ok_or("not without a question")?;
+    let plan = report
+        .plan
+        .filter(|_| report.verdict == Verdict::Ok)
+        .ok_or("not without a question")?;
     let guarded = Guarded::new(&target, plan::writes(&plan));
     let place = |(offset, range)| match range {
         Range::Data { digest, .. } => Some((digest, offset)),

@@ -27,21 +27,37 @@ pub struct Refused {
 impl<T: WriteAt> Guarded<T> {
     /// Lets writes to `allowed` through to `disk`, and no other.
     pub fn new(disk: T, allowed: Vec<Extent>) -> Self {
-        Guarded { disk, allowed: merge(allowed) }
+        Guarded {
+            disk,
+            allowed: merge(allowed),
+        }
     }
 
     /// Whether every byte of an extent may be written.
     pub fn allows(&self, offset: u64, length: u64) -> bool {
-        let Some(end) = offset.checked_add(length) else { return false };
-        let before = self.allowed.partition_point(|extent| extent.start <= offset);
-        let home = before.checked_sub(1).and_then(|index| self.allowed.get(index));
-        home.is_some_and(|home| home.start.checked_add(home.length).is_some_and(|limit| end <= limit))
+        let Some(end) = offset.checked_add(length) else {
+            return false;
+        };
+        let before = self
+            .allowed
+            .partition_point(|extent| extent.start <= offset);
+        let home = before
+            .checked_sub(1)
+            .and_then(|index| self.allowed.get(index));
+        home.is_some_and(|home| {
+            home.start
+                .checked_add(home.length)
+                .is_some_and(|limit| end <= limit)
+        })
     }
 
     fn check(&self, offset: u64, length: u64) -> io::Result<()> {
         match self.allows(offset, length) {
             true => Ok(()),
-            false => Err(io::Error::new(io::ErrorKind::PermissionDenied, Refused { offset, length })),
+            false => Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                Refused { offset, length },
+            )),
         }
     }
 }
@@ -152,12 +168,26 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_bytes() {
-        let disk = Guarded::new(Memory(Mutex::new(vec![7; 16])), vec![Extent::between(0, 4), Extent::between(4, 8)]);
-        assert!(disk.write_at(2, &[0; 4]).is_ok(), "across extents that touch");
+        let disk = Guarded::new(
+            Memory(Mutex::new(vec![7; 16])),
+            vec![Extent::between(0, 4), Extent::between(4, 8)],
+        );
+        assert!(
+            disk.write_at(2, &[0; 4]).is_ok(),
+            "across extents that touch"
+        );
         let error = disk.write_at(6, &[0; 4]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
-        assert_eq!(error.to_string(), "refusing to write 4 bytes at byte 6: the plan does not allow all of them");
-        assert!(disk.zero(u64::MAX, 2).is_err() && disk.write_at(u64::MAX - 1, &[1, 2, 3]).is_err());
-        assert_eq!(*disk.disk.0.lock().unwrap(), [7, 7, 0, 0, 0, 0, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7]);
+        assert_eq!(
+            error.to_string(),
+            "refusing to write 4 bytes at byte 6: the plan does not allow all of them"
+        );
+        assert!(
+            disk.zero(u64::MAX, 2).is_err() && disk.write_at(u64::MAX - 1, &[1, 2, 3]).is_err()
+        );
+        assert_eq!(
+            *disk.disk.0.lock().unwrap(),
+            [7, 7, 0, 0, 0, 0, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7]
+        );
     }
 }

@@ -56,11 +56,22 @@ pub struct Rules {
 /// Passes judgement on writing `image` to the disk of `facts`.
 pub fn judge(facts: &Facts, intent: &Intent, image: &Image) -> Report {
     let names = Names::find(&facts.content, facts.device.size, &intent.wish.delete);
-    let wish = Wish { delete: names.delete.clone(), ..intent.wish.clone() };
+    let wish = Wish {
+        delete: names.delete.clone(),
+        ..intent.wish.clone()
+    };
     let planned = plan::plan(facts, image, &wish);
     let own = Own::of(image.manifest, image.handoff);
-    let mut case =
-        Case { facts, intent, wish: &wish, names: &names, image, planned: &planned, own: &own, findings: Vec::new() };
+    let mut case = Case {
+        facts,
+        intent,
+        wish: &wish,
+        names: &names,
+        image,
+        planned: &planned,
+        own: &own,
+        findings: Vec::new(),
+    };
     case.image();
     case.device();
     case.usage();
@@ -72,9 +83,15 @@ pub fn judge(facts: &Facts, intent: &Intent, image: &Image) -> Report {
         lift(finding, &intent.rules);
     }
     // Gravest first; within that, in the order of the codes, so that a report reads the same every time.
-    findings.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.code.cmp(&b.code)).then(a.subject.cmp(&b.subject)));
+    findings.sort_by(|a, b| {
+        b.severity
+            .cmp(&a.severity)
+            .then(a.code.cmp(&b.code))
+            .then(a.subject.cmp(&b.subject))
+    });
     let verdict = verdict(&findings);
-    let token = (verdict != Verdict::Refuse).then(|| token(facts, intent, image, &planned, &findings));
+    let token =
+        (verdict != Verdict::Refuse).then(|| token(facts, intent, image, &planned, &findings));
     Report {
         node: intent.node.clone(),
         disk: facts.device.path.clone(),
@@ -97,22 +114,51 @@ pub fn verdict(findings: &[Finding]) -> Verdict {
 
 /// Stands for this node, this disk in this state, this plan and this image, for what was asked about, and for nothing
 /// else.
-fn token(facts: &Facts, intent: &Intent, image: &Image, planned: &Planned, findings: &[Finding]) -> String {
+fn token(
+    facts: &Facts,
+    intent: &Intent,
+    image: &Image,
+    planned: &Planned,
+    findings: &[Finding],
+) -> String {
     let device = &facts.device;
-    let plan = serde_json::to_string(&planned.plan).expect("a plan has only string keys and whole numbers");
-    let state = facts.content.digest.map(|digest| digest.to_string()).unwrap_or_default();
-    let identity = (&device.path, &device.wwid, &device.serial, device.size, device.diskseq);
-    let asked = findings.iter().filter(|finding| finding.severity == Severity::Confirm);
-    let asked: Vec<_> = asked.map(|finding| (finding.code.name(), &finding.subject)).collect();
-    Digest::of(format!("{}\n{asked:?}\n{identity:?}\n{state}\n{plan}\n{}", intent.node, image.digest).as_bytes())
-        .to_string()
+    let plan = serde_json::to_string(&planned.plan)
+        .expect("a plan has only string keys and whole numbers");
+    let state = facts
+        .content
+        .digest
+        .map(|digest| digest.to_string())
+        .unwrap_or_default();
+    let identity = (
+        &device.path,
+        &device.wwid,
+        &device.serial,
+        device.size,
+        device.diskseq,
+    );
+    let asked = findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Confirm);
+    let asked: Vec<_> = asked
+        .map(|finding| (finding.code.name(), &finding.subject))
+        .collect();
+    Digest::of(
+        format!(
+            "{}\n{asked:?}\n{identity:?}\n{state}\n{plan}\n{}",
+            intent.node, image.digest
+        )
+        .as_bytes(),
+    )
+    .to_string()
 }
 
 fn lift(finding: &mut Finding, rules: &Rules) {
     let lifted = match finding.severity {
         Severity::Info => false,
         Severity::Confirm => rules.accepted.contains(&finding.code),
-        Severity::Refuse => rules.accepted.contains(&finding.code) && LIFTED.contains(&finding.code),
+        Severity::Refuse => {
+            rules.accepted.contains(&finding.code) && LIFTED.contains(&finding.code)
+        }
     };
     if lifted {
         finding.severity = Severity::Info;
@@ -135,7 +181,14 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    fn add(&mut self, code: Code, severity: Severity, subject: &str, evidence: impl Into<String>, advice: &str) {
+    fn add(
+        &mut self,
+        code: Code,
+        severity: Severity,
+        subject: &str,
+        evidence: impl Into<String>,
+        advice: &str,
+    ) {
         self.findings.push(Finding {
             code,
             severity,
@@ -151,22 +204,45 @@ impl Case<'_> {
         if manifest.node != intent.node || self.image.handoff.node != manifest.node {
             let (found, asked) = (&manifest.node, &intent.node);
             let evidence = format!("the image is for node {found}, asked was for {asked}");
-            self.add(Code::ImNode, Severity::Refuse, "image", evidence, "name the right node");
+            self.add(
+                Code::ImNode,
+                Severity::Refuse,
+                "image",
+                evidence,
+                "name the right node",
+            );
         }
-        if let Some(expected) = intent.architecture.filter(|expected| *expected != manifest.architecture) {
-            let evidence = format!("the image is for {}, the node is {expected}", manifest.architecture);
-            self.add(Code::ImArchitecture, Severity::Refuse, "image", evidence, fault);
+        if let Some(expected) = intent
+            .architecture
+            .filter(|expected| *expected != manifest.architecture)
+        {
+            let evidence = format!(
+                "the image is for {}, the node is {expected}",
+                manifest.architecture
+            );
+            self.add(
+                Code::ImArchitecture,
+                Severity::Refuse,
+                "image",
+                evidence,
+                fault,
+            );
         }
         let table = &self.image.table.partitions;
         let same = table.len() == manifest.partitions.len()
-            && table.iter().zip(&manifest.partitions).all(|(found, listed)| {
-                (found.number, found.start, found.size) == (listed.number, listed.start, listed.size)
-                    && found.guid.to_string() == listed.guid
-                    && found.type_guid.to_string() == listed.type_guid
-                    && found.name == listed.name
-            });
+            && table
+                .iter()
+                .zip(&manifest.partitions)
+                .all(|(found, listed)| {
+                    (found.number, found.start, found.size)
+                        == (listed.number, listed.start, listed.size)
+                        && found.guid.to_string() == listed.guid
+                        && found.type_guid.to_string() == listed.type_guid
+                        && found.name == listed.name
+                });
         if !same {
-            let evidence = "the partition table in the image is not the one that its manifest lists";
+            let evidence =
+                "the partition table in the image is not the one that its manifest lists";
             self.add(Code::ImHash, Severity::Refuse, "image", evidence, fault);
         }
     }
@@ -176,20 +252,47 @@ impl Case<'_> {
         let (planned, device) = (self.planned, &self.facts.device);
         let needed = self.image.manifest.size;
         if device.size < needed {
-            let evidence = format!("the image needs {needed} bytes, the disk has {}", device.size);
-            self.add(Code::DvTooSmall, Severity::Refuse, &device.path, evidence, "use a larger disk");
+            let evidence = format!(
+                "the image needs {needed} bytes, the disk has {}",
+                device.size
+            );
+            self.add(
+                Code::DvTooSmall,
+                Severity::Refuse,
+                &device.path,
+                evidence,
+                "use a larger disk",
+            );
         }
         if let Some(problem) = &planned.problem {
-            let kept: Vec<String> =
-                planned.plan.kept.iter().map(|kept| format!("{} ({})", kept.number, kept.guid)).collect();
-            let beside =
-                if kept.is_empty() { String::new() } else { format!(", beside partitions {}", kept.join(", ")) };
-            let advice =
-                "what stays cannot be moved: use another disk, a smaller layout, or name what may go with --delete";
-            self.add(Code::DtNoRoom, Severity::Refuse, &device.path, format!("{problem}{beside}"), advice);
+            let kept: Vec<String> = planned
+                .plan
+                .kept
+                .iter()
+                .map(|kept| format!("{} ({})", kept.number, kept.guid))
+                .collect();
+            let beside = if kept.is_empty() {
+                String::new()
+            } else {
+                format!(", beside partitions {}", kept.join(", "))
+            };
+            let advice = "what stays cannot be moved: use another disk, a smaller layout, or name what may go with --delete";
+            self.add(
+                Code::DtNoRoom,
+                Severity::Refuse,
+                &device.path,
+                format!("{problem}{beside}"),
+                advice,
+            );
         }
         for reason in &planned.without {
-            self.add(Code::DtNoRoom, Severity::Confirm, &device.path, format!("the node does without: {reason}"), "");
+            self.add(
+                Code::DtNoRoom,
+                Severity::Confirm,
+                &device.path,
+                format!("the node does without: {reason}"),
+                "",
+            );
         }
         let mut touched: Vec<((String, String), Extent, usize)> = Vec::new();
         for extent in planned.touches() {
@@ -200,7 +303,11 @@ impl Case<'_> {
             }
         }
         for ((subject, delete), Extent { start, length }, more) in touched {
-            let evidence = format!("bytes {start} to {} would be overwritten{}", start + length, and_more(more));
+            let evidence = format!(
+                "bytes {start} to {} would be overwritten{}",
+                start + length,
+                and_more(more)
+            );
             let advice = format!("if it may go, name it: --delete {delete}");
             self.add(Code::DtTouch, Severity::Refuse, &subject, evidence, &advice);
         }
@@ -209,12 +316,23 @@ impl Case<'_> {
     /// Whose an extent is, and how it is named.
     fn owner_of(&self, extent: &Extent) -> (String, String) {
         let content = &self.facts.content;
-        let stays = content.partitions().iter().filter(|partition| !self.wish.deletes(partition));
+        let stays = content
+            .partitions()
+            .iter()
+            .filter(|partition| !self.wish.deletes(partition));
         let elsewhere = plan::listed_elsewhere(content, self.own, self.wish);
-        let partition = stays.chain(elsewhere).find(|partition| partition.extent.meets(extent));
+        let partition = stays
+            .chain(elsewhere)
+            .find(|partition| partition.extent.meets(extent));
         match partition {
-            Some(partition) => (content::title(content, partition), name::of_partition(partition)),
-            None => (self.facts.device.path.clone(), name::of_disk(content, self.facts.device.size)),
+            Some(partition) => (
+                content::title(content, partition),
+                name::of_partition(partition),
+            ),
+            None => (
+                self.facts.device.path.clone(),
+                name::of_disk(content, self.facts.device.size),
+            ),
         }
     }
 }

@@ -22,7 +22,9 @@ pub enum Error {
     #[error("partitions {0} and {1} are both called `{2}`")]
     Twice(u32, u32, String),
     /// A partition has the right name and the GUID of another node's.
-    #[error("partition `{name}` has the GUID {found}, but node.json asks for {expected}: it is another node's")]
+    #[error(
+        "partition `{name}` has the GUID {found}, but node.json asks for {expected}: it is another node's"
+    )]
     Foreign {
         /// Its name.
         name: String,
@@ -62,7 +64,10 @@ pub struct Completed {
 
 /// The only partition of this name.
 pub fn called<'a>(table: &'a Table, name: &str) -> Result<Option<&'a Partition>, Error> {
-    let mut found = table.partitions.iter().filter(|partition| partition.name == name);
+    let mut found = table
+        .partitions
+        .iter()
+        .filter(|partition| partition.name == name);
     match (found.next(), found.next()) {
         (Some(one), Some(two)) => Err(Error::Twice(one.number, two.number, name.to_owned())),
         (one, _) => Ok(one),
@@ -78,7 +83,11 @@ pub fn called<'a>(table: &'a Table, name: &str) -> Result<Option<&'a Partition>,
 /// and a node whose disk is written again finds its state where it left it.
 ///
 /// A data partition that came into the plan after the state partition took the disk is done without.
-pub fn complete(table: &Table, disk_size: u64, wanted: &[handoff::Partition]) -> Result<Completed, Error> {
+pub fn complete(
+    table: &Table,
+    disk_size: u64,
+    wanted: &[handoff::Partition],
+) -> Result<Completed, Error> {
     complete_where(table, disk_size, wanted, |_| None)
 }
 
@@ -90,23 +99,39 @@ pub fn complete_where(
     wanted: &[handoff::Partition],
     was: impl Fn(&Guid) -> Option<u64>,
 ) -> Result<Completed, Error> {
-    let mut plan = Completed { table: table.clone(), added: Vec::new(), skipped: Vec::new() };
+    let mut plan = Completed {
+        table: table.clone(),
+        added: Vec::new(),
+        skipped: Vec::new(),
+    };
     plan.table.grow(disk_size)?;
     let mut gaps = Gaps::of(&plan.table);
     for want in wanted {
         let guid = Guid::from_bytes(want.guid.0);
         if let Some(existing) = called(&plan.table, &want.name)? {
             if existing.guid != guid {
-                let error = Error::Foreign { name: want.name.clone(), found: existing.guid, expected: guid };
+                let error = Error::Foreign {
+                    name: want.name.clone(),
+                    found: existing.guid,
+                    expected: guid,
+                };
                 refuse(&mut plan, want, error)?;
             }
             continue;
         }
-        let least = if want.name == handoff::STATE { SMALLEST_STATE } else { SMALLEST_DATA };
+        let least = if want.name == handoff::STATE {
+            SMALLEST_STATE
+        } else {
+            SMALLEST_DATA
+        };
         let needed = want.size.map_or(least, |size| size.max(least));
         let Some((start, room)) = gaps.find(needed, want.size.is_none(), was(&guid)) else {
             let free = gaps.largest() / ALIGNMENT;
-            let error = Error::Full { name: want.name.clone(), needed: needed.div_ceil(ALIGNMENT), free };
+            let error = Error::Full {
+                name: want.name.clone(),
+                needed: needed.div_ceil(ALIGNMENT),
+                free,
+            };
             // Nothing is made in half: if state would be new too, the disk is too small for what was asked for.
             if want.name == handoff::STATE || !plan.added.is_empty() {
                 return Err(error);
@@ -114,10 +139,22 @@ pub fn complete_where(
             plan.skipped.push(error);
             continue;
         };
-        let size = if want.size.is_none() { room } else { needed.next_multiple_of(ALIGNMENT) };
+        let size = if want.size.is_none() {
+            room
+        } else {
+            needed.next_multiple_of(ALIGNMENT)
+        };
         let number = number(&plan.table).ok_or(Error::Numbers)?;
         let (type_guid, name) = (Guid::from_bytes(want.type_guid.0), want.name.clone());
-        plan.table.partitions.push(Partition { number, type_guid, guid, start, size, attributes: 0, name });
+        plan.table.partitions.push(Partition {
+            number,
+            type_guid,
+            guid,
+            start,
+            size,
+            attributes: 0,
+            name,
+        });
         plan.added.push(number);
         gaps.take(start, size);
     }
@@ -127,8 +164,15 @@ pub fn complete_where(
 
 /// The number behind the last one, or else the first that is free.
 fn number(table: &Table) -> Option<u32> {
-    let last = table.partitions.iter().map(|partition| partition.number).max().unwrap_or(0);
-    (last + 1..=128).chain(1..=128).find(|&number| table.partition(number).is_none())
+    let last = table
+        .partitions
+        .iter()
+        .map(|partition| partition.number)
+        .max()
+        .unwrap_or(0);
+    (last + 1..=128)
+        .chain(1..=128)
+        .find(|&number| table.partition(number).is_none())
 }
 
 /// What is free of a disk, in its order.
@@ -149,7 +193,12 @@ impl Gap {
     fn between(start: u64, end: u64, apart: u64) -> Option<Self> {
         let start = start.checked_next_multiple_of(ALIGNMENT)?;
         let end = end / ALIGNMENT * ALIGNMENT;
-        (start < end).then(|| Gap { start, end, from: start + apart, is_last: false })
+        (start < end).then(|| Gap {
+            start,
+            end,
+            from: start + apart,
+            is_last: false,
+        })
     }
 
     fn room(&self) -> u64 {
@@ -166,28 +215,44 @@ impl Gaps {
     /// Those of a table that was checked.
     fn of(table: &Table) -> Self {
         let usable = table.usable();
-        let mut partitions: Vec<Range<u64>> = table.partitions.iter().map(|p| p.start..p.start + p.size).collect();
+        let mut partitions: Vec<Range<u64>> = table
+            .partitions
+            .iter()
+            .map(|p| p.start..p.start + p.size)
+            .collect();
         partitions.sort_by_key(|partition| partition.start);
         let (mut gaps, mut end, mut apart) = (Vec::new(), usable.start, 0);
         for partition in partitions {
             gaps.extend(Gap::between(end, partition.start, apart));
             (end, apart) = (partition.end, handoff::GAP);
         }
-        gaps.extend(Gap::between(end, usable.end, apart).map(|gap| Gap { is_last: true, ..gap }));
+        gaps.extend(Gap::between(end, usable.end, apart).map(|gap| Gap {
+            is_last: true,
+            ..gap
+        }));
         Gaps(gaps)
     }
 
     /// Where something begins that needs so many bytes, and how many there are from there on.
     fn find(&self, needed: u64, takes_all: bool, was: Option<u64>) -> Option<(u64, u64)> {
-        let again = was.filter(|was| was.is_multiple_of(ALIGNMENT)).and_then(|was| {
-            let gap = self.0.iter().find(|gap| (gap.start..gap.end).contains(&was))?;
-            Some((was, gap.end - was)).filter(|&(_, room)| room >= needed)
-        });
+        let again = was
+            .filter(|was| was.is_multiple_of(ALIGNMENT))
+            .and_then(|was| {
+                let gap = self
+                    .0
+                    .iter()
+                    .find(|gap| (gap.start..gap.end).contains(&was))?;
+                Some((was, gap.end - was)).filter(|&(_, room)| room >= needed)
+            });
         let fitting = || self.0.iter().filter(|gap| gap.room() >= needed);
         // A hole is more likely than the end to be where a partition was lost.
         let gap = || match takes_all {
-            true => fitting().filter(|gap| gap.is_last || gap.room() >= SMALLEST_HOLE).max_by_key(|gap| gap.order()),
-            false => fitting().find(|gap| gap.is_last).or_else(|| fitting().next()),
+            true => fitting()
+                .filter(|gap| gap.is_last || gap.room() >= SMALLEST_HOLE)
+                .max_by_key(|gap| gap.order()),
+            false => fitting()
+                .find(|gap| gap.is_last)
+                .or_else(|| fitting().next()),
         };
         again.or_else(|| gap().map(|gap| (gap.from, gap.room())))
     }
@@ -198,14 +263,27 @@ impl Gaps {
 
     /// Cuts out what is taken. What follows it may be close.
     fn take(&mut self, start: u64, size: u64) {
-        let left = self.0.iter().flat_map(|gap| match (gap.start..gap.end).contains(&start) {
-            true => {
-                let rest = Gap::between(start + size, gap.end, 0);
-                let front = Gap { end: start, is_last: false, ..*gap };
-                [(gap.start < start).then_some(front), rest.map(|rest| Gap { is_last: gap.is_last, ..rest })]
-            }
-            false => [Some(*gap), None],
-        });
+        let left = self
+            .0
+            .iter()
+            .flat_map(|gap| match (gap.start..gap.end).contains(&start) {
+                true => {
+                    let rest = Gap::between(start + size, gap.end, 0);
+                    let front = Gap {
+                        end: start,
+                        is_last: false,
+                        ..*gap
+                    };
+                    [
+                        (gap.start < start).then_some(front),
+                        rest.map(|rest| Gap {
+                            is_last: gap.is_last,
+                            ..rest
+                        }),
+                    ]
+                }
+                false => [Some(*gap), None],
+            });
         self.0 = left.flatten().collect();
     }
 }
@@ -239,7 +317,14 @@ mod tests {
     }
 
     fn image() -> Table {
-        let names = ["esp", "root-a", "root-a-verity", "root-b", "root-b-verity", "identity"];
+        let names = [
+            "esp",
+            "root-a",
+            "root-a-verity",
+            "root-b",
+            "root-b-verity",
+            "identity",
+        ];
         let partitions = names.iter().zip(1..).map(|(name, number)| Partition {
             number,
             type_guid: types::LINUX,
@@ -249,7 +334,12 @@ mod tests {
             attributes: 0,
             name: (*name).to_owned(),
         });
-        Table { disk_guid: guid(0), sector_size: 512, disk_size: 71 * MIB, partitions: partitions.collect() }
+        Table {
+            disk_guid: guid(0),
+            sector_size: 512,
+            disk_size: 71 * MIB,
+            partitions: partitions.collect(),
+        }
     }
 
     fn want(name: &str, size: Option<u64>) -> handoff::Partition {
@@ -269,19 +359,31 @@ mod tests {
         let made = complete(&image(), 20 * GIB + 300, &[want("state", None)]).unwrap();
         assert_eq!(made.added, [7]);
         let state = made.table.partition(7).unwrap();
-        assert_eq!((state.start, state.start + state.size), (81 * MIB - 10 * MIB, 20 * GIB - MIB));
+        assert_eq!(
+            (state.start, state.start + state.size),
+            (81 * MIB - 10 * MIB, 20 * GIB - MIB)
+        );
         assert_eq!((state.guid, state.name.as_str()), (guid(7), "state"));
         assert_eq!(made.table.partitions[..6], image().partitions[..]);
     }
 
     #[test]
     fn place_does_not_depend_on_where_the_backup_copy_was() {
-        let grown = Table { disk_size: 20 * GIB, ..image() };
+        let grown = Table {
+            disk_size: 20 * GIB,
+            ..image()
+        };
         let wanted = [want("state", Some(2 * GIB + 1)), want("data", None)];
-        let plans = [complete(&image(), 20 * GIB, &wanted).unwrap(), complete(&grown, 20 * GIB, &wanted).unwrap()];
+        let plans = [
+            complete(&image(), 20 * GIB, &wanted).unwrap(),
+            complete(&grown, 20 * GIB, &wanted).unwrap(),
+        ];
         assert_eq!(plans[0], plans[1]);
         let [state, data] = [7, 8].map(|number| plans[0].table.partition(number).unwrap());
-        assert_eq!((state.size, data.start), (2 * GIB + MIB, state.start + state.size));
+        assert_eq!(
+            (state.size, data.start),
+            (2 * GIB + MIB, state.start + state.size)
+        );
         assert_eq!(data.start + data.size, 20 * GIB - MIB);
     }
 
@@ -292,7 +394,12 @@ mod tests {
         let second = complete(&first.table, 20 * GIB, &wanted).unwrap();
         assert_eq!((&second.table, second.added.len()), (&first.table, 0));
         // Data was asked for later: there is no room, and the node boots all the same.
-        let later = complete(&first.table, 20 * GIB, &[want("state", None), want("data", None)]).unwrap();
+        let later = complete(
+            &first.table,
+            20 * GIB,
+            &[want("state", None), want("data", None)],
+        )
+        .unwrap();
         assert!(later.added.is_empty() && matches!(later.skipped[..], [Error::Full { .. }]));
         let middle = [want("state", None), want("data", Some(9 * MIB))];
         assert_eq!(
@@ -301,8 +408,16 @@ mod tests {
             "a size that was asked for"
         );
         // A larger disk gives it room.
-        let larger = complete(&first.table, 40 * GIB, &[want("state", None), want("data", None)]).unwrap();
-        assert_eq!((larger.added, larger.table.partitions[6].size), (vec![8], first.table.partitions[6].size));
+        let larger = complete(
+            &first.table,
+            40 * GIB,
+            &[want("state", None), want("data", None)],
+        )
+        .unwrap();
+        assert_eq!(
+            (larger.added, larger.table.partitions[6].size),
+            (vec![8], first.table.partitions[6].size)
+        );
     }
 
     /// What the image builder makes of a layout's system disk, and what it leaves to the node.
@@ -317,10 +432,26 @@ mod tests {
             let (size, start) = (size.unwrap(), end);
             end += size;
             let (type_guid, guid, name) = (types::LINUX, guid(number + 10), partition.name.clone());
-            partitions.push(Partition { number: number.into(), type_guid, guid, start, size, attributes: 0, name });
+            partitions.push(Partition {
+                number: number.into(),
+                type_guid,
+                guid,
+                start,
+                size,
+                attributes: 0,
+                name,
+            });
         }
         let disk_size = end + ALIGNMENT;
-        (Table { disk_guid: guid(0), sector_size: 512, disk_size, partitions }, wanted)
+        (
+            Table {
+                disk_guid: guid(0),
+                sector_size: 512,
+                disk_size,
+                partitions,
+            },
+            wanted,
+        )
     }
 
     #[test]
@@ -330,14 +461,24 @@ mod tests {
             let layout = catalog.layout(&name).unwrap();
             let (table, wanted) = image_of(&layout);
             let last = layout.on(Disk::System).last().unwrap();
-            let made = |disk: u64| complete(&table, disk, &wanted).unwrap().table.partitions.pop().unwrap();
+            let made = |disk: u64| {
+                complete(&table, disk, &wanted)
+                    .unwrap()
+                    .table
+                    .partitions
+                    .pop()
+                    .unwrap()
+            };
             let smallest = layout.min_size(Disk::System).bytes();
             assert_eq!(
                 (&made(smallest).name, made(smallest).size),
                 (&last.name, last.min_size.unwrap().bytes()),
                 "{name}"
             );
-            assert!(made(smallest - MIB).size < last.min_size.unwrap().bytes(), "{name}");
+            assert!(
+                made(smallest - MIB).size < last.min_size.unwrap().bytes(),
+                "{name}"
+            );
         }
     }
 
@@ -362,22 +503,46 @@ mod tests {
     }
 
     fn places(made: &Completed) -> Vec<(u32, u64, u64)> {
-        let of = |&number| made.table.partition(number).map(|p| (number, p.start / MIB, p.size / MIB)).unwrap();
+        let of = |&number| {
+            made.table
+                .partition(number)
+                .map(|p| (number, p.start / MIB, p.size / MIB))
+                .unwrap()
+        };
         made.added.iter().map(of).collect()
     }
 
     #[test]
     fn the_best_gap_is_taken() {
         // 70 to 3000, 4000 to 6000, 10000 to 30000, and nothing at the end.
-        let table = beside(&[(9, 3000, 1000), (10, 6000, 4000), (11, 30_000, 40 * 1024 - 1 - 30_000)]);
-        let made = |wanted: &[handoff::Partition]| complete(&table, 40 * GIB, wanted).map(|made| places(&made));
+        let table = beside(&[
+            (9, 3000, 1000),
+            (10, 6000, 4000),
+            (11, 30_000, 40 * 1024 - 1 - 30_000),
+        ]);
+        let made = |wanted: &[handoff::Partition]| {
+            complete(&table, 40 * GIB, wanted).map(|made| places(&made))
+        };
         assert_eq!(made(&[want("state", None)]), Ok(vec![(12, 10_001, 19_999)]));
-        assert_eq!(made(&[want("state", Some(2 * GIB))]), Ok(vec![(12, 71, 2048)]));
-        assert_eq!(made(&[want("state", Some(3 * GIB))]), Ok(vec![(12, 10_001, 3072)]));
+        assert_eq!(
+            made(&[want("state", Some(2 * GIB))]),
+            Ok(vec![(12, 71, 2048)])
+        );
+        assert_eq!(
+            made(&[want("state", Some(3 * GIB))]),
+            Ok(vec![(12, 10_001, 3072)])
+        );
         let both = [want("state", Some(2 * GIB)), want("data", None)];
         assert_eq!(made(&both), Ok(vec![(12, 71, 2048), (13, 10_001, 19_999)]));
         let error = made(&[want("state", Some(20 * GIB))]).unwrap_err();
-        assert_eq!(error, Error::Full { name: "state".into(), needed: 20 * 1024, free: 19_999 });
+        assert_eq!(
+            error,
+            Error::Full {
+                name: "state".into(),
+                needed: 20 * 1024,
+                free: 19_999
+            }
+        );
     }
 
     #[test]
@@ -389,20 +554,43 @@ mod tests {
         };
         assert_eq!(made(Some(2 * GIB), 5000 * MIB), [(11, 5000, 2048)]);
         assert_eq!(made(None, 5000 * MIB), [(11, 5000, 5000)]);
-        assert_eq!(made(None, 4000 * MIB), [(11, 4000, 6000)], "also directly behind somebody else's");
+        assert_eq!(
+            made(None, 4000 * MIB),
+            [(11, 4000, 6000)],
+            "also directly behind somebody else's"
+        );
         let elsewhere = [(11, 11_001, 2048)];
-        assert_eq!(made(Some(2 * GIB), 8000 * MIB), elsewhere, "there is not room any more");
-        assert_eq!(made(Some(2 * GIB), 3500 * MIB), elsewhere, "somebody is there");
-        assert_eq!(made(Some(2 * GIB), 5000 * MIB + 512), elsewhere, "it was not aligned");
+        assert_eq!(
+            made(Some(2 * GIB), 8000 * MIB),
+            elsewhere,
+            "there is not room any more"
+        );
+        assert_eq!(
+            made(Some(2 * GIB), 3500 * MIB),
+            elsewhere,
+            "somebody is there"
+        );
+        assert_eq!(
+            made(Some(2 * GIB), 5000 * MIB + 512),
+            elsewhere,
+            "it was not aligned"
+        );
         assert_eq!(made(Some(2 * GIB), u64::MAX / MIB * MIB), elsewhere);
     }
 
     #[test]
     fn numbers_run_out_only_when_all_are_taken() {
         let table = beside(&[(128, 3000, 1000)]);
-        let made = complete(&table, 40 * GIB, &[want("state", Some(2 * GIB)), want("data", None)]).unwrap();
+        let made = complete(
+            &table,
+            40 * GIB,
+            &[want("state", Some(2 * GIB)), want("data", None)],
+        )
+        .unwrap();
         assert_eq!(made.added, [7, 8]);
-        let all: Vec<(u32, u64, u64)> = (7..=128).map(|number| (number, 1000 + u64::from(number), 1)).collect();
+        let all: Vec<(u32, u64, u64)> = (7..=128)
+            .map(|number| (number, 1000 + u64::from(number), 1))
+            .collect();
         let full = complete(&beside(&all), 40 * GIB, &[want("state", None)]);
         assert_eq!(full, Err(Error::Numbers));
     }
@@ -470,7 +658,10 @@ mod tests {
     fn another_nodes_state_is_refused() {
         let mut first = complete(&image(), 20 * GIB, &[want("state", None)]).unwrap();
         first.table.partitions[6].guid = guid(66);
-        assert!(matches!(complete(&first.table, 20 * GIB, &[want("state", None)]), Err(Error::Foreign { .. })));
+        assert!(matches!(
+            complete(&first.table, 20 * GIB, &[want("state", None)]),
+            Err(Error::Foreign { .. })
+        ));
     }
 
     #[test]
@@ -480,12 +671,24 @@ mod tests {
             (GIB, vec![want("state", None)]),
             (3 * GIB, vec![want("state", Some(4 * GIB))]),
             (3 * GIB, vec![want("state", Some(u64::MAX))]),
-            (2 * GIB, vec![want("state", Some(GIB)), want("data", Some(2 * GIB))]),
+            (
+                2 * GIB,
+                vec![want("state", Some(GIB)), want("data", Some(2 * GIB))],
+            ),
         ] {
-            assert!(matches!(complete(&image(), disk, &wanted), Err(Error::Full { .. })), "{disk}");
+            assert!(
+                matches!(complete(&image(), disk, &wanted), Err(Error::Full { .. })),
+                "{disk}"
+            );
         }
-        assert!(matches!(complete(&image(), 50 * MIB, &[want("state", None)]), Err(Error::Table(_))));
+        assert!(matches!(
+            complete(&image(), 50 * MIB, &[want("state", None)]),
+            Err(Error::Table(_))
+        ));
         let error = complete(&image(), GIB, &[want("state", None)]).unwrap_err();
-        assert_eq!(error.to_string(), "partition `state` needs 1024 MiB, and the disk has 952 MiB left");
+        assert_eq!(
+            error.to_string(),
+            "partition `state` needs 1024 MiB, and the disk has 952 MiB left"
+        );
     }
 }

@@ -6,8 +6,8 @@ use prejoin_formats::gpt;
 use prejoin_formats::guid::Guid;
 use prejoin_profiles::digest::Digest;
 use prejoin_profiles::disk::{
-    Clear, Content, Entry, Extent, Facts, Kept, Mode, Origin, Partition, Place, Plan, Region, RegionKind, Scheme,
-    Signature, Table, merge,
+    Clear, Content, Entry, Extent, Facts, Kept, Mode, Origin, Partition, Place, Plan, Region,
+    RegionKind, Scheme, Signature, Table, merge,
 };
 use prejoin_profiles::handoff::Handoff;
 use prejoin_profiles::manifest::{Manifest, Range};
@@ -21,7 +21,10 @@ const HEAD: u64 = 1 << 20;
 
 /// Where ext4 has its first further superblock with blocks of 4096 bytes, which a node takes for a damaged file system
 /// of its own, and how much of it has to go.
-const COPY: Extent = Extent { start: 32768 * 4096, length: 4096 };
+const COPY: Extent = Extent {
+    start: 32768 * 4096,
+    length: 4096,
+};
 
 /// What is cleared, at least: a sector of any disk.
 const BLOCK: u64 = 4096;
@@ -56,14 +59,18 @@ impl Wish {
     /// Whether a partition was named.
     pub fn deletes(&self, partition: &Partition) -> bool {
         let guid = !partition.guid.is_empty() && self.delete.contains(&partition.guid);
-        guid || self.delete.contains(&format!("@{}", partition.extent.start))
+        guid || self
+            .delete
+            .contains(&format!("@{}", partition.extent.start))
     }
 
     /// Whether everything that is on the whole disk was named: its first byte, or the UUID of each thing on it.
     pub fn deletes_disk(&self, content: &Content, size: u64) -> bool {
         let mut signatures = region::undivided_signatures(content, size).peekable();
-        let named = |uuid: &Option<String>| uuid.as_ref().is_some_and(|uuid| self.delete.contains(uuid));
-        self.delete.contains("@0") || signatures.peek().is_some() && signatures.all(|found| named(&found.uuid))
+        let named =
+            |uuid: &Option<String>| uuid.as_ref().is_some_and(|uuid| self.delete.contains(uuid));
+        self.delete.contains("@0")
+            || signatures.peek().is_some() && signatures.all(|found| named(&found.uuid))
     }
 }
 
@@ -89,7 +96,12 @@ impl Planned {
     /// Where the plan would write over what nobody released. Empty, or the plan must not be carried out.
     pub fn touches(&self) -> Vec<Extent> {
         let writes = self.writes();
-        let meet = |extent: &Extent| writes.iter().filter_map(|write| write.common(extent)).collect::<Vec<_>>();
+        let meet = |extent: &Extent| {
+            writes
+                .iter()
+                .filter_map(|write| write.common(extent))
+                .collect::<Vec<_>>()
+        };
         merge(self.protected.iter().flat_map(meet).collect())
     }
 }
@@ -97,7 +109,14 @@ impl Planned {
 /// Everything that a plan would write, in order, and merged: what the guard before every write lets through.
 pub fn writes(plan: &Plan) -> Vec<Extent> {
     let clear = plan.clear.iter().map(|clear| clear.extent);
-    merge(plan.image_extents.iter().chain(&plan.table_extents).copied().chain(clear).collect())
+    merge(
+        plan.image_extents
+            .iter()
+            .chain(&plan.table_extents)
+            .copied()
+            .chain(clear)
+            .collect(),
+    )
 }
 
 /// Plans writing `image` to the disk.
@@ -105,7 +124,11 @@ pub fn plan(facts: &Facts, image: &Image, wish: &Wish) -> Planned {
     let (content, size) = (&facts.content, facts.device.size);
     let own = Own::of(image.manifest, image.handoff);
     let sorted = Sorted::new(content, size, &own, wish);
-    let mut after = sorted.kept.iter().map(|partition| entry(partition, Origin::Kept)).collect::<Vec<_>>();
+    let mut after = sorted
+        .kept
+        .iter()
+        .map(|partition| entry(partition, Origin::Kept))
+        .collect::<Vec<_>>();
     after.extend(brought(image, &sorted.kept));
     let mut problem = None;
     let (mut added, mut without) = (Vec::new(), Vec::new());
@@ -113,7 +136,10 @@ pub fn plan(facts: &Facts, image: &Image, wish: &Wish) -> Planned {
         Ok(done) => {
             without = done.skipped.iter().map(ToString::to_string).collect();
             for number in done.added {
-                let partition = done.table.partition(number).expect("the layout lists what it added");
+                let partition = done
+                    .table
+                    .partition(number)
+                    .expect("the layout lists what it added");
                 added.push(of_gpt(partition, Origin::Node));
             }
         }
@@ -121,7 +147,10 @@ pub fn plan(facts: &Facts, image: &Image, wish: &Wish) -> Planned {
     }
     let mut clear = clears(content, size, &sorted, wish, &own);
     for entry in &added {
-        clear.extend(blank(&entry.extent, &format!("partition \"{}\" begins empty", entry.name)));
+        clear.extend(blank(
+            &entry.extent,
+            &format!("partition \"{}\" begins empty", entry.name),
+        ));
     }
     after.extend(added);
     after.sort_by_key(|entry| entry.extent);
@@ -139,9 +168,19 @@ pub fn plan(facts: &Facts, image: &Image, wish: &Wish) -> Planned {
         image_extents: image_extents(image.manifest),
         table_extents: region::table_extents(Scheme::Gpt, image.manifest.sector_size, size),
         // A state that is wiped keeps its place in the table, not its bytes.
-        kept: sorted.kept.iter().filter(|p| !is_wiped(p, &own, wish)).map(|p| kept(content, p)).collect(),
+        kept: sorted
+            .kept
+            .iter()
+            .filter(|p| !is_wiped(p, &own, wish))
+            .map(|p| kept(content, p))
+            .collect(),
     };
-    Planned { plan, problem, without, protected: sorted.protected }
+    Planned {
+        plan,
+        problem,
+        without,
+        protected: sorted.protected,
+    }
 }
 
 /// The partitions of a disk, by what becomes of them.
@@ -155,12 +194,18 @@ struct Sorted<'a> {
 
 impl<'a> Sorted<'a> {
     fn new(content: &'a Content, size: u64, own: &Own, wish: &Wish) -> Self {
-        let mut sorted = Sorted { kept: vec![], replaced: vec![], deleted: vec![], protected: vec![] };
+        let mut sorted = Sorted {
+            kept: vec![],
+            replaced: vec![],
+            deleted: vec![],
+            protected: vec![],
+        };
         for partition in content.partitions() {
             let wiped = is_wiped(partition, own, wish);
             if wish.deletes(partition) && !wiped {
                 sorted.deleted.push(partition);
-            } else if replaceable(content, partition, own) || is_unfinished(content, partition, own) {
+            } else if replaceable(content, partition, own) || is_unfinished(content, partition, own)
+            {
                 sorted.replaced.push(partition);
             } else {
                 sorted.kept.push(partition);
@@ -169,28 +214,45 @@ impl<'a> Sorted<'a> {
                 }
             }
         }
-        sorted.protected.extend(listed_elsewhere(content, own, wish).map(|partition| partition.extent));
+        sorted
+            .protected
+            .extend(listed_elsewhere(content, own, wish).map(|partition| partition.extent));
         if content.partitions().is_empty() && !wish.deletes_disk(content, size) {
             let guarded = |region: &Region| {
-                matches!(region.kind, RegionKind::Data | RegionKind::Unknown | RegionKind::Unreadable)
+                matches!(
+                    region.kind,
+                    RegionKind::Data | RegionKind::Unknown | RegionKind::Unreadable
+                )
             };
             let regions = region::regions(content, size, Some(own));
-            sorted.protected.extend(regions.iter().filter(|region| guarded(region)).map(|region| region.extent));
+            sorted.protected.extend(
+                regions
+                    .iter()
+                    .filter(|region| guarded(region))
+                    .map(|region| region.extent),
+            );
         }
         sorted.protected = merge(sorted.protected);
         sorted
     }
 
     fn entries(&self) -> Vec<Entry> {
-        let of = |list: &[&Partition], origin| list.iter().map(|p| entry(p, origin)).collect::<Vec<_>>();
-        [of(&self.kept, Origin::Kept), of(&self.replaced, Origin::Replaced), of(&self.deleted, Origin::Deleted)]
-            .concat()
+        let of =
+            |list: &[&Partition], origin| list.iter().map(|p| entry(p, origin)).collect::<Vec<_>>();
+        [
+            of(&self.kept, Origin::Kept),
+            of(&self.replaced, Origin::Replaced),
+            of(&self.deleted, Origin::Deleted),
+        ]
+        .concat()
     }
 }
 
 /// A partition of a node's system may go for its successor, unless something is in it that no image brings.
 fn replaceable(content: &Content, partition: &Partition, own: &Own) -> bool {
-    let nested = region::precious(content, &partition.extent).next().is_some();
+    let nested = region::precious(content, &partition.extent)
+        .next()
+        .is_some();
     let foreign = |signature: &Signature| !BROUGHT.contains(&signature.kind.as_str());
     let foreign = region::signatures(content, &partition.extent).any(foreign);
     region::owner(content, partition, Some(own)).is_some() && !nested && !foreign
@@ -208,10 +270,20 @@ pub(crate) fn listed_elsewhere<'a>(
         let divides = matches!(table.scheme, Scheme::Gpt | Scheme::HybridMbr | Scheme::Mbr);
         table.valid && table.place != Place::Stray && divides
     };
-    let believed = |partition: &Partition| content.partitions().iter().any(|known| known.extent == partition.extent);
+    let believed = |partition: &Partition| {
+        content
+            .partitions()
+            .iter()
+            .any(|known| known.extent == partition.extent)
+    };
     // 0xee stands for the whole disk, and an extended partition for those in it.
-    let container = |partition: &Partition| ["ee", "05", "0f", "85"].contains(&partition.type_id.as_str());
-    let partitions = content.tables.iter().filter(ends).flat_map(|table| &table.partitions);
+    let container =
+        |partition: &Partition| ["ee", "05", "0f", "85"].contains(&partition.type_id.as_str());
+    let partitions = content
+        .tables
+        .iter()
+        .filter(ends)
+        .flat_map(|table| &table.partitions);
     partitions.filter(move |partition| {
         let ours = own.system.contains(&partition.guid) || is_unfinished(content, partition, own);
         !believed(partition) && !container(partition) && !ours && !wish.deletes(partition)
@@ -231,7 +303,10 @@ pub(crate) fn is_wiped(partition: &Partition, own: &Own, wish: &Wish) -> bool {
 fn is_unfinished(content: &Content, partition: &Partition, own: &Own) -> bool {
     let is_own = partition.guid == own.state || own.data.as_ref() == Some(&partition.guid);
     let is_used = region::signatures(content, &partition.extent).any(|signature| !signature.copy)
-        || content.inside.iter().any(|inside| inside.of == partition.extent);
+        || content
+            .inside
+            .iter()
+            .any(|inside| inside.of == partition.extent);
     is_own && partition.type_id.eq_ignore_ascii_case(&PARTIAL.to_string()) && !is_used
 }
 
@@ -241,18 +316,34 @@ fn brought(image: &Image, kept: &[&Partition]) -> Vec<Entry> {
     let mut entries = Vec::new();
     for partition in &image.table.partitions {
         let number = Some(partition.number).filter(|number| !taken.contains(number));
-        let free = || (1..=128).find(|number| !taken.contains(number) && image.table.partition(*number).is_none());
+        let free = || {
+            (1..=128)
+                .find(|number| !taken.contains(number) && image.table.partition(*number).is_none())
+        };
         let number = number.or_else(free).unwrap_or(partition.number);
         taken.insert(number);
-        entries.push(Entry { number, ..of_gpt(partition, Origin::Image) });
+        entries.push(Entry {
+            number,
+            ..of_gpt(partition, Origin::Image)
+        });
     }
     entries
 }
 
 /// The new table, as far as it is known, with the partitions that the node makes for itself: where they were, if they
 /// go to be made anew.
-fn complete(after: &[Entry], image: &Image, size: u64, sorted: &Sorted) -> Result<layout::Completed, layout::Error> {
-    let table = table(after, &image.table.disk_guid, image.manifest.sector_size, size);
+fn complete(
+    after: &[Entry],
+    image: &Image,
+    size: u64,
+    sorted: &Sorted,
+) -> Result<layout::Completed, layout::Error> {
+    let table = table(
+        after,
+        &image.table.disk_guid,
+        image.manifest.sector_size,
+        size,
+    );
     let was = |guid: &Guid| {
         let mut freed = sorted.deleted.iter().chain(&sorted.replaced);
         let same = freed.find(|partition| partition.guid.eq_ignore_ascii_case(&guid.to_string()));
@@ -274,47 +365,89 @@ pub fn table(entries: &[Entry], disk_guid: &Guid, sector_size: u32, size: u64) -
         name: entry.name.clone(),
     };
     let partitions = entries.iter().map(partition).collect();
-    gpt::Table { disk_guid: *disk_guid, sector_size, disk_size: size, partitions }
+    gpt::Table {
+        disk_guid: *disk_guid,
+        sector_size,
+        disk_size: size,
+        partitions,
+    }
 }
 
 /// What goes before anything is written: leftovers that would mislead.
 fn clears(content: &Content, size: u64, sorted: &Sorted, wish: &Wish, own: &Own) -> Vec<Clear> {
     let whole = Extent::between(0, size);
     let mut clears = Vec::new();
-    let stays = sorted.kept.iter().filter(|partition| !is_wiped(partition, own, wish));
+    let stays = sorted
+        .kept
+        .iter()
+        .filter(|partition| !is_wiped(partition, own, wish));
     let kept: Vec<Extent> = merge(stays.map(|partition| partition.extent).collect());
     // Whole blocks, which are whole sectors of any disk; what stays is cut out again where somebody's block is shared.
     let mut clear = |extent: Extent, why: String| {
-        let end = extent.end().checked_next_multiple_of(BLOCK).unwrap_or(extent.end());
-        let extent = Extent::between(extent.start / BLOCK * BLOCK, end).common(&whole).unwrap_or_default();
+        let end = extent
+            .end()
+            .checked_next_multiple_of(BLOCK)
+            .unwrap_or(extent.end());
+        let extent = Extent::between(extent.start / BLOCK * BLOCK, end)
+            .common(&whole)
+            .unwrap_or_default();
         for extent in region::without(extent, &kept) {
-            if !clears.iter().any(|clear: &Clear| clear.extent.covers(&extent)) {
-                clears.push(Clear { extent, why: why.clone() });
+            if !clears
+                .iter()
+                .any(|clear: &Clear| clear.extent.covers(&extent))
+            {
+                clears.push(Clear {
+                    extent,
+                    why: why.clone(),
+                });
             }
         }
     };
     for partition in &sorted.deleted {
         let why = format!("partition {} was named for deletion", partition.number);
-        clear(Extent { length: HEAD.min(partition.extent.length), ..partition.extent }, why.clone());
+        clear(
+            Extent {
+                length: HEAD.min(partition.extent.length),
+                ..partition.extent
+            },
+            why.clone(),
+        );
         let end = partition.extent.end();
-        clear(Extent::between(end.saturating_sub(HEAD).max(partition.extent.start), end), why);
+        clear(
+            Extent::between(end.saturating_sub(HEAD).max(partition.extent.start), end),
+            why,
+        );
     }
     for signature in &content.signatures {
         // What lies inside a partition that stays is that partition's.
         let inside = kept.iter().any(|extent| extent.meets(&signature.header));
-        let deleted = sorted.deleted.iter().any(|partition| partition.extent == signature.of);
+        let deleted = sorted
+            .deleted
+            .iter()
+            .any(|partition| partition.extent == signature.of);
         let stale = signature.of == whole && !inside;
         if deleted || stale && (content.table().is_some() || wish.deletes_disk(content, size)) {
             clear(signature.header, format!("leftover of {}", signature.kind));
         }
     }
-    for table in content.tables.iter().filter(|table| table.scheme == Scheme::Gpt && table.place == Place::Stray) {
-        let extent = Extent { start: table.offset, length: u64::from(table.sector_size) };
+    for table in content
+        .tables
+        .iter()
+        .filter(|table| table.scheme == Scheme::Gpt && table.place == Place::Stray)
+    {
+        let extent = Extent {
+            start: table.offset,
+            length: u64::from(table.sector_size),
+        };
         if !kept.iter().any(|kept| kept.meets(&extent)) {
             clear(extent, "leftover copy of a partition table".into());
         }
     }
-    for partition in sorted.kept.iter().filter(|partition| is_wiped(partition, own, wish)) {
+    for partition in sorted
+        .kept
+        .iter()
+        .filter(|partition| is_wiped(partition, own, wish))
+    {
         for one in blank(&partition.extent, "the state is to be made anew") {
             clear(one.extent, one.why);
         }
@@ -328,10 +461,22 @@ fn clears(content: &Content, size: u64, sorted: &Sorted, wish: &Wish, own: &Own)
 
 /// What must be zero at the start of a partition so that the node takes it for a new one.
 fn blank(extent: &Extent, why: &str) -> Vec<Clear> {
-    let head = Extent { start: extent.start, length: HEAD.min(extent.length) };
-    let copy = Extent { start: extent.start.saturating_add(COPY.start), ..COPY };
+    let head = Extent {
+        start: extent.start,
+        length: HEAD.min(extent.length),
+    };
+    let copy = Extent {
+        start: extent.start.saturating_add(COPY.start),
+        ..COPY
+    };
     let all = [Some(head), extent.covers(&copy).then_some(copy)];
-    all.into_iter().flatten().map(|extent| Clear { extent, why: why.to_owned() }).collect()
+    all.into_iter()
+        .flatten()
+        .map(|extent| Clear {
+            extent,
+            why: why.to_owned(),
+        })
+        .collect()
 }
 
 /// Where the image defines bytes of its partitions.
@@ -342,8 +487,14 @@ fn image_extents(manifest: &Manifest) -> Vec<Extent> {
     };
     let defined = merge(manifest.placed().filter_map(defined).collect());
     let inside = |partition: &prejoin_profiles::manifest::Partition| {
-        let partition = Extent { start: partition.start, length: partition.size };
-        defined.iter().filter_map(|extent| extent.common(&partition)).collect::<Vec<_>>()
+        let partition = Extent {
+            start: partition.start,
+            length: partition.size,
+        };
+        defined
+            .iter()
+            .filter_map(|extent| extent.common(&partition))
+            .collect::<Vec<_>>()
     };
     merge(manifest.partitions.iter().flat_map(inside).collect())
 }
@@ -363,7 +514,10 @@ fn entry(partition: &Partition, origin: Origin) -> Entry {
 fn of_gpt(partition: &gpt::Partition, origin: Origin) -> Entry {
     Entry {
         number: partition.number,
-        extent: Extent { start: partition.start, length: partition.size },
+        extent: Extent {
+            start: partition.start,
+            length: partition.size,
+        },
         type_guid: partition.type_guid.to_string(),
         guid: partition.guid.to_string(),
         name: partition.name.clone(),

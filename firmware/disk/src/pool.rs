@@ -22,7 +22,9 @@ pub(crate) fn each<T: Sync, S, E: Send>(
             let Some(item) = items.get(index) else { return };
             if let Err(error) = work(item, &mut state) {
                 stop.store(true, Ordering::Relaxed);
-                let mut first = first.lock().expect("nothing panics while it holds the lock");
+                let mut first = first
+                    .lock()
+                    .expect("nothing panics while it holds the lock");
                 if first.as_ref().is_none_or(|(earlier, _)| index < *earlier) {
                     *first = Some((index, error));
                 }
@@ -37,7 +39,10 @@ pub(crate) fn each<T: Sync, S, E: Send>(
             }
         }),
     }
-    match first.into_inner().expect("nothing panics while it holds the lock") {
+    match first
+        .into_inner()
+        .expect("nothing panics while it holds the lock")
+    {
         Some((_, error)) => Err(error),
         None => Ok(()),
     }
@@ -65,8 +70,17 @@ mod tests {
             let mut seen = seen.into_inner().unwrap();
             seen.sort_unstable();
             assert_eq!(seen, items);
-            let result = each(threads, &items, || (), |item, ()| if *item < 7 { Ok(()) } else { Err(*item) });
-            assert_eq!(result, Err(7), "items are begun in order, so 7 fails first or together with later ones");
+            let result = each(
+                threads,
+                &items,
+                || (),
+                |item, ()| if *item < 7 { Ok(()) } else { Err(*item) },
+            );
+            assert_eq!(
+                result,
+                Err(7),
+                "items are begun in order, so 7 fails first or together with later ones"
+            );
         }
     }
 }

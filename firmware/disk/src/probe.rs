@@ -32,8 +32,14 @@ const MOST_EXTENTS: usize = 512;
 pub fn probe(disk: &(dyn ReadAt + Sync), size: u64, sector_size: u32) -> Content {
     let recorder = Recorder::new(disk, size);
     let found = table::find(&recorder, size, sector_size);
-    let mut content = Content { tables: found.tables, ..Content::default() };
-    let whole = Extent { start: 0, length: size };
+    let mut content = Content {
+        tables: found.tables,
+        ..Content::default()
+    };
+    let whole = Extent {
+        start: 0,
+        length: size,
+    };
     let divided = divisions(&content.tables, size);
 
     let (of_whole, mut unreadable) = scan(&recorder, whole);
@@ -52,11 +58,16 @@ pub fn probe(disk: &(dyn ReadAt + Sync), size: u64, sector_size: u32) -> Content
         content.inside.extend(inside::look(&recorder, of));
     }
     content.inside.extend(inside::unread(&content.signatures));
-    content.inside.extend(inside::systems(size, content.partitions()));
+    content
+        .inside
+        .extend(inside::systems(size, content.partitions()));
 
     let extents = extents(&content, whole);
     let count = extents.len();
-    content.blankness = extents.into_iter().map(|of| blank::look(&recorder, of, count, &found.parts)).collect();
+    content.blankness = extents
+        .into_iter()
+        .map(|of| blank::look(&recorder, of, count, &found.parts))
+        .collect();
 
     let (failed, digest) = recorder.finish();
     content.unreadable = join(unreadable, failed);
@@ -69,19 +80,37 @@ pub fn probe(disk: &(dyn ReadAt + Sync), size: u64, sector_size: u32) -> Content
 fn lost(disk: &Recorder, size: u64) -> Vec<Signature> {
     let starts = [63 * 512, 1 << 20, 4 << 20, 8 << 20];
     let at = |start| {
-        scan(disk, Extent::between(start, size)).0.into_iter().filter(move |s| s.magic.start < start + (1 << 20))
+        scan(disk, Extent::between(start, size))
+            .0
+            .into_iter()
+            .filter(move |s| s.magic.start < start + (1 << 20))
     };
-    starts.into_iter().filter(|&start| start < size).flat_map(at).collect()
+    starts
+        .into_iter()
+        .filter(|&start| start < size)
+        .flat_map(at)
+        .collect()
 }
 
 /// The extents of the partitions of every table that can be used, each once, without containers of others.
 fn divisions(tables: &[Table], size: u64) -> Vec<Extent> {
     let containers = ["05", "0f", "85", "ee"];
-    let partitions = tables.iter().filter(|table| table.valid).flat_map(|table| &table.partitions);
+    let partitions = tables
+        .iter()
+        .filter(|table| table.valid)
+        .flat_map(|table| &table.partitions);
     let used = partitions.filter(|partition| !containers.contains(&partition.type_id.as_str()));
-    let on_disk = used.filter_map(|partition| partition.extent.common(&Extent { start: 0, length: size }));
+    let on_disk = used.filter_map(|partition| {
+        partition.extent.common(&Extent {
+            start: 0,
+            length: size,
+        })
+    });
     let mut seen = BTreeSet::new();
-    on_disk.filter(|&extent| seen.insert(extent)).take(MOST_EXTENTS).collect()
+    on_disk
+        .filter(|&extent| seen.insert(extent))
+        .take(MOST_EXTENTS)
+        .collect()
 }
 
 /// What is looked at for blankness: each partition and gap, and the whole disk if nothing at its ends divides it.
@@ -92,7 +121,12 @@ fn extents(content: &Content, whole: Extent) -> Vec<Extent> {
         extents.push(whole);
     }
     if let Some(table) = table {
-        extents.extend(table.partitions.iter().filter_map(|partition| partition.extent.common(&whole)));
+        extents.extend(
+            table
+                .partitions
+                .iter()
+                .filter_map(|partition| partition.extent.common(&whole)),
+        );
         extents.extend(blank::gaps(table, whole.length));
     }
     let mut seen = BTreeSet::new();
@@ -104,8 +138,10 @@ fn extents(content: &Content, whole: Extent) -> Vec<Extent> {
 /// Signatures of the disk and of partitions, by offset. What is found by both belongs to the partition: its place at
 /// the disk's end (ZFS labels, md 0.90) is that of the last partition, rounded to the same block.
 fn settle(of_whole: Vec<Signature>, of_parts: Vec<Signature>) -> Vec<Signature> {
-    let known: BTreeSet<(Extent, String)> =
-        of_parts.iter().map(|signature| (signature.magic, signature.kind.clone())).collect();
+    let known: BTreeSet<(Extent, String)> = of_parts
+        .iter()
+        .map(|signature| (signature.magic, signature.kind.clone()))
+        .collect();
     let mut signatures: Vec<Signature> = of_whole
         .into_iter()
         .filter(|signature| !known.contains(&(signature.magic, signature.kind.clone())))
@@ -118,7 +154,10 @@ fn settle(of_whole: Vec<Signature>, of_parts: Vec<Signature>) -> Vec<Signature> 
 
 fn join(mut unreadable: Vec<Unreadable>, failed: Vec<Unreadable>) -> Vec<Unreadable> {
     for one in failed {
-        if !unreadable.iter().any(|other| other.extent.covers(&one.extent)) {
+        if !unreadable
+            .iter()
+            .any(|other| other.extent.covers(&one.extent))
+        {
             unreadable.push(one);
         }
     }

@@ -1,15 +1,32 @@
 //! What every part of a disk counts as. What is not known to be ours or empty is data.
 
 use prejoin_formats::gpt::ALIGNMENT;
-use prejoin_profiles::disk::{Content, Extent, Inside, Mode, Partition, Region, RegionKind, Scheme, Signature, merge};
+use prejoin_profiles::disk::{
+    Content, Extent, Inside, Mode, Partition, Region, RegionKind, Scheme, Signature, merge,
+};
 use prejoin_profiles::handoff::Handoff;
 use prejoin_profiles::manifest::Manifest;
 
 /// Names of the partitions that an image brings; only together with a `node.json` do they make a disk ours.
-pub const SYSTEM: [&str; 6] = ["boot", "root-a", "root-a-verity", "root-b", "root-b-verity", "identity"];
+pub const SYSTEM: [&str; 6] = [
+    "boot",
+    "root-a",
+    "root-a-verity",
+    "root-b",
+    "root-b-verity",
+    "identity",
+];
 
 /// Things inside a file system that make it somebody's data, by [`Inside::kind`].
-const PRECIOUS: [&str; 7] = ["longhorn-disk", "etcd", "k3s", "rke2", "rancher", "local-volumes", "openebs"];
+const PRECIOUS: [&str; 7] = [
+    "longhorn-disk",
+    "etcd",
+    "k3s",
+    "rke2",
+    "rancher",
+    "local-volumes",
+    "openebs",
+];
 
 /// The GUIDs of one node's partitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,7 +46,11 @@ impl Own {
     pub fn of(manifest: &Manifest, handoff: &Handoff) -> Self {
         Own {
             node: manifest.node.clone(),
-            system: manifest.partitions.iter().map(|partition| partition.guid.clone()).collect(),
+            system: manifest
+                .partitions
+                .iter()
+                .map(|partition| partition.guid.clone())
+                .collect(),
             state: handoff.state().guid.to_string(),
             data: handoff.data().map(|data| data.guid.to_string()),
         }
@@ -37,13 +58,22 @@ impl Own {
 
     /// Whether anything of the node is on a disk: a partition of its system, its state or its data.
     pub fn is_on(&self, content: &Content) -> bool {
-        let is = |guid: &String| self.system.contains(guid) || self.state == *guid || self.data.as_ref() == Some(guid);
-        content.partitions().iter().any(|partition| is(&partition.guid))
+        let is = |guid: &String| {
+            self.system.contains(guid) || self.state == *guid || self.data.as_ref() == Some(guid)
+        };
+        content
+            .partitions()
+            .iter()
+            .any(|partition| is(&partition.guid))
     }
 
     /// The mode that keeps most, where nobody has asked for one.
     pub fn mode(&self, content: &Content) -> Mode {
-        if self.is_on(content) { Mode::Reimage } else { Mode::Install }
+        if self.is_on(content) {
+            Mode::Reimage
+        } else {
+            Mode::Install
+        }
     }
 }
 
@@ -61,10 +91,14 @@ pub fn node_of(content: &Content) -> Option<(&Inside, &str)> {
     // Anybody's FAT may hold a file of this name; only the identity partition's says whose the disk is.
     let identity = |inside: &&Inside| {
         let mut partitions = content.partitions().iter();
-        inside.kind == "prejoin-node" && partitions.any(|p| p.extent == inside.of && p.name == "identity")
+        inside.kind == "prejoin-node"
+            && partitions.any(|p| p.extent == inside.of && p.name == "identity")
     };
     content.inside.iter().filter(identity).find_map(|inside| {
-        let node = inside.detail.iter().find_map(|detail| detail.strip_prefix("node="))?;
+        let node = inside
+            .detail
+            .iter()
+            .find_map(|detail| detail.strip_prefix("node="))?;
         Some((inside, node))
     })
 }
@@ -75,7 +109,9 @@ pub fn owner(content: &Content, partition: &Partition, own: Option<&Own>) -> Opt
         return Some(Owner::Own);
     }
     let (_, node) = node_of(content)?;
-    SYSTEM.contains(&partition.name.as_str()).then(|| Owner::Other(node.to_owned()))
+    SYSTEM
+        .contains(&partition.name.as_str())
+        .then(|| Owner::Other(node.to_owned()))
 }
 
 /// The disk of `size` bytes from its first byte to its last. Partitions that overlap are both in it.
@@ -84,12 +120,20 @@ pub fn regions(content: &Content, size: u64, own: Option<&Own>) -> Vec<Region> {
     let Some(table) = content.table() else {
         return vec![undivided(content, whole)];
     };
-    let mut regions: Vec<Region> =
-        table.partitions.iter().map(|partition| of_partition(content, partition, own)).collect();
+    let mut regions: Vec<Region> = table
+        .partitions
+        .iter()
+        .map(|partition| of_partition(content, partition, own))
+        .collect();
     let partitions = merge(regions.iter().map(|region| region.extent).collect());
     for extent in table_extents(table.scheme, table.sector_size, size) {
         for extent in without(extent, &partitions) {
-            regions.push(Region { extent, kind: RegionKind::Table, partition: None, what: "partition table".into() });
+            regions.push(Region {
+                extent,
+                kind: RegionKind::Table,
+                partition: None,
+                what: "partition table".into(),
+            });
         }
     }
     let covered = merge(regions.iter().map(|region| region.extent).collect());
@@ -98,14 +142,25 @@ pub fn regions(content: &Content, size: u64, own: Option<&Own>) -> Vec<Region> {
         let first = first_byte(content, &extent).filter(|_| extent.length >= ALIGNMENT);
         let (kind, what) = match first {
             // A table without partitions over something: they were lost, or it was never divided.
-            Some(first) if table.partitions.is_empty() => {
-                (RegionKind::Unknown, format!("unknown data from byte {first}"))
+            Some(first) if table.partitions.is_empty() => (
+                RegionKind::Unknown,
+                format!("unknown data from byte {first}"),
+            ),
+            Some(first) => (
+                RegionKind::Free,
+                format!("free, not blank from byte {first}"),
+            ),
+            None if is_unreadable(content, &extent) => {
+                (RegionKind::Unreadable, "cannot be read".into())
             }
-            Some(first) => (RegionKind::Free, format!("free, not blank from byte {first}")),
-            None if is_unreadable(content, &extent) => (RegionKind::Unreadable, "cannot be read".into()),
             None => (RegionKind::Free, "free".into()),
         };
-        regions.push(Region { extent, kind, partition: None, what });
+        regions.push(Region {
+            extent,
+            kind,
+            partition: None,
+            what,
+        });
     }
     regions.sort_by_key(|region| (region.extent, region.partition));
     regions
@@ -151,8 +206,16 @@ pub fn describe(content: &Content, of: &Extent) -> String {
             words.push(word);
         }
     }
-    for inside in content.inside.iter().filter(|inside| inside.of == *of && inside.kind != "unread") {
-        let detail = if inside.detail.is_empty() { String::new() } else { format!(" ({})", inside.detail.join(", ")) };
+    for inside in content
+        .inside
+        .iter()
+        .filter(|inside| inside.of == *of && inside.kind != "unread")
+    {
+        let detail = if inside.detail.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", inside.detail.join(", "))
+        };
         words.push(format!("{}{detail}", inside.kind));
     }
     words.join(", ")
@@ -172,71 +235,129 @@ fn name(signature: &Signature) -> String {
 
 /// The signatures that describe exactly this extent.
 pub fn signatures<'a>(content: &'a Content, of: &'a Extent) -> impl Iterator<Item = &'a Signature> {
-    content.signatures.iter().filter(move |signature| signature.of == *of)
+    content
+        .signatures
+        .iter()
+        .filter(move |signature| signature.of == *of)
 }
 
 /// What describes no partition, each once: the disk as a whole; without a table that is believed, everything.
 pub fn undivided_signatures(content: &Content, size: u64) -> impl Iterator<Item = &Signature> {
     let whole = Extent::between(0, size);
     let divided = content.table().is_some();
-    content.signatures.iter().filter(move |found| !found.copy && (!divided || found.of == whole))
+    content
+        .signatures
+        .iter()
+        .filter(move |found| !found.copy && (!divided || found.of == whole))
 }
 
 /// What is inside a file system that somebody would miss.
 pub fn precious<'a>(content: &'a Content, of: &'a Extent) -> impl Iterator<Item = &'a Inside> {
-    content.inside.iter().filter(move |inside| inside.of == *of && PRECIOUS.contains(&inside.kind.as_str()))
+    content
+        .inside
+        .iter()
+        .filter(move |inside| inside.of == *of && PRECIOUS.contains(&inside.kind.as_str()))
 }
 
 /// The first byte of an extent that was seen not to be blank.
 fn first_byte(content: &Content, of: &Extent) -> Option<u64> {
-    let seen = content.blankness.iter().filter_map(|blankness| blankness.first);
-    seen.filter(|first| (of.start..of.end()).contains(first)).min()
+    let seen = content
+        .blankness
+        .iter()
+        .filter_map(|blankness| blankness.first);
+    seen.filter(|first| (of.start..of.end()).contains(first))
+        .min()
 }
 
 fn of_partition(content: &Content, partition: &Partition, own: Option<&Own>) -> Region {
     let extent = partition.extent;
     let found = describe(content, &extent);
-    let looked = content.blankness.iter().any(|blankness| blankness.of == extent && blankness.read > 0);
+    let looked = content
+        .blankness
+        .iter()
+        .any(|blankness| blankness.of == extent && blankness.read > 0);
     let state = own.is_some_and(|own| own.state == partition.guid);
     let (kind, what) = match owner(content, partition, own) {
         Some(Owner::Own) => (RegionKind::System, found),
         Some(Owner::Other(node)) => (RegionKind::System, format!("system of node {node}")),
         None if state => (RegionKind::State, found),
         None if !found.is_empty() => (RegionKind::Data, found),
-        None if is_unreadable(content, &extent) => (RegionKind::Unreadable, "cannot be read".into()),
-        None if first_byte(content, &extent).is_some() || !looked => (RegionKind::Unknown, "unknown data".into()),
+        None if is_unreadable(content, &extent) => {
+            (RegionKind::Unreadable, "cannot be read".into())
+        }
+        None if first_byte(content, &extent).is_some() || !looked => {
+            (RegionKind::Unknown, "unknown data".into())
+        }
         None => (RegionKind::Blank, "blank".into()),
     };
-    let named = if partition.name.is_empty() { String::new() } else { format!("\"{}\" ", partition.name) };
+    let named = if partition.name.is_empty() {
+        String::new()
+    } else {
+        format!("\"{}\" ", partition.name)
+    };
     let what = format!("{named}{what}").trim_end().to_owned();
-    Region { extent, kind, partition: Some(partition.number), what }
+    Region {
+        extent,
+        kind,
+        partition: Some(partition.number),
+        what,
+    }
 }
 
 /// Whether a part of an extent could not be read.
 fn is_unreadable(content: &Content, extent: &Extent) -> bool {
-    content.unreadable.iter().any(|unreadable| unreadable.extent.meets(extent))
+    content
+        .unreadable
+        .iter()
+        .any(|unreadable| unreadable.extent.meets(extent))
 }
 
 /// A disk without a table that could be believed.
 fn undivided(content: &Content, whole: Extent) -> Region {
     let found = describe(content, &whole);
-    let of = |kind, what: String| Region { extent: whole, kind, partition: None, what };
+    let of = |kind, what: String| Region {
+        extent: whole,
+        kind,
+        partition: None,
+        what,
+    };
     if !found.is_empty() {
         return of(RegionKind::Data, found);
     }
     if !content.signatures.is_empty() {
-        return of(RegionKind::Data, content.signatures.iter().map(name).collect::<Vec<_>>().join(", "));
+        return of(
+            RegionKind::Data,
+            content
+                .signatures
+                .iter()
+                .map(name)
+                .collect::<Vec<_>>()
+                .join(", "),
+        );
     }
-    if content.tables.iter().any(|table| table.scheme != Scheme::ProtectiveMbr || !table.valid) {
-        return of(RegionKind::Unknown, "a partition table that cannot be used".into());
+    if content
+        .tables
+        .iter()
+        .any(|table| table.scheme != Scheme::ProtectiveMbr || !table.valid)
+    {
+        return of(
+            RegionKind::Unknown,
+            "a partition table that cannot be used".into(),
+        );
     }
     if !content.unreadable.is_empty() {
         return of(RegionKind::Unreadable, "cannot be read".into());
     }
-    let looked = content.blankness.iter().any(|blankness| blankness.of == whole && blankness.read > 0);
+    let looked = content
+        .blankness
+        .iter()
+        .any(|blankness| blankness.of == whole && blankness.read > 0);
     match first_byte(content, &whole) {
         None if looked => of(RegionKind::Blank, "blank".into()),
-        Some(first) => of(RegionKind::Unknown, format!("unknown data from byte {first}")),
+        Some(first) => of(
+            RegionKind::Unknown,
+            format!("unknown data from byte {first}"),
+        ),
         None => of(RegionKind::Unknown, "not looked at".into()),
     }
 }

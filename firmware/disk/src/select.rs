@@ -16,8 +16,13 @@ pub struct Choice {
 
 /// Looks for the disk that a selector means among all disks of a machine. Exactly one must fit: nothing is guessed.
 pub fn select(disks: &[Device], selector: &DiskSelector) -> Choice {
-    let reasons: Vec<Vec<String>> = disks.iter().map(|disk| mismatches(disk, selector)).collect();
-    let fitting: Vec<usize> = (0..disks.len()).filter(|&index| reasons[index].is_empty()).collect();
+    let reasons: Vec<Vec<String>> = disks
+        .iter()
+        .map(|disk| mismatches(disk, selector))
+        .collect();
+    let fitting: Vec<usize> = (0..disks.len())
+        .filter(|&index| reasons[index].is_empty())
+        .collect();
     let finding = |code, evidence: String, advice: &str| Finding {
         code,
         severity: Severity::Refuse,
@@ -28,17 +33,39 @@ pub fn select(disks: &[Device], selector: &DiskSelector) -> Choice {
     let finding = match fitting[..] {
         [_] => None,
         [] => {
-            let why = |(disk, reasons): (&Device, &Vec<String>)| format!("{}: {}", disk.path, reasons.join(", "));
+            let why = |(disk, reasons): (&Device, &Vec<String>)| {
+                format!("{}: {}", disk.path, reasons.join(", "))
+            };
             let list: Vec<String> = disks.iter().zip(&reasons).map(why).collect();
-            let evidence = if list.is_empty() { "there is no disk".into() } else { list.join("; ") };
-            Some(finding(Code::IdNoMatch, evidence, "is it connected? correct the node's `disk` in the cluster file"))
+            let evidence = if list.is_empty() {
+                "there is no disk".into()
+            } else {
+                list.join("; ")
+            };
+            Some(finding(
+                Code::IdNoMatch,
+                evidence,
+                "is it connected? correct the node's `disk` in the cluster file",
+            ))
         }
         _ => {
             let list: Vec<String> = fitting.iter().map(|&index| disks[index].title()).collect();
-            Some(finding(Code::IdAmbiguous, list.join("; "), "name the disk by its serial number or wwid"))
+            Some(finding(
+                Code::IdAmbiguous,
+                list.join("; "),
+                "name the disk by its serial number or wwid",
+            ))
         }
     };
-    Choice { chosen: if finding.is_none() { fitting.first().copied() } else { None }, reasons, finding }
+    Choice {
+        chosen: if finding.is_none() {
+            fitting.first().copied()
+        } else {
+            None
+        },
+        reasons,
+        finding,
+    }
 }
 
 /// What about a disk does not fit a selector.
@@ -48,7 +75,11 @@ pub fn mismatches(disk: &Device, selector: &DiskSelector) -> Vec<String> {
     if let Some(serial) = &selector.serial
         && disk.serial.as_deref() != Some(serial.value.as_str())
     {
-        reasons.push(format!("serial {}, not {}", text(&disk.serial), serial.value));
+        reasons.push(format!(
+            "serial {}, not {}",
+            text(&disk.serial),
+            serial.value
+        ));
     }
     if let Some(wwid) = &selector.wwid
         && disk.wwid.as_deref() != Some(wwid.value.as_str())
@@ -56,7 +87,10 @@ pub fn mismatches(disk: &Device, selector: &DiskSelector) -> Vec<String> {
         reasons.push(format!("wwid {}, not {}", text(&disk.wwid), wwid.value));
     }
     if let Some(model) = &selector.model
-        && !disk.model.as_deref().is_some_and(|found| covers(&model.value, found))
+        && !disk
+            .model
+            .as_deref()
+            .is_some_and(|found| covers(&model.value, found))
     {
         reasons.push(format!("model {}, not {}", text(&disk.model), model.value));
     }
@@ -79,7 +113,14 @@ pub fn mismatches(disk: &Device, selector: &DiskSelector) -> Vec<String> {
     if let Some(rotational) = selector.rotational
         && disk.rotational != Some(rotational)
     {
-        reasons.push(if rotational { "not spinning" } else { "spinning" }.to_owned());
+        reasons.push(
+            if rotational {
+                "not spinning"
+            } else {
+                "spinning"
+            }
+            .to_owned(),
+        );
     }
     reasons
 }
@@ -89,7 +130,9 @@ fn covers(pattern: &str, text: &str) -> bool {
     let Some((first, rest)) = pattern.split_once('*') else {
         return pattern == text;
     };
-    let Some(mut text) = text.strip_prefix(first) else { return false };
+    let Some(mut text) = text.strip_prefix(first) else {
+        return false;
+    };
     let mut parts: Vec<&str> = rest.split('*').collect();
     let last = parts.pop().unwrap_or_default();
     for part in parts {
@@ -121,17 +164,35 @@ mod tests {
     #[test]
     fn exactly_one_must_fit() {
         let disks = [disk("a", 100), disk("b", 200)];
-        let any = DiskSelector { transport: Some(Transport::Nvme), ..DiskSelector::default() };
+        let any = DiskSelector {
+            transport: Some(Transport::Nvme),
+            ..DiskSelector::default()
+        };
         let both = select(&disks, &any);
-        assert_eq!((both.chosen, both.finding.map(|finding| finding.code)), (None, Some(Code::IdAmbiguous)));
+        assert_eq!(
+            (both.chosen, both.finding.map(|finding| finding.code)),
+            (None, Some(Code::IdAmbiguous))
+        );
         assert_eq!(select(&disks[..1], &any).chosen, Some(0));
-        let none = select(&disks, &DiskSelector { transport: Some(Transport::Usb), ..DiskSelector::default() });
-        assert_eq!(none.reasons, [["attached by nvme, not usb"], ["attached by nvme, not usb"]]);
+        let none = select(
+            &disks,
+            &DiskSelector {
+                transport: Some(Transport::Usb),
+                ..DiskSelector::default()
+            },
+        );
+        assert_eq!(
+            none.reasons,
+            [["attached by nvme, not usb"], ["attached by nvme, not usb"]]
+        );
         assert_eq!(
             none.finding.unwrap().evidence,
             "/dev/a: attached by nvme, not usb; /dev/b: attached by nvme, not usb"
         );
-        assert_eq!(select(&[], &any).finding.unwrap().evidence, "there is no disk");
+        assert_eq!(
+            select(&[], &any).finding.unwrap().evidence,
+            "there is no disk"
+        );
     }
 
     #[test]
@@ -145,7 +206,11 @@ mod tests {
             ("SSD*", false),
             ("Samsung*990*990*", false),
         ] {
-            assert_eq!(covers(pattern, "Samsung SSD 990 PRO 2TB"), fits, "{pattern}");
+            assert_eq!(
+                covers(pattern, "Samsung SSD 990 PRO 2TB"),
+                fits,
+                "{pattern}"
+            );
         }
         assert!(!covers("ab*ba", "aba"));
     }

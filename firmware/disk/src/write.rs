@@ -61,7 +61,11 @@ pub struct Job<'a> {
 pub trait Chunks: Sync {
     /// Fills `into`, which is as long as the chunk, with the chunk called `digest`. Called from several threads. The
     /// bytes are checked by the caller.
-    fn read(&self, digest: &ChunkDigest, into: &mut [u8]) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
+    fn read(
+        &self,
+        digest: &ChunkDigest,
+        into: &mut [u8],
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
 }
 
 /// How an image is written.
@@ -81,7 +85,12 @@ pub struct Options {
 impl Default for Options {
     /// Reads back, on four threads: enough to keep a disk busy while two cores hash.
     fn default() -> Self {
-        Options { verify_first: false, read_back: true, threads: 4, sizes: Sizes::default() }
+        Options {
+            verify_first: false,
+            read_back: true,
+            threads: 4,
+            sizes: Sizes::default(),
+        }
     }
 }
 
@@ -99,7 +108,11 @@ pub struct Sizes {
 impl Default for Sizes {
     /// 1 MiB, 256 MiB, 64 MiB.
     fn default() -> Self {
-        Sizes { head: 1 << 20, group: 256 << 20, zero: 64 << 20 }
+        Sizes {
+            head: 1 << 20,
+            group: 256 << 20,
+            zero: 64 << 20,
+        }
     }
 }
 

@@ -85,33 +85,71 @@ fn cut_all(old: Old) {
             cut_everywhere(&scenario, options, &name, &mut count);
         }
     }
-    let Count { cuts, reruns, nested } = count;
+    let Count {
+        cuts,
+        reruns,
+        nested,
+    } = count;
     println!("{old:?}: {cuts} cuts, {reruns} runs after a cut, {nested} cuts of such a run");
-    assert!(cuts > 1500 && reruns > 2000 && nested > 500, "{cuts} {reruns} {nested}");
+    assert!(
+        cuts > 1500 && reruns > 2000 && nested > 500,
+        "{cuts} {reruns} {nested}"
+    );
 }
 
 /// One run is recorded; then it is cut after every operation.
 fn cut_everywhere(scenario: &Scenario, options: Options, name: &str, count: &mut Count) {
     let medium = Medium::new(scenario.old.clone());
-    let medium = if options.threads > 1 { medium.slow() } else { medium };
-    scenario.run(&medium, Some(&Notes::new(&medium, Vec::new())), options, &|_| {}).expect(name);
-    assert!(medium.bytes() == scenario.new, "{name}: not what was planned");
+    let medium = if options.threads > 1 {
+        medium.slow()
+    } else {
+        medium
+    };
+    scenario
+        .run(
+            &medium,
+            Some(&Notes::new(&medium, Vec::new())),
+            options,
+            &|_| {},
+        )
+        .expect(name);
+    assert!(
+        medium.bytes() == scenario.new,
+        "{name}: not what was planned"
+    );
     let log = medium.log();
     let mut flushed = scenario.old.clone();
     let mut pending = Vec::new();
     for cut in 0..=log.len() {
         let mut kinds = vec![Unflushed::Kept];
         if pending.iter().any(|op: &&Op| op.extent().is_some()) {
-            kinds.extend([Unflushed::Lost, Unflushed::Torn(cut as u64), Unflushed::Torn(!(cut as u64))]);
+            kinds.extend([
+                Unflushed::Lost,
+                Unflushed::Torn(cut as u64),
+                Unflushed::Torn(!(cut as u64)),
+            ]);
         }
         for (index, kind) in kinds.into_iter().enumerate() {
             count.cuts += 1;
             let disk = after(&flushed, &pending, kind);
-            let what = format!("{name}, cut after {cut} of {} operations, unflushed: {kind:?}", log.len());
-            scenario.check(&disk).unwrap_or_else(|error| panic!("{what}: {error}"));
+            let what = format!(
+                "{name}, cut after {cut} of {} operations, unflushed: {kind:?}",
+                log.len()
+            );
+            scenario
+                .check(&disk)
+                .unwrap_or_else(|error| panic!("{what}: {error}"));
             let again = AGAIN[(cut + index) % 3];
             let mut random = Random((cut * 4 + index) as u64);
-            complete(scenario, disk, notes(&log[..cut]), again, &what, &mut random, count);
+            complete(
+                scenario,
+                disk,
+                notes(&log[..cut]),
+                again,
+                &what,
+                &mut random,
+                count,
+            );
         }
         match log.get(cut) {
             Some(Op::Flush) => pending.drain(..).for_each(|op: &Op| op.apply(&mut flushed)),
@@ -135,22 +173,48 @@ fn complete(
         let medium = Medium::new(disk.clone());
         let journal = Notes::new(&medium, records.clone());
         count.reruns += 1;
-        let options = Options { threads: 1, sizes: SIZES, ..Options::default() };
+        let options = Options {
+            threads: 1,
+            sizes: SIZES,
+            ..Options::default()
+        };
         let result = match again {
             // Nothing is read back, so that nothing but the journal's truth makes the disk whole.
-            Again::Journal => scenario.run(&medium, Some(&journal), Options { read_back: false, ..options }, &|_| {}),
+            Again::Journal => scenario.run(
+                &medium,
+                Some(&journal),
+                Options {
+                    read_back: false,
+                    ..options
+                },
+                &|_| {},
+            ),
             Again::Plain => scenario.run(&medium, None, options, &|_| {}),
-            Again::Compare => scenario.run(&medium, None, Options { verify_first: true, ..options }, &|_| {}),
+            Again::Compare => scenario.run(
+                &medium,
+                None,
+                Options {
+                    verify_first: true,
+                    ..options
+                },
+                &|_| {},
+            ),
         };
         result.unwrap_or_else(|error| panic!("{what}, again {again:?}: {error}"));
-        assert!(medium.bytes() == scenario.new, "{what}, again {again:?}: not what was planned");
+        assert!(
+            medium.bytes() == scenario.new,
+            "{what}, again {again:?}: not what was planned"
+        );
         let log = medium.log();
         if !random.chance(35) || log.is_empty() {
             return;
         }
         count.nested += 1;
         let cut = random.below(log.len() as u64) as usize;
-        let flush = log[..cut].iter().rposition(|op| *op == Op::Flush).unwrap_or(0);
+        let flush = log[..cut]
+            .iter()
+            .rposition(|op| *op == Op::Flush)
+            .unwrap_or(0);
         log[..flush].iter().for_each(|op| op.apply(&mut disk));
         let kind = match random.below(3) {
             0 => Unflushed::Kept,
@@ -158,7 +222,9 @@ fn complete(
             _ => Unflushed::Torn(random.next()),
         };
         disk = after(&disk, &log[flush..cut].iter().collect::<Vec<_>>(), kind);
-        scenario.check(&disk).unwrap_or_else(|error| panic!("{what}, {again:?}, cut {cut}, {kind:?}: {error}"));
+        scenario
+            .check(&disk)
+            .unwrap_or_else(|error| panic!("{what}, {again:?}, cut {cut}, {kind:?}: {error}"));
         // Who goes on with a journal after a run without it has an old one: its records must still be true.
         if matches!(again, Again::Journal) {
             records.extend(notes(&log[..cut]));
@@ -169,8 +235,13 @@ fn complete(
         again = AGAIN[random.below(3) as usize];
     }
     let medium = Medium::new(disk);
-    scenario.write(&medium, None, true).unwrap_or_else(|error| panic!("{what}, at last: {error}"));
-    assert!(medium.bytes() == scenario.new, "{what}, at last: not what was planned");
+    scenario
+        .write(&medium, None, true)
+        .unwrap_or_else(|error| panic!("{what}, at last: {error}"));
+    assert!(
+        medium.bytes() == scenario.new,
+        "{what}, at last: not what was planned"
+    );
 }
 
 /// The disk after a cut.
@@ -193,9 +264,10 @@ fn after(flushed: &[u8], pending: &[&Op], kind: Unflushed) -> Vec<u8> {
             if random.chance(share) {
                 let length = (extent.end() - at).min(512);
                 sectors.push(match op {
-                    Op::Write(start, bytes) => {
-                        Op::Write(at, bytes[(at - start) as usize..][..length as usize].to_vec())
-                    }
+                    Op::Write(start, bytes) => Op::Write(
+                        at,
+                        bytes[(at - start) as usize..][..length as usize].to_vec(),
+                    ),
                     _ => Op::Zero(at, length),
                 });
             }

@@ -1,6 +1,9 @@
 //! The writer: equal to the image where it must be, untouched everywhere else, on disks that fail and with chunks that
 //! are wrong.
-#![expect(clippy::disallowed_methods, reason = "one test kills a process that writes a file")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "one test kills a process that writes a file"
+)]
 
 mod support;
 
@@ -12,7 +15,9 @@ use std::sync::Mutex;
 
 use prejoin_disk::device::{ReadAt, WriteAt};
 use prejoin_disk::io::journal::FileJournal;
-use prejoin_disk::write::{Error, Event, Journal as _, Options, Phase, Record, Saved, before, restore};
+use prejoin_disk::write::{
+    Error, Event, Journal as _, Options, Phase, Record, Saved, before, restore,
+};
 use prejoin_profiles::disk::{Entry, Extent, Origin};
 use proptest::prelude::*;
 
@@ -115,23 +120,51 @@ fn the_order_of_things() {
     let scenario = Scenario::new(7, Old::Good, 512);
     let medium = Medium::new(scenario.old.clone());
     let events = Mutex::new(Vec::new());
-    let options = Options { threads: 1, sizes: SIZES, ..Options::default() };
+    let options = Options {
+        threads: 1,
+        sizes: SIZES,
+        ..Options::default()
+    };
     let journal = Notes::new(&medium, Vec::new());
-    scenario.run(&medium, Some(&journal), options, &|event| events.lock().unwrap().push(event)).unwrap();
+    scenario
+        .run(&medium, Some(&journal), options, &|event| {
+            events.lock().unwrap().push(event)
+        })
+        .unwrap();
 
     let phases = |events: &[Event]| -> Vec<Phase> {
-        events.iter().filter_map(|event| if let Event::End { phase } = event { Some(*phase) } else { None }).collect()
+        events
+            .iter()
+            .filter_map(|event| {
+                if let Event::End { phase } = event {
+                    Some(*phase)
+                } else {
+                    None
+                }
+            })
+            .collect()
     };
     let events = events.into_inner().unwrap();
     use Phase::*;
-    assert_eq!(phases(&events), [Clear, Table, Write, Verify, Heads, Commit]);
+    assert_eq!(
+        phases(&events),
+        [Clear, Table, Write, Verify, Heads, Commit]
+    );
     let mut last = None;
     for event in &events {
         match *event {
             Event::Begin { phase, total } => last = Some((phase, 0, 0, total)),
-            Event::Progress { phase, sent, done, total } => {
+            Event::Progress {
+                phase,
+                sent,
+                done,
+                total,
+            } => {
                 let (begun, before_sent, before_done, all) = last.unwrap();
-                assert!(begun == phase && all == total && sent <= total && done <= sent, "{event:?}");
+                assert!(
+                    begun == phase && all == total && sent <= total && done <= sent,
+                    "{event:?}"
+                );
                 assert!(sent >= before_sent && done >= before_done, "{event:?}");
                 last = Some((phase, sent, done, total));
             }
@@ -151,26 +184,47 @@ fn the_order_of_things() {
             Op::Flush => flushed.append(&mut unflushed),
             Op::Append(Record::Written { extents }) => {
                 for extent in extents {
-                    assert!(unflushed.iter().all(|late| !late.meets(&extent)), "{extent:?}");
-                    assert!(flushed.iter().any(|early| early.meets(&extent)), "{extent:?}");
+                    assert!(
+                        unflushed.iter().all(|late| !late.meets(&extent)),
+                        "{extent:?}"
+                    );
+                    assert!(
+                        flushed.iter().any(|early| early.meets(&extent)),
+                        "{extent:?}"
+                    );
                 }
             }
             _ => unflushed.extend(op.extent()),
         }
-        assert!(unflushed.iter().map(|extent| extent.length).sum::<u64>() <= SIZES.group + SIZES.zero);
+        assert!(
+            unflushed.iter().map(|extent| extent.length).sum::<u64>() <= SIZES.group + SIZES.zero
+        );
     }
 
     // The first bytes of a partition come after all of the rest, those of boot partitions last of all.
     let writes: Vec<Extent> = medium.log().iter().filter_map(Op::extent).collect();
     let rank = |extent: &Extent| {
-        let entry = scenario.plan.after.iter().find(|entry| entry.extent.covers(extent))?;
+        let entry = scenario
+            .plan
+            .after
+            .iter()
+            .find(|entry| entry.extent.covers(extent))?;
         let head = extent.start < entry.extent.start + SIZES.head;
         let boot = entry.type_guid == prejoin_formats::gpt::types::ESP.to_string();
-        scenario.plan.image_extents.iter().any(|image| image.covers(extent)).then_some((head, head && boot))
+        scenario
+            .plan
+            .image_extents
+            .iter()
+            .any(|image| image.covers(extent))
+            .then_some((head, head && boot))
     };
     let ranks: Vec<_> = writes.iter().filter_map(rank).collect();
     assert!(ranks.is_sorted(), "{ranks:?}");
-    assert_eq!(ranks.iter().collect::<BTreeSet<_>>().len(), 3, "the scenario has no boot partition");
+    assert_eq!(
+        ranks.iter().collect::<BTreeSet<_>>().len(),
+        3,
+        "the scenario has no boot partition"
+    );
 }
 
 /// Every operation fails once, and, in another run, it and all after it do.
@@ -199,15 +253,22 @@ fn a_failing_disk_is_an_error_and_loses_nothing() {
                     }
                 }
                 let disk = medium.bytes();
-                scenario.check(&disk).unwrap_or_else(|error| panic!("{old:?}, {fault:?}: {error}"));
+                scenario
+                    .check(&disk)
+                    .unwrap_or_else(|error| panic!("{old:?}, {fault:?}: {error}"));
                 let again = Medium::new(disk);
                 let records = notes.records.into_inner().unwrap();
-                scenario.write(&again, Some(&Notes::new(&again, records)), false).unwrap();
+                scenario
+                    .write(&again, Some(&Notes::new(&again, records)), false)
+                    .unwrap();
                 assert!(again.bytes() == scenario.new, "{old:?}, {fault:?}");
             }
         }
     }
-    assert!(errors > 1000 && mended > 100, "{errors} errors, {mended} mended");
+    assert!(
+        errors > 1000 && mended > 100,
+        "{errors} errors, {mended} mended"
+    );
 }
 
 #[test]
@@ -216,7 +277,11 @@ fn saved_tables_know_whether_what_was_kept_has_changed() {
     let saved = before(&scenario.plan, &Medium::new(scenario.old.clone())).unwrap();
     let changed = |disk: Vec<u8>| {
         let compared = saved.compare(&Medium::new(disk)).unwrap();
-        compared.into_iter().filter(|(_, same)| !same).map(|(kept, _)| kept.number).collect::<Vec<_>>()
+        compared
+            .into_iter()
+            .filter(|(_, same)| !same)
+            .map(|(kept, _)| kept.number)
+            .collect::<Vec<_>>()
     };
     assert!(saved.kept.len() > 1 && changed(scenario.new.clone()).is_empty());
     let kept = &saved.kept[1].0;
@@ -229,15 +294,23 @@ fn saved_tables_know_whether_what_was_kept_has_changed() {
         let mut saved = saved.clone();
         change(&mut saved);
         let medium = Medium::new(scenario.new.clone());
-        let errors = [restore(&medium, &saved).unwrap_err(), saved.compare(&medium).unwrap_err()];
+        let errors = [
+            restore(&medium, &saved).unwrap_err(),
+            saved.compare(&medium).unwrap_err(),
+        ];
         assert_eq!(medium.writes(), 0);
         let [first, second] = errors.map(|error| error.to_string());
         assert_eq!(first, second);
         first
     };
-    assert!(refused(|saved| saved.areas[0].offset = saved.kept[0].0.extent.start).contains("over the kept partition"));
+    assert!(
+        refused(|saved| saved.areas[0].offset = saved.kept[0].0.extent.start)
+            .contains("over the kept partition")
+    );
     assert!(refused(|saved| saved.areas[0].offset = u64::MAX).contains("not from a disk of"));
-    assert!(refused(|saved| saved.kept[0].0.extent.length = u64::MAX).contains("not from a disk of"));
+    assert!(
+        refused(|saved| saved.kept[0].0.extent.length = u64::MAX).contains("not from a disk of")
+    );
 }
 
 /// The table vanishes while nobody looks: before the first write it is a plan that does not fit, then a disk that fails.
@@ -249,18 +322,41 @@ fn a_table_that_vanishes() {
             scenario.plan.clear.clear();
         }
         let medium = Medium::new(scenario.old.clone());
-        let options = Options { threads: 1, sizes: SIZES, ..Options::default() };
+        let options = Options {
+            threads: 1,
+            sizes: SIZES,
+            ..Options::default()
+        };
         let vanish = |event: Event| {
             if matches!(event, Event::Begin { phase: begun, .. } if begun == phase) {
-                scenario.plan.table_extents.iter().for_each(|extent| medium.damage(extent));
+                scenario
+                    .plan
+                    .table_extents
+                    .iter()
+                    .for_each(|extent| medium.damage(extent));
             }
         };
         scenario.run(&medium, None, options, &vanish).unwrap_err()
     };
     assert!(matches!(lost(Phase::Table, false), Error::NotListed { .. }));
-    assert!(matches!(lost(Phase::Table, true), Error::Unlisted { phase: Phase::Table, .. }));
+    assert!(matches!(
+        lost(Phase::Table, true),
+        Error::Unlisted {
+            phase: Phase::Table,
+            ..
+        }
+    ));
     let error = lost(Phase::Commit, false);
-    assert!(matches!(&error, Error::Unlisted { phase: Phase::Commit, .. }) && error.hint().is_some(), "{error:?}");
+    assert!(
+        matches!(
+            &error,
+            Error::Unlisted {
+                phase: Phase::Commit,
+                ..
+            }
+        ) && error.hint().is_some(),
+        "{error:?}"
+    );
 }
 
 /// A partition that somebody has made since the plan is not dropped in silence.
@@ -269,10 +365,16 @@ fn a_partition_that_appears() {
     let mut appeared = 0;
     for seed in 0..20 {
         let mut scenario = Scenario::new(seed, Old::Good, 512);
-        scenario.plan.before.retain(|entry| entry.origin == Origin::Kept);
+        scenario
+            .plan
+            .before
+            .retain(|entry| entry.origin == Origin::Kept);
         let medium = Medium::new(scenario.old.clone());
         match scenario.write(&medium, None, false) {
-            Err(Error::Appeared { phase: Phase::Compare, .. }) => {
+            Err(Error::Appeared {
+                phase: Phase::Compare,
+                ..
+            }) => {
                 assert!(medium.bytes() == scenario.old, "{seed}: it was touched");
                 appeared += 1;
             }
@@ -291,22 +393,63 @@ fn a_disk_that_dies_is_no_table_that_vanishes() {
     for number in 1..=medium.operations() {
         let medium = Medium::with(scenario.old.clone(), Fault::Dead(number));
         let error = scenario.write(&medium, None, false).unwrap_err();
-        assert!(matches!(error, Error::Io { .. } | Error::Flush { .. } | Error::Unstable { .. }), "{error:?}");
+        assert!(
+            matches!(
+                error,
+                Error::Io { .. } | Error::Flush { .. } | Error::Unstable { .. }
+            ),
+            "{error:?}"
+        );
     }
 }
 
 #[test]
 fn errors_say_where() {
     let scenario = Scenario::new(7, Old::Good, 512);
-    let error = |number| scenario.write(&Medium::with(scenario.old.clone(), Fault::Dead(number)), None, false).err();
-    let while_writing = |error: &Error| matches!(error, Error::Io { phase: Phase::Write, doing: "writing", .. });
-    let error = (1..).find_map(|number| error(number).filter(while_writing)).unwrap();
-    let Error::Io { spot, source, .. } = &error else { unreachable!() };
+    let error = |number| {
+        scenario
+            .write(
+                &Medium::with(scenario.old.clone(), Fault::Dead(number)),
+                None,
+                false,
+            )
+            .err()
+    };
+    let while_writing = |error: &Error| {
+        matches!(
+            error,
+            Error::Io {
+                phase: Phase::Write,
+                doing: "writing",
+                ..
+            }
+        )
+    };
+    let error = (1..)
+        .find_map(|number| error(number).filter(while_writing))
+        .unwrap();
+    let Error::Io { spot, source, .. } = &error else {
+        unreachable!()
+    };
     assert_eq!(source.to_string(), "dead");
-    let inside = |entry: &&Entry| entry.extent.covers(&Extent { start: spot.offset, length: spot.length });
+    let inside = |entry: &&Entry| {
+        entry.extent.covers(&Extent {
+            start: spot.offset,
+            length: spot.length,
+        })
+    };
     let entry = scenario.plan.after.iter().find(inside).unwrap();
-    assert_eq!(spot.owner, format!("partition {} {:?}", entry.number, entry.name));
-    assert_eq!(error.to_string(), format!("writing: writing {}+{} ({})", spot.offset, spot.length, spot.owner));
+    assert_eq!(
+        spot.owner,
+        format!("partition {} {:?}", entry.number, entry.name)
+    );
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "writing: writing {}+{} ({})",
+            spot.offset, spot.length, spot.owner
+        )
+    );
 }
 
 #[test]
@@ -319,8 +462,14 @@ fn a_wrong_bit_is_read_back_and_repaired() {
         for number in 1..=medium.writes() {
             let medium = Medium::with(scenario.old.clone(), Fault::Flip(number));
             let repairs = Mutex::new(0);
-            let options = Options { threads: 1, sizes: SIZES, ..Options::default() };
-            let count = |event| *repairs.lock().unwrap() += u64::from(matches!(event, Event::Repair { .. }));
+            let options = Options {
+                threads: 1,
+                sizes: SIZES,
+                ..Options::default()
+            };
+            let count = |event| {
+                *repairs.lock().unwrap() += u64::from(matches!(event, Event::Repair { .. }))
+            };
             let report = scenario.run(&medium, None, options, &count).unwrap();
             assert!(medium.bytes() == scenario.new, "{old:?}, write {number}");
             assert_eq!(report.repairs, repairs.into_inner().unwrap());
@@ -333,13 +482,25 @@ fn a_wrong_bit_is_read_back_and_repaired() {
 #[test]
 fn a_bit_that_stays_wrong_is_an_error() {
     let scenario = Scenario::new(7, Old::Good, 512);
-    let inside = scenario.plan.image_extents.iter().chain(&scenario.plan.table_extents);
+    let inside = scenario
+        .plan
+        .image_extents
+        .iter()
+        .chain(&scenario.plan.table_extents);
     for extent in inside {
         let at = extent.start + extent.length / 2;
         let medium = Medium::with(scenario.old.clone(), Fault::Stuck(at));
         let error = scenario.write(&medium, None, false).unwrap_err();
-        let Error::Unstable { spot, repairs: 3, .. } = &error else { panic!("{error:?}") };
-        assert!((spot.offset..spot.offset + spot.length).contains(&at), "{error}");
+        let Error::Unstable {
+            spot, repairs: 3, ..
+        } = &error
+        else {
+            panic!("{error:?}")
+        };
+        assert!(
+            (spot.offset..spot.offset + spot.length).contains(&at),
+            "{error}"
+        );
         scenario.check(&medium.bytes()).unwrap();
     }
 }
@@ -352,10 +513,16 @@ fn a_changed_partition_is_loud() {
     let kept = &scenario.plan.kept[0];
     let medium = Medium::with(scenario.old.clone(), Fault::Stray(9, kept.extent.start + 5));
     let error = scenario.write(&medium, None, false).unwrap_err();
-    assert!(matches!(&error, Error::DataChanged { number, .. } if *number == kept.number), "{error:?}");
+    assert!(
+        matches!(&error, Error::DataChanged { number, .. } if *number == kept.number),
+        "{error:?}"
+    );
     let partial = prejoin_disk::write::PARTIAL.to_disk();
     let table = &medium.bytes()[..17408];
-    assert!(table.windows(16).any(|bytes| bytes == partial), "the image's partitions are still partial");
+    assert!(
+        table.windows(16).any(|bytes| bytes == partial),
+        "the image's partitions are still partial"
+    );
 }
 
 #[test]
@@ -376,11 +543,22 @@ fn a_wrong_chunk_is_refused_before_anything_of_it_is_written() {
         let places = scenario.manifest.placed().filter(|(_, range)| {
             matches!(range, prejoin_profiles::manifest::Range::Data { digest: here, .. } if *here == digest)
         });
-        let places: Vec<Extent> = places.map(|(start, range)| Extent { start, length: range.length() }).collect();
+        let places: Vec<Extent> = places
+            .map(|(start, range)| Extent {
+                start,
+                length: range.length(),
+            })
+            .collect();
         for op in medium.log() {
             if let Op::Write(start, bytes) = &op {
-                let extent = Extent { start: *start, length: bytes.len() as u64 };
-                assert!(places.iter().all(|place| !place.meets(&extent)), "{extent:?}");
+                let extent = Extent {
+                    start: *start,
+                    length: bytes.len() as u64,
+                };
+                assert!(
+                    places.iter().all(|place| !place.meets(&extent)),
+                    "{extent:?}"
+                );
             }
         }
         scenario.check(&medium.bytes()).unwrap();
@@ -399,20 +577,61 @@ fn plans_that_contradict_themselves_touch_nothing() {
         error.to_string()
     };
     let contains = |text: String, part: &str| assert!(text.contains(part), "{text}");
-    contains(refused(|s| s.manifest.node = "w2".into()), "another manifest");
-    contains(refused(|s| s.plan.kept[0].guid = s.plan.disk_guid.clone()), "not in the new table");
-    contains(refused(|s| s.plan.image_extents.truncate(1)), "not of what the plan writes");
-    contains(refused(|s| s.plan.clear[0].extent = s.plan.kept[0].extent), "meets kept partition");
-    contains(refused(|s| s.plan.image_extents.push(s.plan.kept[0].extent)), "meets kept partition");
-    contains(refused(|s| s.plan.clear[0].extent.length = u64::MAX), "not on the disk");
-    contains(refused(|s| s.plan.table_extents.truncate(1)), "no table is planned");
-    contains(refused(|s| s.plan.after[0].type_guid = "linux".into()), "not a GUID");
-    contains(refused(|s| s.plan.after.pop().map(drop).unwrap()), "no place for the image's partition");
-    contains(refused(|s| s.plan.after[0].extent.start += 1), "not in the new table");
-    contains(refused(|s| s.plan.kept[0].number = 99), "not in the new table");
+    contains(
+        refused(|s| s.manifest.node = "w2".into()),
+        "another manifest",
+    );
+    contains(
+        refused(|s| s.plan.kept[0].guid = s.plan.disk_guid.clone()),
+        "not in the new table",
+    );
+    contains(
+        refused(|s| s.plan.image_extents.truncate(1)),
+        "not of what the plan writes",
+    );
+    contains(
+        refused(|s| s.plan.clear[0].extent = s.plan.kept[0].extent),
+        "meets kept partition",
+    );
+    contains(
+        refused(|s| s.plan.image_extents.push(s.plan.kept[0].extent)),
+        "meets kept partition",
+    );
+    contains(
+        refused(|s| s.plan.clear[0].extent.length = u64::MAX),
+        "not on the disk",
+    );
+    contains(
+        refused(|s| s.plan.table_extents.truncate(1)),
+        "no table is planned",
+    );
+    contains(
+        refused(|s| s.plan.after[0].type_guid = "linux".into()),
+        "not a GUID",
+    );
+    contains(
+        refused(|s| s.plan.after.pop().map(drop).unwrap()),
+        "no place for the image's partition",
+    );
+    contains(
+        refused(|s| s.plan.after[0].extent.start += 1),
+        "not in the new table",
+    );
+    contains(
+        refused(|s| s.plan.kept[0].number = 99),
+        "not in the new table",
+    );
     // The disk changed under the plan: no table on it lists what is kept.
     contains(refused(|s| s.old.fill(0)), "which is to be kept");
-    contains(refused(|s| s.plan.after.iter_mut().for_each(|entry| entry.attributes ^= 1)), "which is to be kept");
+    contains(
+        refused(|s| {
+            s.plan
+                .after
+                .iter_mut()
+                .for_each(|entry| entry.attributes ^= 1)
+        }),
+        "which is to be kept",
+    );
 }
 
 /// A process that writes is killed again and again; it always goes on to the same end.
@@ -430,15 +649,30 @@ fn kill_and_resume() {
             assert!(attempt < 100, "no end");
             let how = ["journal", "plain", "compare"][random.below(3) as usize];
             let mut child = Command::new(std::env::current_exe().unwrap())
-                .args(["victim", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
-                .env("PREJOIN_VICTIM", format!("{} {} {how}", round + 300, folder.path().display()))
+                .args([
+                    "victim",
+                    "--exact",
+                    "--ignored",
+                    "--nocapture",
+                    "--test-threads=1",
+                ])
+                .env(
+                    "PREJOIN_VICTIM",
+                    format!("{} {} {how}", round + 300, folder.path().display()),
+                )
                 .stdout(Stdio::piped())
                 .spawn()
                 .unwrap();
             let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-            let ticks = lines.map_while(Result::ok).filter(|line| line.ends_with("tick"));
+            let ticks = lines
+                .map_while(Result::ok)
+                .filter(|line| line.ends_with("tick"));
             let wanted = 1 + random.below(60) as usize;
-            let seen = if attempt < 6 { ticks.take(wanted).count() } else { ticks.count() };
+            let seen = if attempt < 6 {
+                ticks.take(wanted).count()
+            } else {
+                ticks.count()
+            };
             if attempt < 6 && seen == wanted {
                 child.kill().unwrap();
             }
@@ -449,7 +683,11 @@ fn kill_and_resume() {
                 assert!(bytes == scenario.new, "round {round}, attempt {attempt}");
                 break;
             }
-            assert_eq!(std::os::unix::process::ExitStatusExt::signal(&ended), Some(9), "{ended}");
+            assert_eq!(
+                std::os::unix::process::ExitStatusExt::signal(&ended),
+                Some(9),
+                "{ended}"
+            );
             kills += 1;
         }
     }
@@ -459,7 +697,9 @@ fn kill_and_resume() {
 #[test]
 #[ignore = "started and killed by kill_and_resume"]
 fn victim() {
-    let Ok(order) = std::env::var("PREJOIN_VICTIM") else { return };
+    let Ok(order) = std::env::var("PREJOIN_VICTIM") else {
+        return;
+    };
     let mut words = order.split(' ');
     let scenario = Scenario::random(words.next().unwrap().parse().unwrap());
     let folder = std::path::PathBuf::from(words.next().unwrap());
@@ -469,11 +709,22 @@ fn victim() {
         // Whoever goes on without it does not use it afterwards either.
         journal.reset().unwrap();
     }
-    let file = std::fs::File::options().read(true).write(true).open(folder.join("disk")).unwrap();
-    let options = Options { verify_first: how == "compare", threads: 2, sizes: SIZES, ..Options::default() };
+    let file = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(folder.join("disk"))
+        .unwrap();
+    let options = Options {
+        verify_first: how == "compare",
+        threads: 2,
+        sizes: SIZES,
+        ..Options::default()
+    };
     let tick = |_| writeln!(io::stdout().lock(), "\ntick").unwrap();
     let journal = (how == "journal").then_some(&journal as &dyn prejoin_disk::write::Journal);
-    scenario.run(&OnFile(file), journal, options, &tick).unwrap();
+    scenario
+        .run(&OnFile(file), journal, options, &tick)
+        .unwrap();
 }
 
 struct OnFile(std::fs::File);

@@ -38,7 +38,8 @@ pub fn size(device: &File) -> io::Result<u64> {
 pub fn sector_size(device: &File) -> io::Result<u32> {
     // SAFETY: BLKSSZGET writes one int to its argument and reads nothing (block/ioctl.c).
     let size = unsafe { ioctl(device, Getter::<BLKSSZGET, i32>::new()) }?;
-    u32::try_from(size).map_err(|_| io::Error::other(format!("kernel says a sector has {size} bytes")))
+    u32::try_from(size)
+        .map_err(|_| io::Error::other(format!("kernel says a sector has {size} bytes")))
 }
 
 /// Physical sector size in bytes.
@@ -75,12 +76,20 @@ pub fn backing(device: &File) -> io::Result<Backing> {
     // SAFETY: LOOP_GET_STATUS64 writes one `struct loop_info64` to its argument and reads nothing
     // (drivers/block/loop.c, `loop_get_status64`); it has 232 bytes, of which `LoopStatus` names the first three words.
     let status = unsafe { ioctl(device, Getter::<LOOP_GET_STATUS64, LoopStatus>::new()) }?;
-    Ok(Backing { device: status.words[0], inode: status.words[1], special: status.words[2] })
+    Ok(Backing {
+        device: status.words[0],
+        inode: status.words[1],
+        special: status.words[2],
+    })
 }
 
 /// Major and minor number as the kernel writes them in `/proc` and `/sys`: `8:1`.
 pub fn number(device: u64) -> String {
-    format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device))
+    format!(
+        "{}:{}",
+        rustix::fs::major(device),
+        rustix::fs::minor(device)
+    )
 }
 
 /// Makes bytes of a block device or file zero without writing them; a file keeps its size.
@@ -88,7 +97,12 @@ pub fn number(device: u64) -> String {
 /// On a block device this is a zero-out without fallback (`block/fops.c`, `blkdev_fallocate`): `EOPNOTSUPP` if the
 /// hardware has no command for it, `EINVAL` unless both numbers are whole sectors.
 pub fn punch(file: &File, offset: u64, length: u64) -> io::Result<()> {
-    Ok(fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, length)?)
+    Ok(fallocate(
+        file,
+        FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
+        offset,
+        length,
+    )?)
 }
 
 /// Drops clean pages that the kernel holds of a file or device.
@@ -121,7 +135,13 @@ pub fn delete_partition(disk: &File, number: u32) -> io::Result<()> {
     change_partition(disk, DELETE_PARTITION, number, 0, 0)
 }
 
-fn change_partition(disk: &File, operation: i32, number: u32, start: u64, length: u64) -> io::Result<()> {
+fn change_partition(
+    disk: &File,
+    operation: i32,
+    number: u32,
+    start: u64,
+    length: u64,
+) -> io::Result<()> {
     let invalid = |_| io::Error::from(io::ErrorKind::InvalidInput);
     let mut partition = Partition {
         start: i64::try_from(start).map_err(invalid)?,
@@ -129,8 +149,12 @@ fn change_partition(disk: &File, operation: i32, number: u32, start: u64, length
         number: i32::try_from(number).map_err(invalid)?,
         names: [0; 128],
     };
-    let request =
-        Request { operation, flags: 0, size: size_of::<Partition>() as i32, data: (&raw mut partition).cast() };
+    let request = Request {
+        operation,
+        flags: 0,
+        size: size_of::<Partition>() as i32,
+        data: (&raw mut partition).cast(),
+    };
     // SAFETY: BLKPG reads a `struct blkpg_ioctl_arg` and through its pointer a `struct blkpg_partition`; both have the
     // C layout, and `partition` lives until after the call.
     Ok(unsafe { ioctl(disk, Setter::<BLKPG, Request>::new(request)) }?)
@@ -162,7 +186,10 @@ struct LoopStatus {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::disallowed_methods, reason = "opens a file that is no block device")]
+    #![expect(
+        clippy::disallowed_methods,
+        reason = "opens a file that is no block device"
+    )]
 
     use super::*;
 
@@ -177,10 +204,17 @@ mod tests {
     fn what_is_no_block_device_is_refused() {
         let file = File::open("/dev/null").unwrap();
         assert!(size(&file).is_err() && sector_size(&file).is_err() && flush(&file).is_err());
-        assert!(physical_sector_size(&file).is_err() && read_only(&file).is_err() && sequence(&file).is_err());
+        assert!(
+            physical_sector_size(&file).is_err()
+                && read_only(&file).is_err()
+                && sequence(&file).is_err()
+        );
         assert!(reread(&file).is_err() && backing(&file).is_err() && punch(&file, 0, 512).is_err());
         assert!(add_partition(&file, 1, 0, 512).is_err() && delete_partition(&file, 1).is_err());
-        assert_eq!(add_partition(&file, 1, u64::MAX, 512).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(
+            add_partition(&file, 1, u64::MAX, 512).unwrap_err().kind(),
+            io::ErrorKind::InvalidInput
+        );
     }
     #[test]
     fn numbers_are_written_as_the_kernel_does() {

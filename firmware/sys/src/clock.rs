@@ -17,8 +17,12 @@ pub fn uptime() -> Duration {
 
 /// Sets the system clock to `seconds` after 1970.
 pub fn set(seconds: u64) -> io::Result<()> {
-    let tv_sec = i64::try_from(seconds).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-    Ok(rustix::time::clock_settime(ClockId::Realtime, Timespec { tv_sec, tv_nsec: 0 })?)
+    let tv_sec =
+        i64::try_from(seconds).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    Ok(rustix::time::clock_settime(
+        ClockId::Realtime,
+        Timespec { tv_sec, tv_nsec: 0 },
+    )?)
 }
 
 fn duration(time: Timespec) -> Duration {

@@ -47,7 +47,12 @@ impl Directory {
     /// Opens a directory in this one; `ENOTDIR` or `ELOOP` if it is something else.
     pub fn child(&self, name: &OsStr) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(Directory(openat(&self.0, single(name)?, flags, Mode::empty())?))
+        Ok(Directory(openat(
+            &self.0,
+            single(name)?,
+            flags,
+            Mode::empty(),
+        )?))
     }
 
     /// What is behind `name`; `None` if there is nothing.
@@ -71,7 +76,14 @@ impl Directory {
             FileType::Symlink => Kind::Link,
             _ => Kind::Special,
         };
-        Ok(Some((kind, Access { mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid })))
+        Ok(Some((
+            kind,
+            Access {
+                mode: stat.st_mode & 0o7777,
+                uid: stat.st_uid,
+                gid: stat.st_gid,
+            },
+        )))
     }
 
     /// Makes a directory, or gives an existing one this owner and mode, and opens it.
@@ -98,15 +110,25 @@ impl Directory {
         }
         let mut bytes = Vec::new();
         file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > limit { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(Some(bytes)) }
+        if bytes.len() as u64 > limit {
+            Err(io::ErrorKind::FileTooLarge.into())
+        } else {
+            Ok(Some(bytes))
+        }
     }
 
     /// Puts a whole file in place in one step: written beside its final name, brought to the disk, renamed.
     pub fn write(&self, name: &OsStr, bytes: &[u8], access: Access) -> io::Result<()> {
         let beside = beside(name)?;
         self.remove(&beside)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut file = File::from(openat(&self.0, &*beside, flags, Mode::from_raw_mode(0o600))?);
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut file = File::from(openat(
+            &self.0,
+            &*beside,
+            flags,
+            Mode::from_raw_mode(0o600),
+        )?);
         file.write_all(bytes)?;
         grant(&file, access)?;
         file.sync_all()?;
@@ -168,14 +190,20 @@ impl Directory {
 }
 
 fn owner(access: Access) -> (Option<Uid>, Option<Gid>) {
-    (Some(Uid::from_raw(access.uid)), Some(Gid::from_raw(access.gid)))
+    (
+        Some(Uid::from_raw(access.uid)),
+        Some(Gid::from_raw(access.gid)),
+    )
 }
 
 /// Owner first: changing it clears the set-user-id bits.
 fn grant(file: impl std::os::fd::AsFd, access: Access) -> io::Result<()> {
     let (uid, gid) = owner(access);
     rustix::fs::fchown(&file, uid, gid)?;
-    Ok(rustix::fs::fchmod(&file, Mode::from_raw_mode(access.mode & 0o7777))?)
+    Ok(rustix::fs::fchmod(
+        &file,
+        Mode::from_raw_mode(access.mode & 0o7777),
+    )?)
 }
 
 /// The name a file has until it is complete.
@@ -222,16 +250,26 @@ mod tests {
     fn writes_links_and_removes() {
         let path = scratch("writes");
         let own = fs::metadata(&path).unwrap();
-        let access = |mode| Access { mode, uid: own.uid(), gid: own.gid() };
+        let access = |mode| Access {
+            mode,
+            uid: own.uid(),
+            gid: own.gid(),
+        };
         let top = Directory::open(&path).unwrap();
         let down = top.make(name("down"), access(0o750)).unwrap();
         down.write(name("file"), b"one", access(0o640)).unwrap();
         down.write(name("file"), b"two", access(0o600)).unwrap();
-        down.link(name("link"), name("../elsewhere"), access(0o777)).unwrap();
-        down.link(name("link"), name("file"), access(0o777)).unwrap();
-        down.write(name(&"x".repeat(255)), b"", access(0o600)).unwrap();
+        down.link(name("link"), name("../elsewhere"), access(0o777))
+            .unwrap();
+        down.link(name("link"), name("file"), access(0o777))
+            .unwrap();
+        down.write(name(&"x".repeat(255)), b"", access(0o600))
+            .unwrap();
         assert_eq!(fs::read(path.join("down/link")).unwrap(), b"two");
-        assert_eq!(down.read(name("file"), 3).unwrap().as_deref(), Some(&b"two"[..]));
+        assert_eq!(
+            down.read(name("file"), 3).unwrap().as_deref(),
+            Some(&b"two"[..])
+        );
         assert!(down.read(name("file"), 2).is_err() && down.read(name("link"), 9).is_err());
         assert!(top.read(name("down"), 9).is_err());
         assert_eq!(top.read(name("none"), 9).unwrap(), None);
@@ -259,10 +297,32 @@ mod tests {
         symlink("/", path.join("link")).unwrap();
         for refused in ["", ".", "..", "a/b", "/", "link/etc"] {
             assert!(top.child(name(refused)).is_err(), "{refused}");
-            assert!(top.write(name(refused), b"", Access { mode: 0, uid: 0, gid: 0 }).is_err(), "{refused}");
+            assert!(
+                top.write(
+                    name(refused),
+                    b"",
+                    Access {
+                        mode: 0,
+                        uid: 0,
+                        gid: 0
+                    }
+                )
+                .is_err(),
+                "{refused}"
+            );
         }
         assert!(top.child(name("link")).is_err());
-        assert!(top.make(name("link"), Access { mode: 0o700, uid: 0, gid: 0 }).is_err());
+        assert!(
+            top.make(
+                name("link"),
+                Access {
+                    mode: 0o700,
+                    uid: 0,
+                    gid: 0
+                }
+            )
+            .is_err()
+        );
         assert!(Directory::open(&path.join("link")).is_err());
         fs::remove_dir_all(path).unwrap();
     }

@@ -45,12 +45,21 @@ pub struct Target<'a> {
 impl Mapper {
     /// Opens `/dev/mapper/control`.
     pub fn open() -> io::Result<Self> {
-        File::options().read(true).write(true).open("/dev/mapper/control").map(Mapper)
+        File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/mapper/control")
+            .map(Mapper)
     }
 
     /// Makes a read-only device and starts it; returns its node in `/dev`. Nothing is left behind on failure.
     pub fn create(&self, name: &str, uuid: &str, target: Target<'_>) -> io::Result<PathBuf> {
-        let device = self.call(CREATE, Request::new(name, HEADER)?.uuid(uuid)?.flags(READ_ONLY))?.device();
+        let device = self
+            .call(
+                CREATE,
+                Request::new(name, HEADER)?.uuid(uuid)?.flags(READ_ONLY),
+            )?
+            .device();
         let started = self.start(name, target);
         if let Err(error) = started {
             // The first error is the one to report.
@@ -79,14 +88,20 @@ impl Mapper {
     }
 
     fn start(&self, name: &str, target: Target<'_>) -> io::Result<()> {
-        self.call(TABLE_LOAD, Request::new(name, HEADER)?.target(target)?.flags(READ_ONLY))?;
+        self.call(
+            TABLE_LOAD,
+            Request::new(name, HEADER)?.target(target)?.flags(READ_ONLY),
+        )?;
         // Without the suspend flag this resumes: the loaded table becomes the live one.
         self.call(SUSPEND, Request::new(name, HEADER)?)?;
         Ok(())
     }
 
     fn call(&self, command: u32, mut request: Request) -> io::Result<Request> {
-        let call = Call { command, request: &mut request };
+        let call = Call {
+            command,
+            request: &mut request,
+        };
         // SAFETY: the implementation of `Ioctl` below describes the call.
         unsafe { ioctl(&self.0, call) }?;
         Ok(request)
@@ -100,7 +115,13 @@ impl Request {
     fn new(name: &str, size: usize) -> io::Result<Self> {
         let mut request = Request(vec![0; size.div_ceil(8)]);
         let size = request.0.len() * 8;
-        for (at, word) in [(0, 4), (4, 0), (8, 0), (12, size as u32), (16, HEADER as u32)] {
+        for (at, word) in [
+            (0, 4),
+            (4, 0),
+            (8, 0),
+            (12, size as u32),
+            (16, HEADER as u32),
+        ] {
             request.put(at, &word.to_ne_bytes());
         }
         request.text(48, name, NAME_SIZE)?;
@@ -154,7 +175,12 @@ impl Request {
     fn word(&self, at: usize) -> u32 {
         let bytes = self.0[at / 8].to_ne_bytes();
         let half = at % 8;
-        u32::from_ne_bytes([bytes[half], bytes[half + 1], bytes[half + 2], bytes[half + 3]])
+        u32::from_ne_bytes([
+            bytes[half],
+            bytes[half + 1],
+            bytes[half + 2],
+            bytes[half + 3],
+        ])
     }
 
     fn device(&self) -> u64 {
@@ -199,11 +225,22 @@ mod tests {
 
     #[test]
     fn requests_have_the_kernels_layout() {
-        let target = Target { kind: "verity", sectors: 4096, parameters: "1 8:1 8:2" };
-        let request = Request::new("root", HEADER).unwrap().target(target).unwrap().flags(READ_ONLY);
+        let target = Target {
+            kind: "verity",
+            sectors: 4096,
+            parameters: "1 8:1 8:2",
+        };
+        let request = Request::new("root", HEADER)
+            .unwrap()
+            .target(target)
+            .unwrap()
+            .flags(READ_ONLY);
         let bytes = request.bytes();
         assert_eq!(bytes.len(), (HEADER + TARGET + 10usize).next_multiple_of(8));
-        assert_eq!((request.word(0), request.word(12), request.word(16)), (4, bytes.len() as u32, 312));
+        assert_eq!(
+            (request.word(0), request.word(12), request.word(16)),
+            (4, bytes.len() as u32, 312)
+        );
         assert_eq!((request.word(20), request.word(28)), (1, READ_ONLY));
         assert_eq!(&bytes[48..53], b"root\0");
         assert_eq!(bytes[320..328], 4096u64.to_ne_bytes());

@@ -8,5 +8,9 @@ const COMPRESSED: i32 = 4;
 
 /// Loads a module without parameters. `EEXIST` means that it is loaded already.
 pub fn load(file: &File, compressed: bool) -> io::Result<()> {
-    Ok(rustix::system::finit_module(file, c"", if compressed { COMPRESSED } else { 0 })?)
+    Ok(rustix::system::finit_module(
+        file,
+        c"",
+        if compressed { COMPRESSED } else { 0 },
+    )?)
 }

@@ -39,7 +39,13 @@ impl Flags {
 /// Mounts `source` at `target`; `data` holds the file system's own options, separated by commas.
 pub fn mount(source: &Path, target: &Path, kind: &str, flags: Flags, data: &str) -> io::Result<()> {
     let data = CString::new(data)?;
-    Ok(rustix::mount::mount(source, target, kind, flags.bits(), data.as_c_str())?)
+    Ok(rustix::mount::mount(
+        source,
+        target,
+        kind,
+        flags.bits(),
+        data.as_c_str(),
+    )?)
 }
 
 /// Makes the directory `source` appear at `target` too, without what is mounted below it.
@@ -61,5 +67,8 @@ pub fn unmount(target: &Path) -> io::Result<()> {
 pub fn is_memory(path: &Path) -> io::Result<bool> {
     const RAMFS: u64 = 0x8584_58f6;
     const TMPFS: u64 = 0x0102_1994;
-    Ok(matches!(rustix::fs::statfs(path)?.f_type as u64, RAMFS | TMPFS))
+    Ok(matches!(
+        rustix::fs::statfs(path)?.f_type as u64,
+        RAMFS | TMPFS
+    ))
 }

@@ -62,7 +62,12 @@ pub fn smart(device: &File) -> io::Result<Smart> {
     let words = (log.len() / 4 - 1) as u32;
     admin(
         device,
-        Command { opcode: GET_LOG_PAGE, namespace: ALL, word10: words << 16 | SMART, ..Command::new() },
+        Command {
+            opcode: GET_LOG_PAGE,
+            namespace: ALL,
+            word10: words << 16 | SMART,
+            ..Command::new()
+        },
         &mut log,
     )?;
     Ok(Smart::parse(&log))
@@ -71,7 +76,15 @@ pub fn smart(device: &File) -> io::Result<Smart> {
 /// Asks a drive's controller what it is.
 pub fn controller(device: &File) -> io::Result<Controller> {
     let mut page = [0; 4096];
-    admin(device, Command { opcode: IDENTIFY, word10: CONTROLLER, ..Command::new() }, &mut page)?;
+    admin(
+        device,
+        Command {
+            opcode: IDENTIFY,
+            word10: CONTROLLER,
+            ..Command::new()
+        },
+        &mut page,
+    )?;
     Ok(Controller::parse(&page))
 }
 
@@ -79,7 +92,10 @@ impl Smart {
     /// From the log page. The counters have 128 bits; what does not fit into 64 is the highest number that does.
     pub fn parse(log: &[u8; 512]) -> Self {
         let counter = |at: usize| {
-            let value = log[at..at + 16].iter().rev().fold(0u128, |value, &byte| value << 8 | u128::from(byte));
+            let value = log[at..at + 16]
+                .iter()
+                .rev()
+                .fold(0u128, |value, &byte| value << 8 | u128::from(byte));
             u64::try_from(value).unwrap_or(u64::MAX)
         };
         Smart {
@@ -101,8 +117,13 @@ impl Controller {
     /// From the identify page.
     pub fn parse(page: &[u8; 4096]) -> Self {
         let text = |from: usize, to: usize| {
-            let printable =
-                page[from..to].iter().map(|&byte| if (0x20..0x7f).contains(&byte) { byte as char } else { ' ' });
+            let printable = page[from..to].iter().map(|&byte| {
+                if (0x20..0x7f).contains(&byte) {
+                    byte as char
+                } else {
+                    ' '
+                }
+            });
             printable.collect::<String>().trim().to_owned()
         };
         Controller {
@@ -118,14 +139,21 @@ impl Controller {
 /// Sends a command that reads `answer.len()` bytes.
 fn admin(device: &File, command: Command, answer: &mut [u8]) -> io::Result<()> {
     let length = u32::try_from(answer.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let command = Command { data: answer.as_mut_ptr() as u64, length, timeout: PATIENCE, ..command };
+    let command = Command {
+        data: answer.as_mut_ptr() as u64,
+        length,
+        timeout: PATIENCE,
+        ..command
+    };
     // SAFETY: NVME_IOCTL_ADMIN_CMD takes a `struct nvme_admin_cmd` (drivers/nvme/host/ioctl.c, `nvme_user_cmd`) and,
     // for the two commands above, which transfer from the drive to the host (lowest bits 10), writes at most
     // `data_len` bytes to `addr`: all of `answer`, which is borrowed mutably until after the call.
     let status = unsafe { ioctl(device, Call(command)) }?;
     match status {
         0 => Ok(()),
-        status => Err(io::Error::other(format!("the drive answers with NVMe status {status:#x}"))),
+        status => Err(io::Error::other(format!(
+            "the drive answers with NVMe status {status:#x}"
+        ))),
     }
 }
 
@@ -212,9 +240,18 @@ mod tests {
     fn the_command_has_the_kernels_layout() {
         assert_eq!(size_of::<Command>(), 72);
         assert_eq!(ADMIN as usize >> 16 & 0x3fff, size_of::<Command>());
-        assert_eq!((offset_of!(Command, metadata), offset_of!(Command, data)), (16, 24));
-        assert_eq!((offset_of!(Command, length), offset_of!(Command, word10)), (36, 40));
-        assert_eq!((offset_of!(Command, timeout), offset_of!(Command, result)), (64, 68));
+        assert_eq!(
+            (offset_of!(Command, metadata), offset_of!(Command, data)),
+            (16, 24)
+        );
+        assert_eq!(
+            (offset_of!(Command, length), offset_of!(Command, word10)),
+            (36, 40)
+        );
+        assert_eq!(
+            (offset_of!(Command, timeout), offset_of!(Command, result)),
+            (64, 68)
+        );
     }
 
     #[test]

@@ -54,7 +54,10 @@ struct Answer {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::disallowed_methods, reason = "reads the kernel's header, and opens a file that is no drive")]
+    #![expect(
+        clippy::disallowed_methods,
+        reason = "reads the kernel's header, and opens a file that is no drive"
+    )]
 
     use super::*;
 
@@ -62,15 +65,27 @@ mod tests {
     fn numbers_are_the_headers() {
         assert_eq!(GET_STATUS, rustix::ioctl::opcode::read::<Answer>(b'p', 236));
         let Ok(header) = std::fs::read_to_string("/usr/include/linux/sed-opal.h") else {
-            assert!(std::env::var_os("CI").is_none(), "linux-libc-dev is missing");
-            let _ = std::io::Write::write_all(&mut std::io::stderr(), b"SKIPPED: needs linux-libc-dev\n");
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "linux-libc-dev is missing"
+            );
+            let _ = std::io::Write::write_all(
+                &mut std::io::stderr(),
+                b"SKIPPED: needs linux-libc-dev\n",
+            );
             return;
         };
         let value = |name: &str| {
-            let line = header.lines().find(|line| line.split_whitespace().nth(1) == Some(name)).unwrap();
+            let line = header
+                .lines()
+                .find(|line| line.split_whitespace().nth(1) == Some(name))
+                .unwrap();
             line.split_once(name).unwrap().1.trim().to_owned()
         };
-        assert_eq!(value("IOC_OPAL_GET_STATUS"), "_IOR('p', 236, struct opal_status)");
+        assert_eq!(
+            value("IOC_OPAL_GET_STATUS"),
+            "_IOR('p', 236, struct opal_status)"
+        );
         let flags = [
             ("OPAL_FL_LOCKING_ENABLED", LOCKING_ENABLED),
             ("OPAL_FL_LOCKED", LOCKED),
@@ -84,7 +99,11 @@ mod tests {
 
     #[test]
     fn locks() {
-        let status = |locking, locked, shadowed| Status { locking, locked, shadowed };
+        let status = |locking, locked, shadowed| Status {
+            locking,
+            locked,
+            shadowed,
+        };
         // Supported and never used; in use and open; locked, asking for the password; locked without asking.
         assert_eq!(Status::parse(0x03), status(false, false, false));
         assert_eq!(Status::parse(0x37), status(true, false, false));

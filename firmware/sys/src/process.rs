@@ -14,10 +14,19 @@ use rustix::system::RebootCommand;
 
 /// Runs `program` (a path in `root`) with `root` as its root directory and `environment` as its whole environment;
 /// waits for it and returns all it wrote.
-pub fn run(root: &Path, program: &str, arguments: &[&OsStr], environment: &[(&str, &str)]) -> io::Result<Output> {
+pub fn run(
+    root: &Path,
+    program: &str,
+    arguments: &[&OsStr],
+    environment: &[(&str, &str)],
+) -> io::Result<Output> {
     let root = CString::new(root.as_os_str().as_bytes())?;
     let mut command = Command::new(program);
-    command.args(arguments).env_clear().envs(environment.iter().copied()).stdin(Stdio::null());
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null());
     let enter = move || {
         chroot(root.as_c_str())?;
         chdir(c"/")?;
@@ -64,7 +73,10 @@ pub fn reap() {
 
 /// The kernel's release, as `6.12.117+deb13-amd64`.
 pub fn kernel_release() -> String {
-    rustix::system::uname().release().to_string_lossy().into_owned()
+    rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned()
 }
 
 #[cfg(test)]

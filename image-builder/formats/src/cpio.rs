@@ -96,7 +96,10 @@ pub fn write(tree: &Tree) -> Result<Image, Error> {
             return Err(Error::Unsafe(text(path)));
         }
         let (first, entry) = match &entry.kind {
-            Kind::HardLink(target) => (target.as_slice(), tree.entry(target).expect("`links` has checked the target")),
+            Kind::HardLink(target) => (
+                target.as_slice(),
+                tree.entry(target).expect("`links` has checked the target"),
+            ),
             _ => (path, entry),
         };
         let (number, count, carries) = match links.get(first) {
@@ -105,7 +108,11 @@ pub fn write(tree: &Tree) -> Result<Image, Error> {
         };
         // Files with several names are numbered after all others, so that numbers stay unique.
         inode += u32::from(number == 0);
-        let number = if number == 0 { inode } else { tree.len() as u32 + number };
+        let number = if number == 0 {
+            inode
+        } else {
+            tree.len() as u32 + number
+        };
         archive.entry(path, entry, number, count, carries)?;
     }
     archive.header(TRAILER, [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
@@ -115,7 +122,9 @@ pub fn write(tree: &Tree) -> Result<Image, Error> {
 /// Puts archives (compressed or not) in a row, each beginning on a multiple of 4 bytes; the kernel skips the zeroes
 /// between them.
 pub fn join(archives: &[Image]) -> Image {
-    let size = archives.iter().fold(0u64, |size, image| size.next_multiple_of(4) + image.size());
+    let size = archives
+        .iter()
+        .fold(0u64, |size, image| size.next_multiple_of(4) + image.size());
     let mut joined = Image::zero(size);
     let mut at = 0u64;
     for image in archives {
@@ -138,12 +147,24 @@ struct Names<'a> {
 fn links(tree: &Tree) -> Result<BTreeMap<&[u8], Names<'_>>, Error> {
     let mut links: BTreeMap<&[u8], Names<'_>> = BTreeMap::new();
     for (path, entry) in tree.iter() {
-        let Kind::HardLink(target) = &entry.kind else { continue };
-        if !matches!(tree.entry(target), Some(Entry { kind: Kind::File(_), .. })) {
+        let Kind::HardLink(target) = &entry.kind else {
+            continue;
+        };
+        if !matches!(
+            tree.entry(target),
+            Some(Entry {
+                kind: Kind::File(_),
+                ..
+            })
+        ) {
             return Err(Error::Link(text(path)));
         }
         let inode = links.len() as u32 + 1;
-        let names = links.entry(target).or_insert(Names { inode, count: 1, last: target });
+        let names = links.entry(target).or_insert(Names {
+            inode,
+            count: 1,
+            last: target,
+        });
         names.count += 1;
         names.last = names.last.max(path);
     }
@@ -160,7 +181,14 @@ struct Archive {
 }
 
 impl Archive {
-    fn entry(&mut self, path: &[u8], entry: &Entry, inode: u32, count: u32, carries: bool) -> Result<(), Error> {
+    fn entry(
+        &mut self,
+        path: &[u8],
+        entry: &Entry,
+        inode: u32,
+        count: u32,
+        carries: bool,
+    ) -> Result<(), Error> {
         let nothing = Content::Bytes([].into());
         let target;
         let (kind, content, device) = match &entry.kind {
@@ -170,16 +198,30 @@ impl Archive {
                 target = Content::Bytes(to.as_slice().into());
                 (SYMLINK, &target, (0, 0))
             }
-            Kind::Device { block, major, minor } => {
-                (if *block { BLOCK } else { CHARACTER }, &nothing, (*major, *minor))
-            }
+            Kind::Device {
+                block,
+                major,
+                minor,
+            } => (
+                if *block { BLOCK } else { CHARACTER },
+                &nothing,
+                (*major, *minor),
+            ),
             Kind::Fifo => (FIFO, &nothing, (0, 0)),
             Kind::HardLink(_) => return Err(Error::Link(text(path))),
         };
-        let size = u32::try_from(content.len()).map_err(|_| Error::Large { path: text(path), size: content.len() })?;
+        let size = u32::try_from(content.len()).map_err(|_| Error::Large {
+            path: text(path),
+            size: content.len(),
+        })?;
         let mtime = entry.mtime.clamp(0, i64::from(u32::MAX)) as u32;
         let mode = kind | u32::from(entry.mode);
-        self.header(path, [inode, mode, entry.uid, entry.gid, count, mtime, size, 0, 0, device.0, device.1]);
+        self.header(
+            path,
+            [
+                inode, mode, entry.uid, entry.gid, count, mtime, size, 0, 0, device.0, device.1,
+            ],
+        );
         self.content(content);
         Ok(())
     }
@@ -265,7 +307,12 @@ pub struct Items<'a> {
 
 /// Reads an archive, refusing entries of more than `largest` bytes.
 pub fn read(bytes: &[u8], largest: u64) -> Items<'_> {
-    Items { bytes, at: 0, largest, done: false }
+    Items {
+        bytes,
+        at: 0,
+        largest,
+        done: false,
+    }
 }
 
 impl<'a> Items<'a> {
@@ -276,7 +323,10 @@ impl<'a> Items<'a> {
 
     fn item(&mut self) -> Result<Item<'a>, Error> {
         let at = self.at;
-        let header = self.bytes.get(at..at + HEADER_SIZE).ok_or(Error::Short(at))?;
+        let header = self
+            .bytes
+            .get(at..at + HEADER_SIZE)
+            .ok_or(Error::Short(at))?;
         if !header.starts_with(MAGIC) {
             return Err(Error::Magic(at));
         }
@@ -284,22 +334,58 @@ impl<'a> Items<'a> {
         for (field, digits) in fields.iter_mut().zip(header[MAGIC.len()..].chunks_exact(8)) {
             *field = number(digits).ok_or(Error::Header(at))?;
         }
-        let [inode, mode, uid, gid, nlink, mtime, size, _, _, major, minor, name_size, _] = fields;
-        for (size, limit) in [(u64::from(name_size), LONGEST_NAME as u64), (u64::from(size), self.largest)] {
+        let [
+            inode,
+            mode,
+            uid,
+            gid,
+            nlink,
+            mtime,
+            size,
+            _,
+            _,
+            major,
+            minor,
+            name_size,
+            _,
+        ] = fields;
+        for (size, limit) in [
+            (u64::from(name_size), LONGEST_NAME as u64),
+            (u64::from(size), self.largest),
+        ] {
             if size > limit {
                 return Err(Error::Limit { at, size, limit });
             }
         }
         let name = self.slice(at + HEADER_SIZE, name_size)?;
-        let name = name.strip_suffix(&[0]).filter(|name| !name.contains(&0)).ok_or(Error::Header(at))?;
-        let data = self.slice((at + HEADER_SIZE + name_size as usize).next_multiple_of(4), size)?;
+        let name = name
+            .strip_suffix(&[0])
+            .filter(|name| !name.contains(&0))
+            .ok_or(Error::Header(at))?;
+        let data = self.slice(
+            (at + HEADER_SIZE + name_size as usize).next_multiple_of(4),
+            size,
+        )?;
         let end = (at + HEADER_SIZE + name_size as usize).next_multiple_of(4) + data.len();
         self.at = end.next_multiple_of(4).min(self.bytes.len());
-        Ok(Item { name, inode, mode, uid, gid, nlink, mtime, device: (major, minor), data })
+        Ok(Item {
+            name,
+            inode,
+            mode,
+            uid,
+            gid,
+            nlink,
+            mtime,
+            device: (major, minor),
+            data,
+        })
     }
 
     fn slice(&self, from: usize, length: u32) -> Result<&'a [u8], Error> {
-        let bytes = self.bytes.get(from..).and_then(|bytes| bytes.get(..length as usize));
+        let bytes = self
+            .bytes
+            .get(from..)
+            .and_then(|bytes| bytes.get(..length as usize));
         bytes.ok_or(Error::Short(self.at))
     }
 
@@ -330,7 +416,9 @@ impl<'a> Iterator for Items<'a> {
 }
 
 fn number(digits: &[u8]) -> Option<u32> {
-    digits.iter().try_fold(0, |number, &digit| Some(number << 4 | char::from(digit).to_digit(16)?))
+    digits.iter().try_fold(0, |number, &digit| {
+        Some(number << 4 | char::from(digit).to_digit(16)?)
+    })
 }
 
 /// The tree path of a name in an archive: `./` before it and the name `.` are accepted, as `find . | cpio` makes them.
@@ -346,9 +434,15 @@ pub fn safe_path(name: &[u8]) -> Result<&[u8], Error> {
     let path = path.strip_suffix(b"/").unwrap_or(path);
     let safe = path.len() < LONGEST_NAME
         && path.split(|&byte| byte == b'/').all(|component| {
-            !matches!(component, b"" | b"." | b"..") && component.len() <= LONGEST_COMPONENT && !component.contains(&0)
+            !matches!(component, b"" | b"." | b"..")
+                && component.len() <= LONGEST_COMPONENT
+                && !component.contains(&0)
         });
-    if safe { Ok(path) } else { Err(Error::Unsafe(text(name))) }
+    if safe {
+        Ok(path)
+    } else {
+        Err(Error::Unsafe(text(name)))
+    }
 }
 
 /// Reads an archive into a tree; every name is checked by [`safe_path`], and no entry may lie below something that is
@@ -363,7 +457,10 @@ pub fn read_tree(bytes: &[u8], largest: u64) -> Result<Tree, Error> {
         let mut parents = path;
         while let Some(slash) = parents.iter().rposition(|&byte| byte == b'/') {
             parents = &parents[..slash];
-            if tree.entry(parents).is_some_and(|entry| entry.kind != Kind::Directory) {
+            if tree
+                .entry(parents)
+                .is_some_and(|entry| entry.kind != Kind::Directory)
+            {
                 return Err(Error::Below(text(item.name)));
             }
         }
@@ -371,7 +468,11 @@ pub fn read_tree(bytes: &[u8], largest: u64) -> Result<Tree, Error> {
         if matches!(entry.kind, Kind::File(_)) && item.nlink > 1 {
             match files.get(&item.inode) {
                 Some(first) if first != path => {
-                    let Some(Entry { kind: Kind::File(content), .. }) = tree.entry_mut(first) else {
+                    let Some(Entry {
+                        kind: Kind::File(content),
+                        ..
+                    }) = tree.entry_mut(first)
+                    else {
                         return Err(Error::Link(text(item.name)));
                     };
                     if !item.data.is_empty() {
@@ -397,10 +498,17 @@ impl Item<'_> {
             FILE => Kind::File(Content::Bytes(self.data.into())),
             SYMLINK => Kind::Symlink(self.data.to_vec()),
             FIFO => Kind::Fifo,
-            kind @ (CHARACTER | BLOCK) => {
-                Kind::Device { block: kind == BLOCK, major: self.device.0, minor: self.device.1 }
+            kind @ (CHARACTER | BLOCK) => Kind::Device {
+                block: kind == BLOCK,
+                major: self.device.0,
+                minor: self.device.1,
+            },
+            _ => {
+                return Err(Error::Mode {
+                    name: text(self.name),
+                    mode: self.mode,
+                });
             }
-            _ => return Err(Error::Mode { name: text(self.name), mode: self.mode }),
         };
         Ok(Entry {
             kind,
@@ -423,12 +531,25 @@ mod tests {
 
     #[test]
     fn paths_that_could_escape_are_refused() {
-        for name in ["", "/", "/etc", "..", "../a", "a/../b", "a/..", "a//b", "a/./b", ".//a", "./", "././a", "a\0b"] {
-            let expected = if name == "./" { Ok(&b""[..]) } else { Err(Error::Unsafe(name.to_owned())) };
+        for name in [
+            "", "/", "/etc", "..", "../a", "a/../b", "a/..", "a//b", "a/./b", ".//a", "./",
+            "././a", "a\0b",
+        ] {
+            let expected = if name == "./" {
+                Ok(&b""[..])
+            } else {
+                Err(Error::Unsafe(name.to_owned()))
+            };
             assert_eq!(safe_path(name.as_bytes()), expected, "{name:?}");
         }
         assert!(safe_path(&[b'a'; 256]).is_err());
-        for (name, path) in [(".", ""), ("./a/b", "a/b"), ("a/", "a"), ("...", "..."), ("a/..b", "a/..b")] {
+        for (name, path) in [
+            (".", ""),
+            ("./a/b", "a/b"),
+            ("a/", "a"),
+            ("...", "..."),
+            ("a/..b", "a/..b"),
+        ] {
             assert_eq!(safe_path(name.as_bytes()), Ok(path.as_bytes()));
         }
     }
@@ -443,26 +564,53 @@ mod tests {
             archive.header(TRAILER, [0; 11]);
             let image = archive.finish();
             let mut bytes = vec![0; image.size() as usize];
-            image.read_at(&crate::tree::NoContents, 0, &mut bytes).unwrap();
+            image
+                .read_at(&crate::tree::NoContents, 0, &mut bytes)
+                .unwrap();
             bytes
         };
-        let through = archive(&[(b"a", Entry::symlink("/etc")), (b"a/passwd", Entry::file(*b"x", 0o644))]);
-        assert_eq!(read_tree(&through, 100), Err(Error::Below("a/passwd".to_owned())));
+        let through = archive(&[
+            (b"a", Entry::symlink("/etc")),
+            (b"a/passwd", Entry::file(*b"x", 0o644)),
+        ]);
+        assert_eq!(
+            read_tree(&through, 100),
+            Err(Error::Below("a/passwd".to_owned()))
+        );
         let up = archive(&[(b"../a", Entry::file(*b"x", 0o644))]);
         assert_eq!(read_tree(&up, 100), Err(Error::Unsafe("../a".to_owned())));
         let root = archive(&[(b".", Entry::symlink("/etc"))]);
         assert_eq!(read_tree(&root, 100), Err(Error::Unsafe(".".to_owned())));
         let large = archive(&[(b"a", Entry::file([0; 101], 0o644))]);
-        assert_eq!(read_tree(&large, 100), Err(Error::Limit { at: 0, size: 101, limit: 100 }));
+        assert_eq!(
+            read_tree(&large, 100),
+            Err(Error::Limit {
+                at: 0,
+                size: 101,
+                limit: 100
+            })
+        );
     }
 
     #[test]
     fn what_cannot_be_archived_is_named() {
         let mut tree = Tree::new();
         tree.insert("big", Entry::blob([0; 32], 1 << 32, 0o644));
-        assert_eq!(write(&tree).unwrap_err(), Error::Large { path: "big".to_owned(), size: 1 << 32 });
+        assert_eq!(
+            write(&tree).unwrap_err(),
+            Error::Large {
+                path: "big".to_owned(),
+                size: 1 << 32
+            }
+        );
         let mut tree = Tree::new();
-        tree.insert("link", Entry { kind: Kind::HardLink(b"gone".to_vec()), ..Entry::directory(0) });
+        tree.insert(
+            "link",
+            Entry {
+                kind: Kind::HardLink(b"gone".to_vec()),
+                ..Entry::directory(0)
+            },
+        );
         assert_eq!(write(&tree).unwrap_err(), Error::Link("link".to_owned()));
         let mut tree = Tree::new();
         tree.insert(vec![b'x'; 4096], Entry::directory(0o755));

@@ -107,12 +107,19 @@ impl Error {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Error::NoSpace { needed, available } => {
-                Some(format!("make the partition at least {} MiB larger", (needed - available).div_ceil(1 << 20)))
-            }
-            Error::Size { width: Some(Width::Fat32), sector_size, .. } => {
+            Error::NoSpace { needed, available } => Some(format!(
+                "make the partition at least {} MiB larger",
+                (needed - available).div_ceil(1 << 20)
+            )),
+            Error::Size {
+                width: Some(Width::Fat32),
+                sector_size,
+                ..
+            } => {
                 let least = 65_541 * u64::from(*sector_size) / (1 << 20) + 2;
-                Some(format!("FAT32 in sectors of {sector_size} bytes needs about {least} MiB"))
+                Some(format!(
+                    "FAT32 in sectors of {sector_size} bytes needs about {least} MiB"
+                ))
             }
             _ => None,
         }
@@ -135,7 +142,9 @@ fn label(text: &str) -> Result<Option<[u8; 11]>, Error> {
         return Ok(None);
     }
     let sound = text.len() <= 11
-        && text.bytes().all(|byte| byte == b' ' || name::is_short(byte))
+        && text
+            .bytes()
+            .all(|byte| byte == b' ' || name::is_short(byte))
         && !text.starts_with(' ')
         && !text.ends_with(' ');
     if !sound {

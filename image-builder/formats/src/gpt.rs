@@ -114,14 +114,20 @@ impl Table {
     pub fn usable(&self) -> Range<u64> {
         let sector = u64::from(self.sector_size);
         let start = 2 * sector + ENTRIES_SIZE;
-        let end = self.sectors().saturating_mul(sector).saturating_sub(sector + ENTRIES_SIZE);
+        let end = self
+            .sectors()
+            .saturating_mul(sector)
+            .saturating_sub(sector + ENTRIES_SIZE);
         start..end.max(start)
     }
 
     /// Moves the backup copy to the end of a disk of another size (a larger one, or a smaller one that still holds
     /// every partition). The old backup copy becomes free space; wiping it is the caller's work.
     pub fn grow(&mut self, disk_size: u64) -> Result<(), Error> {
-        let moved = Table { disk_size, ..self.clone() };
+        let moved = Table {
+            disk_size,
+            ..self.clone()
+        };
         moved.check()?;
         *self = moved;
         Ok(())
@@ -129,7 +135,9 @@ impl Table {
 
     /// The partition with this number.
     pub fn partition(&self, number: u32) -> Option<&Partition> {
-        self.partitions.iter().find(|partition| partition.number == number)
+        self.partitions
+            .iter()
+            .find(|partition| partition.number == number)
     }
 
     /// Whether the table can be written: everything [`Error`] lists.
@@ -150,7 +158,10 @@ impl Table {
                     return Err(Error::Twice(a.number));
                 }
                 if a.start < b.start + b.size && b.start < a.start + a.size {
-                    return Err(Error::Overlap(a.number.min(b.number), a.number.max(b.number)));
+                    return Err(Error::Overlap(
+                        a.number.min(b.number),
+                        a.number.max(b.number),
+                    ));
                 }
             }
         }
@@ -158,7 +169,12 @@ impl Table {
     }
 
     fn check_partition(&self, partition: &Partition, usable: &Range<u64>) -> Result<(), Error> {
-        let &Partition { number, start, size, .. } = partition;
+        let &Partition {
+            number,
+            start,
+            size,
+            ..
+        } = partition;
         let sector = u64::from(self.sector_size);
         if !(1..=ENTRIES).contains(&number) {
             return Err(Error::Number(number));
@@ -167,10 +183,19 @@ impl Table {
             return Err(Error::Nil(number));
         }
         if size == 0 || start % sector != 0 || size % sector != 0 {
-            return Err(Error::Alignment { number, start, size });
+            return Err(Error::Alignment {
+                number,
+                start,
+                size,
+            });
         }
         if start < usable.start || start.checked_add(size).is_none_or(|end| end > usable.end) {
-            return Err(Error::Range { number, start, size, usable: usable.clone() });
+            return Err(Error::Range {
+                number,
+                start,
+                size,
+                usable: usable.clone(),
+            });
         }
         if partition.name.encode_utf16().count() > NAME_UNITS || partition.name.contains('\0') {
             return Err(Error::Name(number, partition.name.clone()));
@@ -251,9 +276,14 @@ impl Table {
             entry[..16].copy_from_slice(&partition.type_guid.to_disk());
             entry[16..32].copy_from_slice(&partition.guid.to_disk());
             entry[32..40].copy_from_slice(&(partition.start / sector).to_le_bytes());
-            entry[40..48].copy_from_slice(&((partition.start + partition.size) / sector - 1).to_le_bytes());
+            entry[40..48]
+                .copy_from_slice(&((partition.start + partition.size) / sector - 1).to_le_bytes());
             entry[48..56].copy_from_slice(&partition.attributes.to_le_bytes());
-            for (unit, slot) in partition.name.encode_utf16().zip(entry[56..].chunks_exact_mut(2)) {
+            for (unit, slot) in partition
+                .name
+                .encode_utf16()
+                .zip(entry[56..].chunks_exact_mut(2))
+            {
                 slot.copy_from_slice(&unit.to_le_bytes());
             }
         }
@@ -271,7 +301,15 @@ mod tests {
         let mut guid = [7; 16];
         guid[15] = number as u8;
         let guid = Guid::from_bytes(guid);
-        Partition { number, type_guid: types::LINUX, guid, start, size, attributes: 0, name: "root-ä".to_owned() }
+        Partition {
+            number,
+            type_guid: types::LINUX,
+            guid,
+            start,
+            size,
+            attributes: 0,
+            name: "root-ä".to_owned(),
+        }
     }
 
     fn table() -> Table {
@@ -295,19 +333,49 @@ mod tests {
         table().check().unwrap();
         assert_eq!(broken(|t| t.sector_size = 1024), Error::SectorSize(1024));
         assert_eq!(broken(|t| t.sector_size = 0), Error::SectorSize(0));
-        assert_eq!(broken(|t| t.disk_size = 34 * 512), Error::DiskSize(34 * 512));
+        assert_eq!(
+            broken(|t| t.disk_size = 34 * 512),
+            Error::DiskSize(34 * 512)
+        );
         assert_eq!(broken(|t| t.partitions[0].number = 0), Error::Number(0));
         assert_eq!(broken(|t| t.partitions[0].number = 129), Error::Number(129));
         assert_eq!(broken(|t| t.partitions[0].number = 4), Error::Twice(4));
-        assert_eq!(broken(|t| t.partitions[1].guid = t.partitions[0].guid), Error::Twice(4));
-        assert_eq!(broken(|t| t.partitions[1].type_guid = Guid::NIL), Error::Nil(4));
-        assert_eq!(broken(|t| t.partitions[1].start = 15 * MIB - 512 + 512 - 5 * MIB), Error::Overlap(1, 4));
-        assert!(matches!(broken(|t| t.partitions[1].size = 0), Error::Alignment { number: 4, .. }));
-        assert!(matches!(broken(|t| t.partitions[1].start += 100), Error::Alignment { number: 4, .. }));
-        assert!(matches!(broken(|t| t.partitions[0].start = 33 * 512), Error::Range { number: 1, .. }));
-        assert!(matches!(broken(|t| t.partitions[1].size = 80 * MIB), Error::Range { number: 4, .. }));
-        assert!(matches!(broken(|t| t.partitions[1].size = u64::MAX - 511), Error::Range { number: 4, .. }));
-        assert!(matches!(broken(|t| t.partitions[0].name = "x".repeat(37)), Error::Name(1, _)));
+        assert_eq!(
+            broken(|t| t.partitions[1].guid = t.partitions[0].guid),
+            Error::Twice(4)
+        );
+        assert_eq!(
+            broken(|t| t.partitions[1].type_guid = Guid::NIL),
+            Error::Nil(4)
+        );
+        assert_eq!(
+            broken(|t| t.partitions[1].start = 15 * MIB - 512 + 512 - 5 * MIB),
+            Error::Overlap(1, 4)
+        );
+        assert!(matches!(
+            broken(|t| t.partitions[1].size = 0),
+            Error::Alignment { number: 4, .. }
+        ));
+        assert!(matches!(
+            broken(|t| t.partitions[1].start += 100),
+            Error::Alignment { number: 4, .. }
+        ));
+        assert!(matches!(
+            broken(|t| t.partitions[0].start = 33 * 512),
+            Error::Range { number: 1, .. }
+        ));
+        assert!(matches!(
+            broken(|t| t.partitions[1].size = 80 * MIB),
+            Error::Range { number: 4, .. }
+        ));
+        assert!(matches!(
+            broken(|t| t.partitions[1].size = u64::MAX - 511),
+            Error::Range { number: 4, .. }
+        ));
+        assert!(matches!(
+            broken(|t| t.partitions[0].name = "x".repeat(37)),
+            Error::Name(1, _)
+        ));
     }
 
     #[test]
@@ -315,7 +383,10 @@ mod tests {
         let mut table = table();
         table.grow(1000 * MIB).unwrap();
         assert_eq!(table.backup().unwrap().0, 1000 * MIB - 33 * 512);
-        assert!(matches!(table.grow(24 * MIB), Err(Error::Range { number: 4, .. })));
+        assert!(matches!(
+            table.grow(24 * MIB),
+            Err(Error::Range { number: 4, .. })
+        ));
         assert_eq!(table.disk_size, 1000 * MIB);
         table.grow(26 * MIB).unwrap();
     }

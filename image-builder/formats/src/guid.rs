@@ -80,7 +80,10 @@ const fn digit(text: u8) -> Option<u8> {
 
 /// Turns the three little-endian fields around; its own inverse.
 const fn swap(b: [u8; 16]) -> [u8; 16] {
-    [b[3], b[2], b[1], b[0], b[5], b[4], b[7], b[6], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]]
+    [
+        b[3], b[2], b[1], b[0], b[5], b[4], b[7], b[6], b[8], b[9], b[10], b[11], b[12], b[13],
+        b[14], b[15],
+    ]
 }
 
 impl fmt::Display for Guid {
@@ -113,7 +116,10 @@ mod tests {
         let esp: Guid = "C12A7328-f81f-11d2-ba4b-00a0c93ec93b".parse().unwrap();
         assert_eq!(
             esp.to_disk(),
-            [0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11, 0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b]
+            [
+                0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11, 0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e,
+                0xc9, 0x3b
+            ]
         );
         assert_eq!(Guid::from_disk(esp.to_disk()), esp);
         assert_eq!(esp.to_string(), "c12a7328-f81f-11d2-ba4b-00a0c93ec93b");
@@ -121,10 +127,23 @@ mod tests {
 
     #[test]
     fn refuses_other_texts() {
-        for text in ["", "c12a7328f81f11d2ba4b00a0c93ec93b", "c12a7328-f81f-11d2-ba4b-00a0c93ec93g", "{c12a7328"] {
+        for text in [
+            "",
+            "c12a7328f81f11d2ba4b00a0c93ec93b",
+            "c12a7328-f81f-11d2-ba4b-00a0c93ec93g",
+            "{c12a7328",
+        ] {
             assert_eq!(text.parse::<Guid>(), Err(NotGuid(text.to_owned())));
         }
-        assert!("c12a7328-f81f-11d2-ba4b+00a0c93ec93b".parse::<Guid>().is_err());
-        assert!("é12a7328-f81f-11d2-ba4b-00a0c93ec93".parse::<Guid>().is_err());
+        assert!(
+            "c12a7328-f81f-11d2-ba4b+00a0c93ec93b"
+                .parse::<Guid>()
+                .is_err()
+        );
+        assert!(
+            "é12a7328-f81f-11d2-ba4b-00a0c93ec93"
+                .parse::<Guid>()
+                .is_err()
+        );
     }
 }

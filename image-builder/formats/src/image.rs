@@ -45,8 +45,14 @@ impl Source {
     /// The same without its first `skip` bytes.
     fn skipped(&self, skip: u64) -> Self {
         match self {
-            Source::Bytes { bytes, start } => Source::Bytes { bytes: bytes.clone(), start: start + skip },
-            Source::Blob { digest, start } => Source::Blob { digest: *digest, start: start + skip },
+            Source::Bytes { bytes, start } => Source::Bytes {
+                bytes: bytes.clone(),
+                start: start + skip,
+            },
+            Source::Blob { digest, start } => Source::Blob {
+                digest: *digest,
+                start: start + skip,
+            },
         }
     }
 }
@@ -54,7 +60,10 @@ impl Source {
 impl Image {
     /// `size` zero bytes.
     pub fn zero(size: u64) -> Self {
-        Image { size, pieces: Vec::new() }
+        Image {
+            size,
+            pieces: Vec::new(),
+        }
     }
 
     /// Length in bytes.
@@ -71,17 +80,31 @@ impl Image {
     pub fn put_bytes(&mut self, offset: u64, bytes: impl Into<Arc<[u8]>>) {
         let bytes = bytes.into();
         let length = bytes.len() as u64;
-        self.put(Piece { offset, length, source: Source::Bytes { bytes, start: 0 } });
+        self.put(Piece {
+            offset,
+            length,
+            source: Source::Bytes { bytes, start: 0 },
+        });
     }
 
     /// Covers `offset..` with `length` bytes of `content` from `start`.
     pub fn put_content(&mut self, offset: u64, content: &Content, start: u64, length: u64) {
         let source = match content {
-            Content::Bytes(bytes) => Source::Bytes { bytes: bytes.clone(), start },
-            Content::Blob { digest, .. } => Source::Blob { digest: *digest, start },
+            Content::Bytes(bytes) => Source::Bytes {
+                bytes: bytes.clone(),
+                start,
+            },
+            Content::Blob { digest, .. } => Source::Blob {
+                digest: *digest,
+                start,
+            },
             Content::Image(image) => return self.put_part(offset, image, start, length),
         };
-        self.put(Piece { offset, length, source });
+        self.put(Piece {
+            offset,
+            length,
+            source,
+        });
     }
 
     /// Covers `offset..` with `length` bytes of another image from `start`.
@@ -94,7 +117,11 @@ impl Image {
             let from = piece.offset.max(start);
             let to = (piece.offset + piece.length).min(end);
             let source = piece.source.skipped(from - piece.offset);
-            self.put(Piece { offset: offset + (from - start), length: to - from, source });
+            self.put(Piece {
+                offset: offset + (from - start),
+                length: to - from,
+                source,
+            });
         }
     }
 
@@ -108,7 +135,10 @@ impl Image {
     /// Covers `offset..offset + image.size()` with another image (a partition in a disk, a file in a partition).
     pub fn put_image(&mut self, offset: u64, image: &Image) {
         for piece in &image.pieces {
-            self.put(Piece { offset: offset + piece.offset, ..piece.clone() });
+            self.put(Piece {
+                offset: offset + piece.offset,
+                ..piece.clone()
+            });
         }
     }
 
@@ -126,25 +156,44 @@ impl Image {
         self.pieces.sort_by_key(|piece| piece.offset);
         let mut end = 0;
         for piece in &self.pieces {
-            assert!(piece.offset >= end, "pieces overlap at byte {}", piece.offset);
+            assert!(
+                piece.offset >= end,
+                "pieces overlap at byte {}",
+                piece.offset
+            );
             end = piece.offset + piece.length;
         }
-        assert!(end <= self.size, "a piece reaches past the end: {end} > {}", self.size);
+        assert!(
+            end <= self.size,
+            "a piece reaches past the end: {end} > {}",
+            self.size
+        );
     }
 
     /// Whether `offset..offset + length` is covered by no piece (and so is zero without being read).
     pub fn is_hole(&self, offset: u64, length: u64) -> bool {
         let first = self.first_piece(offset);
-        self.pieces.get(first).is_none_or(|piece| piece.offset >= offset + length)
+        self.pieces
+            .get(first)
+            .is_none_or(|piece| piece.offset >= offset + length)
     }
 
     /// Fills `buffer` with the image's bytes from `offset`.
     ///
     /// # Panics
     /// If the range reaches past the end of the image.
-    pub fn read_at(&self, contents: &dyn Contents, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+    pub fn read_at(
+        &self,
+        contents: &dyn Contents,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> std::io::Result<()> {
         let end = offset + buffer.len() as u64;
-        assert!(end <= self.size, "reading past the end: {end} > {}", self.size);
+        assert!(
+            end <= self.size,
+            "reading past the end: {end} > {}",
+            self.size
+        );
         let mut at = offset;
         for piece in &self.pieces[self.first_piece(offset)..] {
             if piece.offset >= end {
@@ -170,7 +219,8 @@ impl Image {
 
     /// Index of the first piece that ends after `offset`.
     fn first_piece(&self, offset: u64) -> usize {
-        self.pieces.partition_point(|piece| piece.offset + piece.length <= offset)
+        self.pieces
+            .partition_point(|piece| piece.offset + piece.length <= offset)
     }
 }
 

@@ -78,14 +78,24 @@ pub enum Content {
 /// Where the bytes of [`Content::Blob`] come from.
 pub trait Contents: Sync {
     /// Fills `buffer` with the blob's bytes from `offset`; short data is an error.
-    fn read_at(&self, digest: &ContentDigest, offset: u64, buffer: &mut [u8]) -> std::io::Result<()>;
+    fn read_at(
+        &self,
+        digest: &ContentDigest,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> std::io::Result<()>;
 }
 
 /// A source that holds no blob: for trees made of [`Content::Bytes`] alone.
 pub struct NoContents;
 
 impl Contents for NoContents {
-    fn read_at(&self, digest: &ContentDigest, _offset: u64, _buffer: &mut [u8]) -> std::io::Result<()> {
+    fn read_at(
+        &self,
+        digest: &ContentDigest,
+        _offset: u64,
+        _buffer: &mut [u8],
+    ) -> std::io::Result<()> {
         Err(std::io::Error::new(
             std::io::ErrorKind::NotFound,
             format!("no content is stored under {:02x?}", &digest[..4]),
@@ -96,7 +106,9 @@ impl Contents for NoContents {
 impl Default for Tree {
     fn default() -> Self {
         let root = Entry::directory(0o755);
-        Tree { entries: BTreeMap::from([(Vec::new(), root)]) }
+        Tree {
+            entries: BTreeMap::from([(Vec::new(), root)]),
+        }
     }
 }
 
@@ -123,10 +135,22 @@ impl Tree {
         let mut at = path;
         while let Some(slash) = at.iter().rposition(|&b| b == b'/') {
             at = &at[..slash];
-            if matches!(self.entries.get(at), Some(Entry { kind: Kind::Directory, .. })) {
+            if matches!(
+                self.entries.get(at),
+                Some(Entry {
+                    kind: Kind::Directory,
+                    ..
+                })
+            ) {
                 break;
             }
-            self.entries.insert(at.to_vec(), Entry { mtime: entry.mtime, ..Entry::directory(0o755) });
+            self.entries.insert(
+                at.to_vec(),
+                Entry {
+                    mtime: entry.mtime,
+                    ..Entry::directory(0o755)
+                },
+            );
         }
         if entry.kind != Kind::Directory {
             self.remove_children(path);
@@ -138,7 +162,11 @@ impl Tree {
     pub fn remove(&mut self, path: impl AsRef<[u8]>) -> Option<Entry> {
         let path = path.as_ref();
         self.remove_children(path);
-        if path.is_empty() { None } else { self.entries.remove(path) }
+        if path.is_empty() {
+            None
+        } else {
+            self.entries.remove(path)
+        }
     }
 
     fn remove_children(&mut self, path: &[u8]) {
@@ -154,7 +182,11 @@ impl Tree {
         if !prefix.is_empty() {
             prefix.push(b'/');
         }
-        let start = if prefix.is_empty() { Bound::Excluded(Vec::new()) } else { Bound::Included(prefix.clone()) };
+        let start = if prefix.is_empty() {
+            Bound::Excluded(Vec::new())
+        } else {
+            Bound::Included(prefix.clone())
+        };
         self.entries
             .range((start, Bound::Unbounded))
             .take_while(move |(path, _)| path.starts_with(&prefix))
@@ -164,17 +196,23 @@ impl Tree {
     /// The direct children of `path`: name and entry, in byte order.
     pub fn children<'a>(&'a self, path: &[u8]) -> impl Iterator<Item = (&'a [u8], &'a Entry)> {
         let skip = if path.is_empty() { 0 } else { path.len() + 1 };
-        self.below(path).map(move |(p, e)| (&p[skip..], e)).filter(|(name, _)| !name.contains(&b'/'))
+        self.below(path)
+            .map(move |(p, e)| (&p[skip..], e))
+            .filter(|(name, _)| !name.contains(&b'/'))
     }
 
     /// Every entry, the root first, parents before children.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &Entry)> {
-        self.entries.iter().map(|(path, entry)| (path.as_slice(), entry))
+        self.entries
+            .iter()
+            .map(|(path, entry)| (path.as_slice(), entry))
     }
 
     /// Every entry, for changing metadata.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&[u8], &mut Entry)> {
-        self.entries.iter_mut().map(|(path, entry)| (path.as_slice(), entry))
+        self.entries
+            .iter_mut()
+            .map(|(path, entry)| (path.as_slice(), entry))
     }
 
     /// Number of entries, the root included.
@@ -190,7 +228,14 @@ impl Tree {
 
 impl Entry {
     fn new(kind: Kind, mode: u16) -> Self {
-        Entry { kind, mode, uid: 0, gid: 0, mtime: 0, xattrs: BTreeMap::new() }
+        Entry {
+            kind,
+            mode,
+            uid: 0,
+            gid: 0,
+            mtime: 0,
+            xattrs: BTreeMap::new(),
+        }
     }
 
     /// A directory owned by root.
@@ -249,7 +294,8 @@ impl Content {
                 Ok(buffer)
             }
             Content::Image(image) => {
-                let mut buffer = vec![0; usize::try_from(image.size()).map_err(std::io::Error::other)?];
+                let mut buffer =
+                    vec![0; usize::try_from(image.size()).map_err(std::io::Error::other)?];
                 image.read_at(contents, 0, &mut buffer)?;
                 Ok(buffer)
             }

@@ -80,8 +80,18 @@ pub fn build(stub: &[u8], sections: &[(&str, Content)]) -> Result<Image, Error> 
         let padded = length.next_multiple_of(pe.file_alignment);
         let mut header = [0; SECTION_HEADER];
         header[..name.len()].copy_from_slice(name.as_bytes());
-        for (at, value) in [(8, length), (12, memory), (16, padded), (20, file), (36, u64::from(DATA))] {
-            header[at..at + 4].copy_from_slice(&u32::try_from(value).map_err(|_| Error::Large)?.to_le_bytes());
+        for (at, value) in [
+            (8, length),
+            (12, memory),
+            (16, padded),
+            (20, file),
+            (36, u64::from(DATA)),
+        ] {
+            header[at..at + 4].copy_from_slice(
+                &u32::try_from(value)
+                    .map_err(|_| Error::Large)?
+                    .to_le_bytes(),
+            );
         }
         let at = pe.table + index * SECTION_HEADER;
         bytes[at..at + SECTION_HEADER].copy_from_slice(&header);
@@ -151,14 +161,18 @@ impl Pe {
             return Err(Error::NotPe("not PE32+"));
         }
         let table = optional + usize::from(half(coff + 16)?);
-        let (memory_alignment, file_alignment) = (u64::from(word(optional + 32)?), u64::from(word(optional + 36)?));
+        let (memory_alignment, file_alignment) = (
+            u64::from(word(optional + 32)?),
+            u64::from(word(optional + 36)?),
+        );
         for alignment in [memory_alignment, file_alignment] {
             if !alignment.is_power_of_two() || alignment > LARGEST_ALIGNMENT {
                 return Err(Error::Broken("impossible alignment"));
             }
         }
         // Data directory 4 is the certificate table; there may be fewer directories.
-        let signed = word(optional + 108)? > 4 && table >= optional + 152 && word(optional + 148)? != 0;
+        let signed =
+            word(optional + 108)? > 4 && table >= optional + 152 && word(optional + 148)? != 0;
         let mut pe = Pe {
             coff,
             optional,
@@ -175,7 +189,10 @@ impl Pe {
         if count > MOST_SECTIONS {
             return Err(Error::Broken("too many sections"));
         }
-        let headers = bytes.get(table..).and_then(|bytes| bytes.get(..count * SECTION_HEADER)).ok_or(short.clone())?;
+        let headers = bytes
+            .get(table..)
+            .and_then(|bytes| bytes.get(..count * SECTION_HEADER))
+            .ok_or(short.clone())?;
         pe.file_end = pe.headers_end.max(table + headers.len());
         if pe.file_end > bytes.len() {
             return Err(short);
@@ -188,9 +205,14 @@ impl Pe {
 
     fn section(&mut self, header: &[u8], file_size: usize) -> Result<(), Error> {
         let word = |at| u32_at(header, at).expect("a section header has 40 bytes");
-        let (in_memory, address, in_file, offset) = (word(8), word(12), word(16), word(20) as usize);
+        let (in_memory, address, in_file, offset) =
+            (word(8), word(12), word(16), word(20) as usize);
         let length = in_memory.min(in_file) as usize;
-        let range = if length == 0 { 0..0 } else { offset..offset.saturating_add(length) };
+        let range = if length == 0 {
+            0..0
+        } else {
+            offset..offset.saturating_add(length)
+        };
         if range.end > file_size {
             return Err(Error::Broken("a section reaches past the end"));
         }
@@ -198,9 +220,17 @@ impl Pe {
             self.headers_end = self.headers_end.min(offset);
             self.file_end = self.file_end.max(range.end);
         }
-        let name = header[..8].split(|&byte| byte == 0).next().unwrap_or_default();
-        self.memory_end = self.memory_end.max(u64::from(address) + u64::from(in_memory.max(in_file)));
-        self.sections.push(Section { name: String::from_utf8_lossy(name).into_owned(), range });
+        let name = header[..8]
+            .split(|&byte| byte == 0)
+            .next()
+            .unwrap_or_default();
+        self.memory_end = self
+            .memory_end
+            .max(u64::from(address) + u64::from(in_memory.max(in_file)));
+        self.sections.push(Section {
+            name: String::from_utf8_lossy(name).into_owned(),
+            range,
+        });
         Ok(())
     }
 
@@ -212,7 +242,10 @@ impl Pe {
         let room = self.headers_end.saturating_sub(used) / SECTION_HEADER;
         let room = room.min(MOST_SECTIONS - self.sections.len());
         if room < sections.len() {
-            return Err(Error::NoSpace { room, needed: sections.len() });
+            return Err(Error::NoSpace {
+                room,
+                needed: sections.len(),
+            });
         }
         for (index, (name, content)) in sections.iter().enumerate() {
             let taken = self.sections.iter().any(|section| section.name == *name)
@@ -232,11 +265,17 @@ impl Pe {
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..)?.first_chunk().map(|bytes| u16::from_le_bytes(*bytes))
+    bytes
+        .get(at..)?
+        .first_chunk()
+        .map(|bytes| u16::from_le_bytes(*bytes))
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
+    bytes
+        .get(at..)?
+        .first_chunk()
+        .map(|bytes| u32::from_le_bytes(*bytes))
 }
 
 #[cfg(test)]
@@ -253,7 +292,8 @@ mod tests {
         bytes[0x46] = 1;
         bytes[0x54] = 240;
         let optional = 0x58;
-        let mut put = |at: usize, value: u32| bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        let mut put =
+            |at: usize, value: u32| bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
         put(optional, 0x20b);
         put(optional + 32, 4096);
         put(optional + 36, 16);
@@ -273,13 +313,26 @@ mod tests {
 
     #[test]
     fn appends_and_reads_back() {
-        let image = build(&stub(2), &[(".osrel", content(5)), (".linux", content(5000))]).unwrap();
+        let image = build(
+            &stub(2),
+            &[(".osrel", content(5)), (".linux", content(5000))],
+        )
+        .unwrap();
         let mut bytes = vec![0; image.size() as usize];
-        image.read_at(&crate::tree::NoContents, 0, &mut bytes).unwrap();
+        image
+            .read_at(&crate::tree::NoContents, 0, &mut bytes)
+            .unwrap();
         let sections = sections(&bytes).unwrap();
-        let names: Vec<_> = sections.iter().map(|section| (section.name.as_str(), section.range.len())).collect();
+        let names: Vec<_> = sections
+            .iter()
+            .map(|section| (section.name.as_str(), section.range.len()))
+            .collect();
         assert_eq!(names, [(".text", 5), (".osrel", 5), (".linux", 5000)]);
-        assert!(bytes[sections[2].range.clone()].iter().all(|&byte| byte == 7));
+        assert!(
+            bytes[sections[2].range.clone()]
+                .iter()
+                .all(|&byte| byte == 7)
+        );
         // .text ends at 8192 + 16, so: 12288, 16384, and two pages for the last.
         assert_eq!(u32_at(&bytes, 0x58 + 56), Some(16384 + 8192));
     }
@@ -287,18 +340,35 @@ mod tests {
     #[test]
     fn refuses_what_would_not_boot() {
         let error = |room, sections: &[(&str, Content)]| build(&stub(room), sections).unwrap_err();
-        assert_eq!(error(1, &[(".osrel", content(1)), (".linux", content(1))]), Error::NoSpace { room: 1, needed: 2 });
-        for names in [[".text", ".b"], [".a", ".a"], ["", ".b"], [".ninechar", ".b"]] {
+        assert_eq!(
+            error(1, &[(".osrel", content(1)), (".linux", content(1))]),
+            Error::NoSpace { room: 1, needed: 2 }
+        );
+        for names in [
+            [".text", ".b"],
+            [".a", ".a"],
+            ["", ".b"],
+            [".ninechar", ".b"],
+        ] {
             let refused = names.map(|name| (name, content(1)));
             assert_eq!(error(2, &refused), Error::Name(names[0].to_owned()));
         }
-        assert_eq!(error(2, &[(".a", content(0))]), Error::Empty(".a".to_owned()));
-        let huge = Content::Blob { digest: [0; 32], size: u64::from(u32::MAX) - 100 };
+        assert_eq!(
+            error(2, &[(".a", content(0))]),
+            Error::Empty(".a".to_owned())
+        );
+        let huge = Content::Blob {
+            digest: [0; 32],
+            size: u64::from(u32::MAX) - 100,
+        };
         assert_eq!(error(2, &[(".a", huge)]), Error::Large);
         let mut signed = stub(2);
         signed[0x58 + 148] = 1;
         assert_eq!(build(&signed, &[]).unwrap_err(), Error::Signed);
-        assert_eq!(build(b"MZ", &[]).unwrap_err(), Error::NotPe("headers end early"));
+        assert_eq!(
+            build(b"MZ", &[]).unwrap_err(),
+            Error::NotPe("headers end early")
+        );
         assert_eq!(build(b"", &[]).unwrap_err(), Error::NotPe("no MZ"));
     }
 

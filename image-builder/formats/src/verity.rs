@@ -101,13 +101,20 @@ impl Verity {
     /// If there are none: a device of no blocks cannot be mapped.
     pub fn from_leaves(leaves: Vec<Hash>, salt: &[u8; 32], uuid: Guid) -> Self {
         assert!(!leaves.is_empty(), "verity over no data");
-        let superblock = Superblock { uuid, data_blocks: leaves.len() as u64, salt: salt.to_vec() };
+        let superblock = Superblock {
+            uuid,
+            data_blocks: leaves.len() as u64,
+            salt: salt.to_vec(),
+        };
         let mut levels = Vec::new();
         let mut hashes = leaves;
         while hashes.len() > 1 {
             let mut level = hashes.concat();
             level.resize(level.len().next_multiple_of(BLOCK), 0);
-            hashes = level.chunks_exact(BLOCK).map(|block| hash(salt, block)).collect();
+            hashes = level
+                .chunks_exact(BLOCK)
+                .map(|block| hash(salt, block))
+                .collect();
             levels.push(level);
         }
         let mut bytes = superblock.encode();
@@ -115,7 +122,10 @@ impl Verity {
         for level in levels.iter().rev() {
             bytes.extend_from_slice(level);
         }
-        Verity { root_hash: hashes[0], bytes }
+        Verity {
+            root_hash: hashes[0],
+            bytes,
+        }
     }
 }
 
@@ -126,7 +136,8 @@ impl Superblock {
         if &bytes[..8] != b"verity\0\0" {
             return Err(Error::NoSuperblock);
         }
-        let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+        let word =
+            |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
         if word(8) != 1 {
             return Err(Error::Unsupported("version"));
         }
@@ -148,7 +159,11 @@ impl Superblock {
             return Err(Error::Impossible("salt size"));
         }
         let uuid = Guid::from_bytes(bytes[16..32].try_into().expect("sixteen bytes"));
-        Ok(Superblock { uuid, data_blocks, salt: bytes[88..88 + salt_size].to_vec() })
+        Ok(Superblock {
+            uuid,
+            data_blocks,
+            salt: bytes[88..88 + salt_size].to_vec(),
+        })
     }
 
     /// `struct verity_sb` of cryptsetup's `lib/verity/verity.c`: 512 bytes.
@@ -183,9 +198,15 @@ impl Superblock {
     /// The parameters of a device-mapper `verity` target over `data_device` and `hash_device` (paths or
     /// `major:minor`, without white space): `1 DATA HASH 4096 4096 BLOCKS 1 sha256 ROOT SALT`.
     pub fn target(&self, data_device: &str, hash_device: &str, root_hash: &Hash) -> String {
-        let salt = if self.salt.is_empty() { "-".to_owned() } else { hex(&self.salt) };
+        let salt = if self.salt.is_empty() {
+            "-".to_owned()
+        } else {
+            hex(&self.salt)
+        };
         let (blocks, root) = (self.data_blocks, hex(root_hash));
-        format!("1 {data_device} {hash_device} {BLOCK} {BLOCK} {blocks} {TREE_START} sha256 {root} {salt}")
+        format!(
+            "1 {data_device} {hash_device} {BLOCK} {BLOCK} {blocks} {TREE_START} sha256 {root} {salt}"
+        )
     }
 }
 
@@ -202,7 +223,11 @@ impl Tree {
         let mut start = TREE_START;
         for &blocks in levels(superblock.data_blocks).iter().rev() {
             let level = &bytes[start as usize * BLOCK..(start + blocks) as usize * BLOCK];
-            for ((block, expected), index) in level.chunks_exact(BLOCK).zip(above.chunks_exact(32)).zip(start..) {
+            for ((block, expected), index) in level
+                .chunks_exact(BLOCK)
+                .zip(above.chunks_exact(32))
+                .zip(start..)
+            {
                 if hash(&superblock.salt, block) != expected {
                     return Err(Error::Tree(index));
                 }
@@ -210,8 +235,16 @@ impl Tree {
             above = level.to_vec();
             start += blocks;
         }
-        let leaves = if superblock.data_blocks == 1 { Vec::new() } else { above };
-        Ok(Tree { superblock, root_hash: *root_hash, leaves })
+        let leaves = if superblock.data_blocks == 1 {
+            Vec::new()
+        } else {
+            above
+        };
+        Ok(Tree {
+            superblock,
+            root_hash: *root_hash,
+            leaves,
+        })
     }
 
     /// What the superblock says.
@@ -222,7 +255,11 @@ impl Tree {
     /// Checks one data block.
     pub fn check_block(&self, index: u64, block: &[u8; BLOCK]) -> Result<(), Error> {
         let expected = self.expected(index).ok_or(Error::Data(index))?;
-        if leaf(&self.superblock.salt, block) == expected { Ok(()) } else { Err(Error::Data(index)) }
+        if leaf(&self.superblock.salt, block) == expected {
+            Ok(())
+        } else {
+            Err(Error::Data(index))
+        }
     }
 
     fn expected(&self, index: u64) -> Option<&[u8]> {
@@ -248,7 +285,11 @@ fn levels(data_blocks: u64) -> Vec<u64> {
 }
 
 fn hash(salt: &[u8], block: &[u8]) -> Hash {
-    Sha256::new().chain_update(salt).chain_update(block).finalize().into()
+    Sha256::new()
+        .chain_update(salt)
+        .chain_update(block)
+        .finalize()
+        .into()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -270,14 +311,21 @@ mod tests {
     }
 
     fn verity(data: &[[u8; BLOCK]]) -> Verity {
-        Verity::from_leaves(data.iter().map(|block| leaf(&SALT, block)).collect(), &SALT, Guid::from_bytes([3; 16]))
+        Verity::from_leaves(
+            data.iter().map(|block| leaf(&SALT, block)).collect(),
+            &SALT,
+            Guid::from_bytes([3; 16]),
+        )
     }
 
     #[test]
     fn checks_data_and_tree() {
         for blocks in [1, 2, 128, 129, 300] {
             let data = data(blocks);
-            let Verity { root_hash, mut bytes } = verity(&data);
+            let Verity {
+                root_hash,
+                mut bytes,
+            } = verity(&data);
             assert_eq!(bytes.len() as u64, hash_size((blocks * BLOCK) as u64));
             bytes.extend([7; 100]); // the partition is larger
             let tree = Tree::open(&bytes, &root_hash).unwrap();
@@ -288,16 +336,25 @@ mod tests {
             wrong[4095] ^= 1;
             let last = blocks as u64 - 1;
             assert_eq!(tree.check_block(last, &wrong), Err(Error::Data(last)));
-            assert_eq!(tree.check_block(last + 1, &wrong), Err(Error::Data(last + 1)));
+            assert_eq!(
+                tree.check_block(last + 1, &wrong),
+                Err(Error::Data(last + 1))
+            );
             let tree_end = bytes.len() - 100;
             let needed = tree_end as u64;
             assert_eq!(
                 Tree::open(&bytes[..tree_end - 1], &root_hash).unwrap_err(),
-                Error::Short { actual: needed - 1, needed }
+                Error::Short {
+                    actual: needed - 1,
+                    needed
+                }
             );
             if blocks > 1 {
                 bytes[tree_end - 1] ^= 1;
-                assert_eq!(Tree::open(&bytes, &root_hash).unwrap_err(), Error::Tree(needed / BLOCK as u64 - 1));
+                assert_eq!(
+                    Tree::open(&bytes, &root_hash).unwrap_err(),
+                    Error::Tree(needed / BLOCK as u64 - 1)
+                );
             }
         }
     }
@@ -306,7 +363,14 @@ mod tests {
     fn superblock_is_bounded() {
         let good = verity(&data(2)).bytes;
         let superblock = Superblock::parse(&good).unwrap();
-        assert_eq!(superblock, Superblock { uuid: Guid::from_bytes([3; 16]), data_blocks: 2, salt: SALT.to_vec() });
+        assert_eq!(
+            superblock,
+            Superblock {
+                uuid: Guid::from_bytes([3; 16]),
+                data_blocks: 2,
+                salt: SALT.to_vec()
+            }
+        );
         let parse = |at: usize, value: u8| {
             let mut bytes = good.clone();
             bytes[at] = value;
@@ -318,23 +382,39 @@ mod tests {
         assert_eq!(parse(12, 0), Err(Error::Unsupported("hash type")));
         assert_eq!(parse(37, b'7'), Err(Error::Unsupported("hash algorithm")));
         assert_eq!(parse(65, 8), Err(Error::Unsupported("block size")));
-        assert_eq!(parse(79, 0xff), Err(Error::Impossible("number of data blocks")));
-        assert_eq!(parse(72, 0), Err(Error::Impossible("number of data blocks")));
+        assert_eq!(
+            parse(79, 0xff),
+            Err(Error::Impossible("number of data blocks"))
+        );
+        assert_eq!(
+            parse(72, 0),
+            Err(Error::Impossible("number of data blocks"))
+        );
         assert_eq!(parse(81, 2), Err(Error::Impossible("salt size")));
         // The largest size it may claim needs a device of that size before anything is allocated.
-        assert!(matches!(parse(75, 0xff).unwrap().hash_size(), 100_000_000_000..));
+        assert!(matches!(
+            parse(75, 0xff).unwrap().hash_size(),
+            100_000_000_000..
+        ));
     }
 
     #[test]
     fn target_line() {
-        let superblock = Superblock { uuid: Guid::NIL, data_blocks: 10, salt: vec![0xab, 0x01] };
+        let superblock = Superblock {
+            uuid: Guid::NIL,
+            data_blocks: 10,
+            salt: vec![0xab, 0x01],
+        };
         assert_eq!(superblock.sectors(), 80);
         let root = "11".repeat(32);
         assert_eq!(
             superblock.target("8:2", "8:3", &[0x11; 32]),
             format!("1 8:2 8:3 4096 4096 10 1 sha256 {root} ab01")
         );
-        let unsalted = Superblock { salt: vec![], ..superblock };
+        let unsalted = Superblock {
+            salt: vec![],
+            ..superblock
+        };
         assert!(unsalted.target("a", "b", &[0; 32]).ends_with(" -"));
     }
 

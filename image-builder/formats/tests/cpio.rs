@@ -1,5 +1,8 @@
 //! cpio archives, judged by GNU cpio.
-#![expect(clippy::disallowed_methods, reason = "strangers judge, and strangers read files")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "strangers judge, and strangers read files"
+)]
 
 mod tools;
 
@@ -11,19 +14,56 @@ use prejoin_formats::tree::{Content, ContentDigest, Contents, Entry, Kind, NoCon
 use tools::{Noise, bytes, have, run};
 
 fn node(kind: Kind, mode: u16) -> Entry {
-    Entry { kind, ..Entry::directory(mode) }
+    Entry {
+        kind,
+        ..Entry::directory(mode)
+    }
 }
 
 fn tree() -> Tree {
     let mut tree = Tree::new();
     let date = 1_600_000_000;
     tree.insert("init", Entry::file(*b"#!/bin/sh\n", 0o755).dated(date));
-    tree.insert("etc/empty", Entry::file(*b"", 0o600).owned(1000, 65534).dated(date));
-    tree.insert("etc/big", Entry::file(vec![b'b'; 10_001], 0o4755).dated(date));
-    tree.insert("etc/again", node(Kind::HardLink(b"etc/big".to_vec()), 0o4755).dated(date));
-    tree.insert("usr/also", node(Kind::HardLink(b"etc/big".to_vec()), 0o4755).dated(date));
-    tree.insert("dev/console", node(Kind::Device { block: false, major: 5, minor: 1 }, 0o600).dated(date));
-    tree.insert("dev/sda", node(Kind::Device { block: true, major: 8, minor: 0 }, 0o660).dated(date));
+    tree.insert(
+        "etc/empty",
+        Entry::file(*b"", 0o600).owned(1000, 65534).dated(date),
+    );
+    tree.insert(
+        "etc/big",
+        Entry::file(vec![b'b'; 10_001], 0o4755).dated(date),
+    );
+    tree.insert(
+        "etc/again",
+        node(Kind::HardLink(b"etc/big".to_vec()), 0o4755).dated(date),
+    );
+    tree.insert(
+        "usr/also",
+        node(Kind::HardLink(b"etc/big".to_vec()), 0o4755).dated(date),
+    );
+    tree.insert(
+        "dev/console",
+        node(
+            Kind::Device {
+                block: false,
+                major: 5,
+                minor: 1,
+            },
+            0o600,
+        )
+        .dated(date),
+    );
+    tree.insert(
+        "dev/sda",
+        node(
+            Kind::Device {
+                block: true,
+                major: 8,
+                minor: 0,
+            },
+            0o660,
+        )
+        .dated(date),
+    );
     tree.insert("run/pipe", node(Kind::Fifo, 0o644).dated(date));
     tree.insert("bin", Entry::symlink("usr/bin").dated(date));
     tree
@@ -46,8 +86,17 @@ fn gnu_cpio_lists_and_unpacks_it() {
         return;
     }
     let directory = tempfile::tempdir().expect("making a directory");
-    let path = directory.path().join("archive").to_str().expect("temporary names are text").to_owned();
-    std::fs::write(&path, bytes(&write(&tree()).expect("the tree is sound"), &NoContents)).expect("writing");
+    let path = directory
+        .path()
+        .join("archive")
+        .to_str()
+        .expect("temporary names are text")
+        .to_owned();
+    std::fs::write(
+        &path,
+        bytes(&write(&tree()).expect("the tree is sound"), &NoContents),
+    )
+    .expect("writing");
     let list = run("cpio", &["-itvn", "--quiet", "-F", &path]);
     assert_eq!(list, include_str!("golden/cpio.txt"));
 
@@ -56,12 +105,30 @@ fn gnu_cpio_lists_and_unpacks_it() {
     let target = target.to_str().expect("temporary names are text");
     run(
         "cpio",
-        &["-idm", "--quiet", "--no-preserve-owner", "-D", target, "-F", &path, "etc/*", "usr/*", "bin", "init"],
+        &[
+            "-idm",
+            "--quiet",
+            "--no-preserve-owner",
+            "-D",
+            target,
+            "-F",
+            &path,
+            "etc/*",
+            "usr/*",
+            "bin",
+            "init",
+        ],
     );
     for name in ["etc/big", "etc/again", "usr/also"] {
-        assert_eq!(std::fs::read(format!("{target}/{name}")).expect("reading"), vec![b'b'; 10_001]);
+        assert_eq!(
+            std::fs::read(format!("{target}/{name}")).expect("reading"),
+            vec![b'b'; 10_001]
+        );
     }
-    assert_eq!(run("stat", &["-c", "%h %a %Y", &format!("{target}/usr/also")]), "3 4755 1600000000\n");
+    assert_eq!(
+        run("stat", &["-c", "%h %a %Y", &format!("{target}/usr/also")]),
+        "3 4755 1600000000\n"
+    );
 }
 
 #[test]
@@ -73,19 +140,31 @@ fn reads_back_what_was_written() {
     assert_eq!(read_tree(&archive, 1 << 20).as_ref(), Ok(&canonical()));
     // The order of insertion is of no importance.
     let again = write(&canonical()).expect("the tree is sound");
-    assert_eq!(read_tree(&bytes(&again, &NoContents), 1 << 20), Ok(canonical()));
+    assert_eq!(
+        read_tree(&bytes(&again, &NoContents), 1 << 20),
+        Ok(canonical())
+    );
 }
 
 #[test]
 fn archives_stand_in_a_row() {
     let mut early = Tree::new();
-    early.insert("kernel/x86/microcode/GenuineIntel.bin", Entry::file([1; 33], 0o644));
+    early.insert(
+        "kernel/x86/microcode/GenuineIntel.bin",
+        Entry::file([1; 33], 0o644),
+    );
     let early = write(&early).expect("the tree is sound");
     let mut compressed = Image::zero(7);
     compressed.put_bytes(0, *b"\x28\xb5\x2f\xfdzst");
-    let row = bytes(&join(&[early.clone(), write(&tree()).expect("sound"), compressed]), &NoContents);
+    let row = bytes(
+        &join(&[early.clone(), write(&tree()).expect("sound"), compressed]),
+        &NoContents,
+    );
     let mut items = read(&row, 1 << 20);
-    let names: Vec<_> = items.by_ref().map(|item| item.expect("both are sound").name).collect();
+    let names: Vec<_> = items
+        .by_ref()
+        .map(|item| item.expect("both are sound").name)
+        .collect();
     assert_eq!(names.first(), Some(&&b"kernel"[..]));
     assert_eq!(names.last(), Some(&&b"usr/also"[..]));
     assert_eq!(items.rest(), b"\x28\xb5\x2f\xfdzst");
@@ -94,7 +173,12 @@ fn archives_stand_in_a_row() {
 struct Store(BTreeMap<ContentDigest, Vec<u8>>);
 
 impl Contents for Store {
-    fn read_at(&self, digest: &ContentDigest, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+    fn read_at(
+        &self,
+        digest: &ContentDigest,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> std::io::Result<()> {
         buffer.copy_from_slice(&self.0[digest][offset as usize..][..buffer.len()]);
         Ok(())
     }
@@ -112,7 +196,10 @@ fn blobs_stay_references() {
         Kind::File(Content::Bytes(bytes)) => bytes.to_vec(),
         kind => panic!("{kind:?}"),
     };
-    assert_eq!((content("a"), content("b")), (vec![b'x'; 5001], b"yyy".to_vec()));
+    assert_eq!(
+        (content("a"), content("b")),
+        (vec![b'x'; 5001], b"yyy".to_vec())
+    );
 }
 
 #[test]

@@ -1,5 +1,9 @@
 //! FAT volumes, judged by fsck.fat, the kernel, mtools and the `fatfs` crate.
-#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "strangers judge, and strangers read files")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "strangers judge, and strangers read files"
+)]
 
 mod tools;
 
@@ -22,7 +26,15 @@ type Files = BTreeMap<String, Option<Vec<u8>>>;
 
 fn options(size: u64, sector_size: u32, width: Option<Width>) -> Options {
     let label = "CIDATA".to_owned();
-    Options { size, sector_size, width, label, volume_id: 0x1234_abcd, time: TIME, hidden_sectors: 2048 }
+    Options {
+        size,
+        sector_size,
+        width,
+        label,
+        volume_id: 0x1234_abcd,
+        time: TIME,
+        hidden_sectors: 2048,
+    }
 }
 
 fn tree(files: &Files) -> Tree {
@@ -74,7 +86,10 @@ fn sample() -> Tree {
     files.insert("x".repeat(255), Some(b"longest".to_vec()));
     files.insert("empty directory".to_owned(), None);
     for number in 0..300 {
-        files.insert(format!("many/a file with a long name {number}"), Some(vec![b'0'; number]));
+        files.insert(
+            format!("many/a file with a long name {number}"),
+            Some(vec![b'0'; number]),
+        );
     }
     tree(&files)
 }
@@ -82,7 +97,10 @@ fn sample() -> Tree {
 fn with_fatfs(volume: Vec<u8>) -> Files {
     let fs = fatfs::FileSystem::new(Cursor::new(volume), fatfs::FsOptions::new()).unwrap();
     assert_eq!(
-        (fs.volume_id(), fs.read_volume_label_from_root_dir().unwrap().as_deref()),
+        (
+            fs.volume_id(),
+            fs.read_volume_label_from_root_dir().unwrap().as_deref()
+        ),
         (0x1234_abcd, Some("CIDATA"))
     );
     let mut files = Files::new();
@@ -93,9 +111,17 @@ fn with_fatfs(volume: Vec<u8>) -> Files {
             if name == "." || name == ".." {
                 continue;
             }
-            let path = if path.is_empty() { name } else { format!("{path}/{name}") };
+            let path = if path.is_empty() {
+                name
+            } else {
+                format!("{path}/{name}")
+            };
             let modified = entry.modified();
-            assert_eq!((modified.date.year, modified.time.hour, modified.time.sec), (2025, 12, 56), "{path}");
+            assert_eq!(
+                (modified.date.year, modified.time.hour, modified.time.sec),
+                (2025, 12, 56),
+                "{path}"
+            );
             let mut content = None;
             if entry.is_dir() {
                 directories.push((path.clone(), entry.to_dir()));
@@ -114,7 +140,12 @@ fn on_disk(directory: &Path) -> Files {
     while let Some(at) = directories.pop() {
         for entry in std::fs::read_dir(at).unwrap().map(Result::unwrap) {
             let path = entry.path();
-            let name = path.strip_prefix(directory).unwrap().to_str().unwrap().to_owned();
+            let name = path
+                .strip_prefix(directory)
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned();
             let is_directory = entry.file_type().unwrap().is_dir();
             files.insert(name, (!is_directory).then(|| std::fs::read(&path).unwrap()));
             if is_directory {
@@ -145,7 +176,9 @@ fn write_sparse(image: &Image, path: &Path) {
     file.set_len(image.size()).unwrap();
     for piece in image.pieces() {
         let mut buffer = vec![0; piece.length as usize];
-        image.read_at(&NoContents, piece.offset, &mut buffer).unwrap();
+        image
+            .read_at(&NoContents, piece.offset, &mut buffer)
+            .unwrap();
         file.write_all_at(&buffer, piece.offset).unwrap();
     }
 }
@@ -161,21 +194,49 @@ fn fsck_finds_nothing_and_mtools_reads_everything() {
         let path = file.path().to_str().unwrap();
         write_sparse(&write(&tree, &options).unwrap(), file.path());
         let verdict = run("fsck.vfat", &["-n", "-v", path]);
-        for complaint in ["ffer", "ifferen", "rong", "nvalid", "orphan", "Free cluster summary", "dirty", "LFN"] {
+        for complaint in [
+            "ffer",
+            "ifferen",
+            "rong",
+            "nvalid",
+            "orphan",
+            "Free cluster summary",
+            "dirty",
+            "LFN",
+        ] {
             assert!(!verdict.contains(complaint), "{options:?}: {verdict}");
         }
         let target = tempfile::tempdir().unwrap();
-        run("mcopy", &["-i", path, "-s", "-n", "::", target.path().to_str().unwrap()]);
-        assert!(on_disk(target.path()) == expected(&tree), "{options:?}: mtools reads something else");
+        run(
+            "mcopy",
+            &[
+                "-i",
+                path,
+                "-s",
+                "-n",
+                "::",
+                target.path().to_str().unwrap(),
+            ],
+        );
+        assert!(
+            on_disk(target.path()) == expected(&tree),
+            "{options:?}: mtools reads something else"
+        );
     }
 }
 
 #[test]
 fn fatfs_reads_everything() {
     let tree = sample();
-    for options in volumes().into_iter().filter(|options| options.size <= 100 * MIB) {
+    for options in volumes()
+        .into_iter()
+        .filter(|options| options.size <= 100 * MIB)
+    {
         let volume = bytes(&write(&tree, &options).unwrap(), &NoContents);
-        assert!(with_fatfs(volume) == expected(&tree), "{options:?}: fatfs reads something else");
+        assert!(
+            with_fatfs(volume) == expected(&tree),
+            "{options:?}: fatfs reads something else"
+        );
     }
 }
 
@@ -187,30 +248,55 @@ fn mtools_lists_names_and_times() {
     let mut tree = sample();
     tree.remove("many");
     tree.remove("x".repeat(255));
-    tree.insert("loader/loader.conf", Entry::file(*b"timeout 3\n", 0o644).dated(TIME));
+    tree.insert(
+        "loader/loader.conf",
+        Entry::file(*b"timeout 3\n", 0o644).dated(TIME),
+    );
     let file = tempfile::NamedTempFile::new().unwrap();
     let path = file.path().to_str().unwrap();
-    tools::write(&write(&tree, &options(16 * MIB, 512, None)).unwrap(), file.path());
+    tools::write(
+        &write(&tree, &options(16 * MIB, 512, None)).unwrap(),
+        file.path(),
+    );
     let list = run("mdir", &["-i", path, "-/", "-a", "::"]);
     assert_eq!(list, include_str!("golden/fat.txt"));
-    assert_eq!(run("mtype", &["-i", path, "::/EFI/../LOADER/loader.CONF"]), "timeout 3\n");
-    assert_eq!(run("mlabel", &["-i", path, "-s", "::"]).trim(), "Volume label is CIDATA");
+    assert_eq!(
+        run("mtype", &["-i", path, "::/EFI/../LOADER/loader.CONF"]),
+        "timeout 3\n"
+    );
+    assert_eq!(
+        run("mlabel", &["-i", path, "-s", "::"]).trim(),
+        "Volume label is CIDATA"
+    );
 }
 
 #[test]
 fn large_files_begin_on_round_offsets() {
     let tree = sample();
-    let offset = |image: &Image, length| image.pieces().iter().find(|piece| piece.length == length).unwrap().offset;
+    let offset = |image: &Image, length| {
+        image
+            .pieces()
+            .iter()
+            .find(|piece| piece.length == length)
+            .unwrap()
+            .offset
+    };
     let image = write(&tree, &options(64 * MIB, 512, Some(Width::Fat32))).unwrap();
     let (a, b) = (offset(&image, 3_000_001), offset(&image, 1_200_000));
     assert_eq!((a % MIB, b % MIB), (0, 0));
 
     // A new small file before them and a larger first one move neither.
     let mut changed = tree.clone();
-    changed.insert("EFI/Linux/prejoin-a+3.efi", Entry::file(vec![1; 3_100_000], 0o644));
+    changed.insert(
+        "EFI/Linux/prejoin-a+3.efi",
+        Entry::file(vec![1; 3_100_000], 0o644),
+    );
     changed.insert("EFI/Linux/new", Entry::file(vec![1; 1000], 0o644));
     let image = write(&changed, &options(64 * MIB, 512, Some(Width::Fat32))).unwrap();
-    assert_eq!((offset(&image, 3_100_000), offset(&image, 1_200_000)), (a, b));
+    assert_eq!(
+        (offset(&image, 3_100_000), offset(&image, 1_200_000)),
+        (a, b)
+    );
 }
 
 #[test]
@@ -218,14 +304,23 @@ fn a_full_volume_is_packed_and_an_overfull_one_says_by_how_much() {
     let options = options(64 * MIB, 512, Some(Width::Fat32));
     let mut full = Tree::new();
     for number in 0..35 {
-        full.insert(format!("file{number}"), Entry::file(vec![number; 1_800_000], 0o644).dated(TIME));
+        full.insert(
+            format!("file{number}"),
+            Entry::file(vec![number; 1_800_000], 0o644).dated(TIME),
+        );
     }
     let volume = bytes(&write(&full, &options).unwrap(), &NoContents);
     assert!(with_fatfs(volume) == expected(&full));
     full.insert("more", Entry::file(vec![0; 3_000_000], 0o644));
     let error = write(&full, &options).unwrap_err();
-    assert_eq!(error.to_string(), "files and directories take 66009600 bytes, the volume has room for 65011712");
-    assert_eq!(error.hint().as_deref(), Some("make the partition at least 1 MiB larger"));
+    assert_eq!(
+        error.to_string(),
+        "files and directories take 66009600 bytes, the volume has room for 65011712"
+    );
+    assert_eq!(
+        error.hint().as_deref(),
+        Some("make the partition at least 1 MiB larger")
+    );
 }
 
 #[test]
@@ -237,32 +332,65 @@ fn refuses_what_fat_cannot_hold() {
         write(&tree, &options(16 * MIB, 512, None)).unwrap_err()
     };
     let file = || Entry::file(*b"x", 0o644);
-    assert_eq!(refused("a/link", Entry::symlink("b")), Error::Kind("a/link".to_owned()));
+    assert_eq!(
+        refused("a/link", Entry::symlink("b")),
+        Error::Kind("a/link".to_owned())
+    );
     assert_eq!(refused("a./b", file()), Error::Name("a.".to_owned()));
     assert_eq!(refused("a/b:c", file()), Error::Name("a/b:c".to_owned()));
-    assert_eq!(refused("Dir/fILE", file()), Error::SameName("Dir/File".to_owned(), "Dir/fILE".to_owned()));
-    assert_eq!(refused("dir", Entry::directory(0o755)), Error::SameName("Dir".to_owned(), "dir".to_owned()));
+    assert_eq!(
+        refused("Dir/fILE", file()),
+        Error::SameName("Dir/File".to_owned(), "Dir/fILE".to_owned())
+    );
+    assert_eq!(
+        refused("dir", Entry::directory(0o755)),
+        Error::SameName("Dir".to_owned(), "dir".to_owned())
+    );
     let large = Entry::blob([0; 32], 1 << 32, 0o644);
-    assert_eq!(refused("large", large), Error::Large { path: "large".to_owned(), size: 1 << 32 });
+    assert_eq!(
+        refused("large", large),
+        Error::Large {
+            path: "large".to_owned(),
+            size: 1 << 32
+        }
+    );
     for label in ["lower", "TWELVE CHARS", " LEADING", "A/B"] {
-        let options = Options { label: label.to_owned(), ..options(16 * MIB, 512, None) };
-        assert_eq!(write(&Tree::new(), &options).unwrap_err(), Error::Label(label.to_owned()));
+        let options = Options {
+            label: label.to_owned(),
+            ..options(16 * MIB, 512, None)
+        };
+        assert_eq!(
+            write(&Tree::new(), &options).unwrap_err(),
+            Error::Label(label.to_owned())
+        );
     }
     let mut tree = Tree::new();
     for number in 0..40_000 {
         tree.insert(format!("d/{number:05} long name"), Entry::directory(0o755));
     }
-    assert_eq!(write(&tree, &options(16 * MIB, 512, None)).unwrap_err(), Error::Directory("d".to_owned()));
+    assert_eq!(
+        write(&tree, &options(16 * MIB, 512, None)).unwrap_err(),
+        Error::Directory("d".to_owned())
+    );
 }
 
 #[test]
 fn the_same_input_gives_the_same_bytes() {
-    let volume = || bytes(&write(&sample(), &options(16 * MIB, 512, None)).unwrap(), &NoContents);
+    let volume = || {
+        bytes(
+            &write(&sample(), &options(16 * MIB, 512, None)).unwrap(),
+            &NoContents,
+        )
+    };
     assert!(volume() == volume());
 }
 
 fn names() -> impl Strategy<Value = String> {
-    prop_oneof!["[A-Z0-9]{1,8}(\\.[A-Z]{1,3})?", "[a-zA-Z0-9+,;=.~ -]{0,60}[a-z0-9]", "[ a-zäöüßéñЖ日本€!#]{0,90}[a-z]"]
+    prop_oneof![
+        "[A-Z0-9]{1,8}(\\.[A-Z]{1,3})?",
+        "[a-zA-Z0-9+,;=.~ -]{0,60}[a-z0-9]",
+        "[ a-zäöüßéñЖ日本€!#]{0,90}[a-z]"
+    ]
 }
 
 fn files() -> impl Strategy<Value = Files> {

@@ -1,5 +1,9 @@
 //! Unified kernel images, judged by objdump, sbsign and the `object` crate, on systemd's own stub.
-#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "strangers judge, and strangers read files")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "strangers judge, and strangers read files"
+)]
 
 mod tools;
 
@@ -12,7 +16,9 @@ use tools::{Noise, bytes, have, run, skip_if};
 fn stub() -> Option<Vec<u8>> {
     let directory = "/usr/lib/systemd/boot/efi";
     let stubs = ["linuxx64.efi.stub", "linuxaa64.efi.stub"];
-    let found = stubs.iter().find_map(|name| std::fs::read(format!("{directory}/{name}")).ok());
+    let found = stubs
+        .iter()
+        .find_map(|name| std::fs::read(format!("{directory}/{name}")).ok());
     skip_if(found.is_none(), "no systemd stub (systemd-boot-efi)").then(|| found.unwrap())
 }
 
@@ -29,7 +35,10 @@ fn parts() -> Vec<(&'static str, Vec<u8>)> {
 
 fn uki(stub: &[u8]) -> Vec<u8> {
     let parts = parts();
-    let sections: Vec<_> = parts.iter().map(|(name, bytes)| (*name, Content::Bytes(bytes.as_slice().into()))).collect();
+    let sections: Vec<_> = parts
+        .iter()
+        .map(|(name, bytes)| (*name, Content::Bytes(bytes.as_slice().into())))
+        .collect();
     bytes(&build(stub, &sections).unwrap(), &NoContents)
 }
 
@@ -42,7 +51,10 @@ fn sections_are_read_back_by_us_and_by_object() {
     assert_eq!(after[..before.len()], before);
     let pe = object::read::pe::PeFile64::parse(&uki[..]).unwrap();
     for ((name, content), section) in parts().iter().zip(&after[before.len()..]) {
-        assert_eq!((section.name.as_str(), &uki[section.range.clone()]), (*name, &content[..]));
+        assert_eq!(
+            (section.name.as_str(), &uki[section.range.clone()]),
+            (*name, &content[..])
+        );
         assert!(pe.section_by_name(name).unwrap().data().unwrap() == content);
     }
     assert_eq!(pe.sections().count(), before.len() + 5);
@@ -56,24 +68,52 @@ fn objdump_agrees_and_the_image_can_be_signed() {
     let Some(stub) = stub() else { return };
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
-    let (file, signed, key, certificate) = (path("uki.efi"), path("signed.efi"), path("key"), path("certificate"));
+    let (file, signed, key, certificate) = (
+        path("uki.efi"),
+        path("signed.efi"),
+        path("key"),
+        path("certificate"),
+    );
     std::fs::write(&file, uki(&stub)).unwrap();
 
     let list = run("objdump", &["-h", &file]);
     for (name, content) in parts() {
         let size = format!("{:08x}", content.len());
-        assert!(list.lines().any(|line| line.contains(name) && line.contains(&size)), "{name} {size}: {list}");
+        assert!(
+            list.lines()
+                .any(|line| line.contains(name) && line.contains(&size)),
+            "{name} {size}: {list}"
+        );
     }
     for (name, content) in parts() {
         let target = path("section");
-        run("objcopy", &["-O", "binary", "--only-section", name, &file, &target]);
+        run(
+            "objcopy",
+            &["-O", "binary", "--only-section", name, &file, &target],
+        );
         let dumped = std::fs::read(&target).unwrap();
-        assert!(dumped.starts_with(&content) && dumped[content.len()..].iter().all(|&byte| byte == 0), "{name}");
+        assert!(
+            dumped.starts_with(&content) && dumped[content.len()..].iter().all(|&byte| byte == 0),
+            "{name}"
+        );
     }
 
-    let request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test", "-keyout", &key];
+    let request = [
+        "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test", "-keyout", &key,
+    ];
     run("openssl", &[&request[..], &["-out", &certificate]].concat());
-    let said = run("sbsign", &["--key", &key, "--cert", &certificate, "--output", &signed, &file]);
+    let said = run(
+        "sbsign",
+        &[
+            "--key",
+            &key,
+            "--cert",
+            &certificate,
+            "--output",
+            &signed,
+            &file,
+        ],
+    );
     assert!(!said.contains("warning"), "{said}");
     run("sbverify", &["--cert", &certificate, &signed]);
 }
@@ -90,8 +130,13 @@ fn no_mutant_makes_the_reader_panic() {
         noise.spoil(&mut mutant[..head], times);
         if let Ok(sections) = sections(&mutant) {
             read += 1;
-            assert!(sections.iter().all(|section| section.range.end <= mutant.len()));
-            let _ = build(&mutant[..], &[(".a", Content::Bytes([1].into()))]).map(|image| image.size());
+            assert!(
+                sections
+                    .iter()
+                    .all(|section| section.range.end <= mutant.len())
+            );
+            let _ =
+                build(&mutant[..], &[(".a", Content::Bytes([1].into()))]).map(|image| image.size());
         }
         mutant[..head].copy_from_slice(&stub[..head]);
     }

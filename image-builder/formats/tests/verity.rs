@@ -1,5 +1,8 @@
 //! Hash devices, judged by veritysetup.
-#![expect(clippy::disallowed_methods, reason = "strangers judge, and strangers read files")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "strangers judge, and strangers read files"
+)]
 
 mod tools;
 
@@ -26,7 +29,15 @@ fn veritysetup_makes_the_same_bytes_and_accepts_ours() {
         }
         let zero = zero_leaf(&SALT);
         let leaves = data.as_chunks::<BLOCK>().0.iter();
-        let leaves = leaves.map(|block| if *block == [0; BLOCK] { zero } else { leaf(&SALT, block) }).collect();
+        let leaves = leaves
+            .map(|block| {
+                if *block == [0; BLOCK] {
+                    zero
+                } else {
+                    leaf(&SALT, block)
+                }
+            })
+            .collect();
         let ours = Verity::from_leaves(leaves, &SALT, uuid);
         assert_eq!(ours.bytes.len() as u64, hash_size(data.len() as u64));
 
@@ -36,18 +47,46 @@ fn veritysetup_makes_the_same_bytes_and_accepts_ours() {
         std::fs::write(&data_file, &data).unwrap();
         std::fs::write(&hash_file, &ours.bytes).unwrap();
         let salt = format!("--salt={}", hex(&SALT));
-        let said = run("veritysetup", &["format", &salt, &format!("--uuid={uuid}"), &data_file, &their_file]);
-        assert!(said.contains(&hex(&ours.root_hash)), "{blocks} blocks: {said}");
+        let said = run(
+            "veritysetup",
+            &[
+                "format",
+                &salt,
+                &format!("--uuid={uuid}"),
+                &data_file,
+                &their_file,
+            ],
+        );
+        assert!(
+            said.contains(&hex(&ours.root_hash)),
+            "{blocks} blocks: {said}"
+        );
         let mut theirs = std::fs::read(&their_file).unwrap();
         theirs.resize(ours.bytes.len().max(theirs.len()), 0);
-        assert!(theirs == ours.bytes, "{blocks} blocks: the hash devices differ");
+        assert!(
+            theirs == ours.bytes,
+            "{blocks} blocks: the hash devices differ"
+        );
 
-        run("veritysetup", &["verify", &data_file, &hash_file, &hex(&ours.root_hash)]);
+        run(
+            "veritysetup",
+            &["verify", &data_file, &hash_file, &hex(&ours.root_hash)],
+        );
         let dump = run("veritysetup", &["dump", &hash_file]);
         let superblock = Superblock::parse(&ours.bytes).unwrap();
-        assert!(dump.contains(&superblock.uuid.to_string()) && dump.contains(&hex(&superblock.salt)), "{dump}");
+        assert!(
+            dump.contains(&superblock.uuid.to_string()) && dump.contains(&hex(&superblock.salt)),
+            "{dump}"
+        );
         data[blocks * BLOCK - 1] ^= 1;
         std::fs::write(&data_file, &data).unwrap();
-        assert_ne!(run_any("veritysetup", &["verify", &data_file, &hash_file, &hex(&ours.root_hash)]).0, Some(0));
+        assert_ne!(
+            run_any(
+                "veritysetup",
+                &["verify", &data_file, &hash_file, &hex(&ours.root_hash)]
+            )
+            .0,
+            Some(0)
+        );
     }
 }

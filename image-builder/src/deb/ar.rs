@@ -24,20 +24,29 @@ impl<R: Read> Reader<R> {
         if &magic != b"!<arch>\n" {
             return Err(Error::Archive("it does not start with `!<arch>`".into()));
         }
-        Ok(Reader { input, left: 0, padding: false })
+        Ok(Reader {
+            input,
+            left: 0,
+            padding: false,
+        })
     }
 
     /// The next member, whose name must be `expected` or `expected.<compression>`. Members whose name starts with an
     /// underscore are skipped (deb(5)).
     pub(super) fn member(&mut self, expected: &str) -> Result<Member, Error> {
         loop {
-            let member = self.next()?.ok_or_else(|| Error::Archive(format!("it has no {expected}")))?;
+            let member = self
+                .next()?
+                .ok_or_else(|| Error::Archive(format!("it has no {expected}")))?;
             let rest = member.name.strip_prefix(expected);
             if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.')) {
                 return Ok(member);
             }
             if !member.name.starts_with('_') {
-                return Err(Error::Archive(format!("it has `{}` where {expected} belongs", member.name)));
+                return Err(Error::Archive(format!(
+                    "it has `{}` where {expected} belongs",
+                    member.name
+                )));
             }
         }
     }
@@ -59,7 +68,11 @@ impl<R: Read> Reader<R> {
             self.input.read_exact(&mut [0; 1]).map_err(failure)?;
         }
         let mut header = Vec::with_capacity(60);
-        self.input.by_ref().take(60).read_to_end(&mut header).map_err(failure)?;
+        self.input
+            .by_ref()
+            .take(60)
+            .read_to_end(&mut header)
+            .map_err(failure)?;
         if header.is_empty() {
             return Ok(None);
         }
@@ -70,15 +83,23 @@ impl<R: Read> Reader<R> {
         if &header[58..60] != b"`\n" {
             return Err(damaged("end"));
         }
-        let name = std::str::from_utf8(&header[..16]).map_err(|_| damaged("name"))?.trim_end().trim_end_matches('/');
-        let size = std::str::from_utf8(&header[48..58]).map_err(|_| damaged("size"))?.trim_end();
+        let name = std::str::from_utf8(&header[..16])
+            .map_err(|_| damaged("name"))?
+            .trim_end()
+            .trim_end_matches('/');
+        let size = std::str::from_utf8(&header[48..58])
+            .map_err(|_| damaged("size"))?
+            .trim_end();
         if size.is_empty() || !size.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(damaged("size"));
         }
         let size = size.parse().map_err(|_| damaged("size"))?;
         self.left = size;
         self.padding = size % 2 == 1;
-        Ok(Some(Member { name: name.to_owned(), size }))
+        Ok(Some(Member {
+            name: name.to_owned(),
+            size,
+        }))
     }
 }
 
@@ -87,7 +108,9 @@ pub(super) struct Content<'a, R>(&'a mut Reader<R>);
 
 impl<R: Read> Read for Content<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let wanted = usize::try_from(self.0.left).unwrap_or(usize::MAX).min(buffer.len());
+        let wanted = usize::try_from(self.0.left)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
         if wanted == 0 {
             return Ok(0);
         }
@@ -103,6 +126,9 @@ impl<R: Read> Read for Content<'_, R> {
 fn failure(source: io::Error) -> Error {
     match source.kind() {
         io::ErrorKind::UnexpectedEof => Error::Truncated("the archive"),
-        _ => Error::Read { part: "the archive", source },
+        _ => Error::Read {
+            part: "the archive",
+            source,
+        },
     }
 }

@@ -108,14 +108,20 @@ pub enum Problem {
 
 impl Error {
     pub(super) fn member(path: &[u8], problem: Problem) -> Self {
-        Error::Member { member: String::from_utf8_lossy(path).into_owned(), problem }
+        Error::Member {
+            member: String::from_utf8_lossy(path).into_owned(),
+            problem,
+        }
     }
 
     /// What the user can do.
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::Read { .. } | Error::Truncated(_) | Error::Archive(_) | Error::Tar { .. } => {
-                Some("the file is damaged: delete it from the cache, it will be fetched again".into())
+                Some(
+                    "the file is damaged: delete it from the cache, it will be fetched again"
+                        .into(),
+                )
             }
             _ => None,
         }

@@ -60,7 +60,14 @@ struct Extensions {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(input: Box<dyn BufRead + 'a>, part: &'static str, limit: u64) -> Self {
-        Reader { input, part, allowed: limit, limit, left: 0, padding: 0 }
+        Reader {
+            input,
+            part,
+            allowed: limit,
+            limit,
+            left: 0,
+            padding: 0,
+        }
     }
 
     /// The next member, or `None` at the end-of-archive mark.
@@ -80,12 +87,17 @@ impl<'a> Reader<'a> {
                     }
                     self.start(size)?;
                     let mut bytes = Vec::new();
-                    self.read_to_end(&mut bytes).map_err(|source| failure(source, self.part))?;
+                    self.read_to_end(&mut bytes)
+                        .map_err(|source| failure(source, self.part))?;
                     self.extend(&mut extensions, kind, bytes)?;
                 }
                 _ => {
                     let header = self.header(&block, size, extensions)?;
-                    self.start(if header.kind == Type::Regular { header.size } else { 0 })?;
+                    self.start(if header.kind == Type::Regular {
+                        header.size
+                    } else {
+                        0
+                    })?;
                     return Ok(Some(header));
                 }
             }
@@ -96,7 +108,10 @@ impl<'a> Reader<'a> {
     pub(super) fn finish(mut self) -> Result<(), Error> {
         let mut rest = [0; BLOCK];
         loop {
-            let count = self.input.read(&mut rest).map_err(|source| failure(source, self.part))?;
+            let count = self
+                .input
+                .read(&mut rest)
+                .map_err(|source| failure(source, self.part))?;
             if count == 0 {
                 return Ok(());
             }
@@ -107,7 +122,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn header(&self, block: &[u8; BLOCK], size: u64, extensions: Extensions) -> Result<Header, Error> {
+    fn header(
+        &self,
+        block: &[u8; BLOCK],
+        size: u64,
+        extensions: Extensions,
+    ) -> Result<Header, Error> {
         let short = |range: std::ops::Range<usize>| until_nul(&block[range]).to_vec();
         let mut path = short(0..100);
         if &block[257..263] == b"ustar\0" && block[345] != 0 {
@@ -116,17 +136,24 @@ impl<'a> Reader<'a> {
         let path = extensions.path.unwrap_or(path);
         let fail = |what| Error::Tar {
             part: self.part,
-            problem: format!("`{}` has a damaged {what} field", String::from_utf8_lossy(&path)),
+            problem: format!(
+                "`{}` has a damaged {what} field",
+                String::from_utf8_lossy(&path)
+            ),
         };
         let id = |range: std::ops::Range<usize>, what| {
-            number(&block[range]).and_then(|id| u32::try_from(id).ok()).ok_or_else(|| fail(what))
+            number(&block[range])
+                .and_then(|id| u32::try_from(id).ok())
+                .ok_or_else(|| fail(what))
         };
         let mode = number(&block[100..108]).ok_or_else(|| fail("mode"))?;
         let uid = extensions.uid.map_or_else(|| id(108..116, "owner"), Ok)?;
         let gid = extensions.gid.map_or_else(|| id(116..124, "group"), Ok)?;
         let mtime = match extensions.mtime {
             Some(mtime) => mtime,
-            None => number(&block[136..148]).and_then(|time| i64::try_from(time).ok()).ok_or_else(|| fail("time"))?,
+            None => number(&block[136..148])
+                .and_then(|time| i64::try_from(time).ok())
+                .ok_or_else(|| fail("time"))?,
         };
         let kind = match block[156] {
             b'0' | b'7' | 0 if path.ends_with(b"/") => Type::Directory,
@@ -152,11 +179,20 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn extend(&self, extensions: &mut Extensions, kind: u8, mut bytes: Vec<u8>) -> Result<(), Error> {
+    fn extend(
+        &self,
+        extensions: &mut Extensions,
+        kind: u8,
+        mut bytes: Vec<u8>,
+    ) -> Result<(), Error> {
         match kind {
             b'L' | b'K' => {
                 bytes.truncate(until_nul(&bytes).len());
-                let slot = if kind == b'L' { &mut extensions.path } else { &mut extensions.link };
+                let slot = if kind == b'L' {
+                    &mut extensions.path
+                } else {
+                    &mut extensions.link
+                };
                 *slot = Some(bytes);
                 Ok(())
             }
@@ -164,11 +200,14 @@ impl<'a> Reader<'a> {
                 let mut rest = bytes.as_slice();
                 while !rest.is_empty() {
                     let (key, value);
-                    (key, value, rest) = record(rest).ok_or_else(|| self.broken("a damaged pax record".into()))?;
+                    (key, value, rest) =
+                        record(rest).ok_or_else(|| self.broken("a damaged pax record".into()))?;
                     if kind == b'g' && key != b"comment" {
                         return Err(self.broken("a global pax header".into()));
                     }
-                    extensions.record(key, value).map_err(|what| self.broken(what))?;
+                    extensions
+                        .record(key, value)
+                        .map_err(|what| self.broken(what))?;
                 }
                 Ok(())
             }
@@ -179,7 +218,9 @@ impl<'a> Reader<'a> {
     fn block(&mut self) -> Result<Option<[u8; BLOCK]>, Error> {
         let mut block = [0; BLOCK];
         self.spend(BLOCK as u64)?;
-        self.input.read_exact(&mut block).map_err(|source| failure(source, self.part))?;
+        self.input
+            .read_exact(&mut block)
+            .map_err(|source| failure(source, self.part))?;
         if block.iter().all(|&byte| byte == 0) {
             return Ok(None);
         }
@@ -202,17 +243,25 @@ impl<'a> Reader<'a> {
         let part = self.part;
         io::copy(self, &mut io::sink()).map_err(|source| failure(source, part))?;
         let padding = std::mem::take(&mut self.padding);
-        self.input.read_exact(&mut [0; BLOCK][..padding]).map_err(|source| failure(source, part))
+        self.input
+            .read_exact(&mut [0; BLOCK][..padding])
+            .map_err(|source| failure(source, part))
     }
 
     fn spend(&mut self, bytes: u64) -> Result<(), Error> {
         let (part, limit) = (self.part, self.limit);
-        self.allowed = self.allowed.checked_sub(bytes).ok_or(Error::Bomb { part, limit })?;
+        self.allowed = self
+            .allowed
+            .checked_sub(bytes)
+            .ok_or(Error::Bomb { part, limit })?;
         Ok(())
     }
 
     fn broken(&self, problem: String) -> Error {
-        Error::Tar { part: self.part, problem }
+        Error::Tar {
+            part: self.part,
+            problem,
+        }
     }
 
     fn damaged(&self, what: &str, block: &[u8; BLOCK]) -> Error {
@@ -225,7 +274,9 @@ impl<'a> Reader<'a> {
 
 impl Read for Reader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let wanted = usize::try_from(self.left)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
         if wanted == 0 {
             return Ok(0);
         }
@@ -241,15 +292,27 @@ impl Read for Reader<'_> {
 impl Extensions {
     fn record(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
         let bad = || format!("a damaged pax record `{}`", String::from_utf8_lossy(key));
-        let id = || decimal(value).and_then(|id| u32::try_from(id).ok()).ok_or_else(bad);
+        let id = || {
+            decimal(value)
+                .and_then(|id| u32::try_from(id).ok())
+                .ok_or_else(bad)
+        };
         match key {
             b"path" => self.path = Some(value.to_vec()),
             b"linkpath" => self.link = Some(value.to_vec()),
-            b"size" => self.size = Some(decimal(value).and_then(|size| u64::try_from(size).ok()).ok_or_else(bad)?),
+            b"size" => {
+                self.size = Some(
+                    decimal(value)
+                        .and_then(|size| u64::try_from(size).ok())
+                        .ok_or_else(bad)?,
+                )
+            }
             b"uid" => self.uid = Some(id()?),
             b"gid" => self.gid = Some(id()?),
             b"mtime" => self.mtime = Some(seconds(value).ok_or_else(bad)?),
-            key if key.starts_with(b"GNU.sparse.") => return Err(Problem::Kind("a sparse file").to_string()),
+            key if key.starts_with(b"GNU.sparse.") => {
+                return Err(Problem::Kind("a sparse file").to_string());
+            }
             key => {
                 if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
                     self.xattrs.insert(name.to_vec(), value.to_vec());
@@ -296,11 +359,16 @@ fn number(field: &[u8]) -> Option<u64> {
         }
         return Some(value);
     }
-    let text = std::str::from_utf8(until_nul(field)).ok()?.trim_matches(' ');
+    let text = std::str::from_utf8(until_nul(field))
+        .ok()?
+        .trim_matches(' ');
     if text.is_empty() {
         return Some(0);
     }
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| u64::from_str_radix(text, 8).ok()).flatten()
+    text.bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| u64::from_str_radix(text, 8).ok())
+        .flatten()
 }
 
 fn until_nul(field: &[u8]) -> &[u8] {
@@ -330,7 +398,10 @@ mod tests {
 
     #[test]
     fn pax_records() {
-        assert_eq!(record(b"12 path=abc\nrest"), Some((&b"path"[..], &b"abc"[..], &b"rest"[..])));
+        assert_eq!(
+            record(b"12 path=abc\nrest"),
+            Some((&b"path"[..], &b"abc"[..], &b"rest"[..]))
+        );
         assert_eq!(record(b"99 path=abc\n"), None);
         assert_eq!(record(b"0 path=abc\n"), None);
         assert_eq!(record(b"-5 path=abc\n"), None);

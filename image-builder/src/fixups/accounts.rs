@@ -14,7 +14,10 @@ pub(super) struct Accounts {
 impl Accounts {
     /// Reads the account files; a tree without them has none.
     pub(super) fn read(root: &Root<'_>) -> Result<Self, Cause> {
-        Ok(Accounts { users: numbers(root, "etc/passwd")?, groups: numbers(root, "etc/group")? })
+        Ok(Accounts {
+            users: numbers(root, "etc/passwd")?,
+            groups: numbers(root, "etc/group")?,
+        })
     }
 
     /// The number of a user, who is needed for `origin`.
@@ -38,15 +41,40 @@ impl Accounts {
     }
 }
 
-fn find(accounts: &BTreeMap<String, u32>, kind: &'static str, name: &str, origin: &str) -> Result<u32, Cause> {
-    let account = || Cause::Account { kind, name: name.to_owned(), origin: origin.to_owned() };
+fn find(
+    accounts: &BTreeMap<String, u32>,
+    kind: &'static str,
+    name: &str,
+    origin: &str,
+) -> Result<u32, Cause> {
+    let account = || Cause::Account {
+        kind,
+        name: name.to_owned(),
+        origin: origin.to_owned(),
+    };
     // root is root in a tree without account files, too.
-    accounts.get(name).copied().or((name == "root").then_some(0)).ok_or_else(account)
+    accounts
+        .get(name)
+        .copied()
+        .or((name == "root").then_some(0))
+        .ok_or_else(account)
 }
 
-fn name<'a>(accounts: &'a BTreeMap<String, u32>, kind: &'static str, id: u32, origin: &str) -> Result<&'a str, Cause> {
-    let account = || Cause::Account { kind, name: id.to_string(), origin: origin.to_owned() };
-    let found = accounts.iter().find(|(_, number)| **number == id).map(|(name, _)| name.as_str());
+fn name<'a>(
+    accounts: &'a BTreeMap<String, u32>,
+    kind: &'static str,
+    id: u32,
+    origin: &str,
+) -> Result<&'a str, Cause> {
+    let account = || Cause::Account {
+        kind,
+        name: id.to_string(),
+        origin: origin.to_owned(),
+    };
+    let found = accounts
+        .iter()
+        .find(|(_, number)| **number == id)
+        .map(|(name, _)| name.as_str());
     found.or((id == 0).then_some("root")).ok_or_else(account)
 }
 
@@ -60,7 +88,11 @@ fn numbers(root: &Root<'_>, path: &str) -> Result<BTreeMap<String, u32>, Cause> 
         let (name, id) = (fields.next(), fields.nth(1).and_then(|id| id.parse().ok()));
         match (name, id) {
             (Some(name), Some(id)) => Ok((name.to_owned(), id)),
-            _ => Err(Cause::Content { path: path.into(), line: Some(index + 1), problem: "is no account".into() }),
+            _ => Err(Cause::Content {
+                path: path.into(),
+                line: Some(index + 1),
+                problem: "is no account".into(),
+            }),
         }
     };
     text.lines().enumerate().map(account).collect()

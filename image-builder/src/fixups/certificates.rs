@@ -23,7 +23,10 @@ pub(super) fn apply(root: &mut Root<'_>, context: &Context<'_>) -> Result<(), Ca
         .map(|(path, _)| show(&path[STORE.len() + 1..]))
         .collect();
     if names.is_empty() {
-        return Err(Cause::Input { package: "ca-certificates".into(), path: format!("{STORE}/*.crt") });
+        return Err(Cause::Input {
+            package: "ca-certificates".into(),
+            path: format!("{STORE}/*.crt"),
+        });
     }
     let mut list = "# Every certificate of the package.\n".to_owned();
     let mut bundle = Vec::new();
@@ -47,7 +50,10 @@ pub(super) fn apply(root: &mut Root<'_>, context: &Context<'_>) -> Result<(), Ca
     }
     for (index, (hash, pem)) in hashes.iter().enumerate() {
         // Certificates with equal subjects are told apart by a number.
-        let number = hashes[..index].iter().filter(|(other, _)| other == hash).count();
+        let number = hashes[..index]
+            .iter()
+            .filter(|(other, _)| other == hash)
+            .count();
         root.link(&format!("{OUT}/{hash}.{number}"), pem)?;
     }
     root.write("etc/ca-certificates.conf", list)?;
@@ -71,12 +77,19 @@ fn link_name(path: &str) -> String {
 fn subject_hash(pem: &[u8]) -> Option<String> {
     const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
     let text = std::str::from_utf8(pem).ok()?;
-    let body = text.split_once(BEGIN)?.1.split_once("-----END CERTIFICATE-----")?.0;
+    let body = text
+        .split_once(BEGIN)?
+        .1
+        .split_once("-----END CERTIFICATE-----")?
+        .0;
     let body: String = body.split_ascii_whitespace().collect();
     let certificate = STANDARD.decode(body).ok()?;
     let subject = der::canonical(der::subject(&certificate)?)?;
     let digest = Sha1::digest(subject);
-    Some(format!("{:08x}", u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]])))
+    Some(format!(
+        "{:08x}",
+        u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]])
+    ))
 }
 
 #[cfg(test)]
@@ -86,18 +99,33 @@ mod tests {
 
     #[test]
     fn names_of_links() {
-        assert_eq!(link_name("mozilla/NetLock_Főtanúsítvány.crt"), "NetLock_Főtanúsítvány.pem");
+        assert_eq!(
+            link_name("mozilla/NetLock_Főtanúsítvány.crt"),
+            "NetLock_Főtanúsítvány.pem"
+        );
         assert_eq!(link_name("mozilla/A, B (C).crt"), "A__B_=C=.pem");
     }
 
     #[test]
     fn what_is_no_certificate_is_an_error() {
         let bench = Bench::new("").package("ca-certificates");
-        for text in ["", "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"] {
-            let cause =
-                apply(&mut bench.root(&[("usr/share/ca-certificates/a.crt", text)]), &bench.context()).unwrap_err();
-            assert_eq!(cause.to_string(), "`usr/share/ca-certificates/a.crt`: is no certificate in PEM form");
+        for text in [
+            "",
+            "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n",
+        ] {
+            let cause = apply(
+                &mut bench.root(&[("usr/share/ca-certificates/a.crt", text)]),
+                &bench.context(),
+            )
+            .unwrap_err();
+            assert_eq!(
+                cause.to_string(),
+                "`usr/share/ca-certificates/a.crt`: is no certificate in PEM form"
+            );
         }
-        assert!(matches!(apply(&mut bench.root(&[]), &bench.context()), Err(Cause::Input { .. })));
+        assert!(matches!(
+            apply(&mut bench.root(&[]), &bench.context()),
+            Err(Cause::Input { .. })
+        ));
     }
 }

@@ -28,7 +28,9 @@ pub(super) fn links(root: &mut Root<'_>, _: &Context<'_>) -> Result<(), Cause> {
     let mut some = Vec::new();
     let mut count = 0;
     for (path, entry) in root.tree().iter() {
-        let Kind::Symlink(target) = &entry.kind else { continue };
+        let Kind::Symlink(target) = &entry.kind else {
+            continue;
+        };
         let leads = root.resolve(path).is_ok_and(|real| {
             let top = real.split(|&b| b == b'/').next().unwrap_or_default();
             root.tree().entry(&real).is_some() || LATER.iter().any(|later| later.as_bytes() == top)
@@ -40,7 +42,11 @@ pub(super) fn links(root: &mut Root<'_>, _: &Context<'_>) -> Result<(), Cause> {
             }
         }
     }
-    if count == 0 { Ok(()) } else { Err(Cause::Dangling { count, some }) }
+    if count == 0 {
+        Ok(())
+    } else {
+        Err(Cause::Dangling { count, some })
+    }
 }
 
 /// Every owner has a name: files of nobody would be somebody's as soon as a user is added.
@@ -58,7 +64,11 @@ pub(super) fn owners(root: &mut Root<'_>, _: &Context<'_>) -> Result<(), Cause> 
 
 /// Nothing that must be unique to a node is in an image that many nodes start from.
 pub(super) fn identity(root: &mut Root<'_>, _: &Context<'_>) -> Result<(), Cause> {
-    let identity = |path: &str| Err(Cause::Identity { path: path.to_owned() });
+    let identity = |path: &str| {
+        Err(Cause::Identity {
+            path: path.to_owned(),
+        })
+    };
     if let Some(path) = UNIQUE.iter().find(|path| root.has(path)) {
         return identity(path);
     }
@@ -89,10 +99,16 @@ mod tests {
             ("etc/file", ""),
         ]);
         links(&mut root, &bench.context()).unwrap();
-        let mut root =
-            bench.root(&[("etc/a", "-> b"), ("etc/b", "-> a"), ("etc/c", "-> /usr/none"), ("etc/d", "-> devil")]);
+        let mut root = bench.root(&[
+            ("etc/a", "-> b"),
+            ("etc/b", "-> a"),
+            ("etc/c", "-> /usr/none"),
+            ("etc/d", "-> devil"),
+        ]);
         match links(&mut root, &bench.context()) {
-            Err(Cause::Dangling { count: 4, some }) => assert_eq!(some[2], "`etc/c` -> `/usr/none`"),
+            Err(Cause::Dangling { count: 4, some }) => {
+                assert_eq!(some[2], "`etc/c` -> `/usr/none`")
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -103,7 +119,10 @@ mod tests {
         let mut root = bench.root(&[("a", "")]);
         owners(&mut root, &bench.context()).unwrap();
         root.access("a", 0o644, 0, 42).unwrap();
-        assert!(matches!(owners(&mut root, &bench.context()), Err(Cause::Account { kind: "group", .. })));
+        assert!(matches!(
+            owners(&mut root, &bench.context()),
+            Err(Cause::Account { kind: "group", .. })
+        ));
     }
 
     #[test]

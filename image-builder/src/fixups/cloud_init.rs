@@ -33,7 +33,10 @@ fn replace(text: &str, key: &str, items: &[String]) -> Option<String> {
             for item in items {
                 out.push_str(&format!(" - {item}\n"));
             }
-            while lines.next_if(|line| line.trim_start().starts_with("- ")).is_some() {}
+            while lines
+                .next_if(|line| line.trim_start().starts_with("- "))
+                .is_some()
+            {}
         }
     }
     found.then_some(out)
@@ -46,8 +49,9 @@ mod tests {
 
     #[test]
     fn lists_are_replaced_and_the_rest_stays() {
-        let bench = Bench::new("cloud_init: {cloud_init_modules: [bootcmd, ssh], cloud_final_modules: []}")
-            .package("cloud-init");
+        let bench =
+            Bench::new("cloud_init: {cloud_init_modules: [bootcmd, ssh], cloud_final_modules: []}")
+                .package("cloud-init");
         let text = "# top\ncloud_init_modules:\n - seed_random\n - mounts\n\n# next\ncloud_final_modules:\n - fan\nsystem_info:\n   - x\n";
         let mut root = bench.root(&[(CONFIGURATION, text)]);
         apply(&mut root, &bench.context()).unwrap();
@@ -55,7 +59,14 @@ mod tests {
             root.text(CONFIGURATION).unwrap(),
             "# top\ncloud_init_modules:\n - bootcmd\n - ssh\n\n# next\ncloud_final_modules:\nsystem_info:\n   - x\n"
         );
-        let cause = apply(&mut bench.root(&[(CONFIGURATION, "users: []\n")]), &bench.context()).unwrap_err();
-        assert_eq!(cause.to_string(), "`etc/cloud/cloud.cfg`: has no list `cloud_final_modules`");
+        let cause = apply(
+            &mut bench.root(&[(CONFIGURATION, "users: []\n")]),
+            &bench.context(),
+        )
+        .unwrap_err();
+        assert_eq!(
+            cause.to_string(),
+            "`etc/cloud/cloud.cfg`: has no list `cloud_final_modules`"
+        );
     }
 }

@@ -23,7 +23,9 @@ pub struct Context<'a> {
 impl<'a> Context<'a> {
     /// Whether the package was unpacked.
     pub(super) fn has(&self, package: &str) -> bool {
-        self.packages.iter().any(|candidate| candidate.name == package)
+        self.packages
+            .iter()
+            .any(|candidate| candidate.name == package)
     }
 
     /// The recipes that apply, with the package that brings each (the node's own last, under `node`).

@@ -9,7 +9,9 @@ const DATABASE: &str = "usr/lib/sysimage/dpkg";
 
 pub(super) fn apply(root: &mut Root<'_>, context: &Context<'_>) -> Result<(), Cause> {
     let mut packages: Vec<&Package> = context.packages.to_vec();
-    packages.sort_by(|one, other| (&one.name, &one.architecture).cmp(&(&other.name, &other.architecture)));
+    packages.sort_by(|one, other| {
+        (&one.name, &one.architecture).cmp(&(&other.name, &other.architecture))
+    });
     let mut status = String::new();
     for package in &packages {
         status.push_str(&stanza(package));
@@ -18,7 +20,10 @@ pub(super) fn apply(root: &mut Root<'_>, context: &Context<'_>) -> Result<(), Ca
     }
     root.write(&format!("{DATABASE}/status"), status)?;
     root.write(&format!("{DATABASE}/available"), "")?;
-    root.write(&format!("{DATABASE}/arch-native"), format!("{}\n", context.architecture))?;
+    root.write(
+        &format!("{DATABASE}/arch-native"),
+        format!("{}\n", context.architecture),
+    )?;
     // The layout that dpkg itself makes (lib/dpkg/db-fsys-files.c): one file per package instance.
     root.write(&format!("{DATABASE}/info/format"), "1\n")?;
     root.directory(&format!("{DATABASE}/updates"), 0o755)
@@ -26,22 +31,42 @@ pub(super) fn apply(root: &mut Root<'_>, context: &Context<'_>) -> Result<(), Ca
 
 /// The control stanza with its status as second field.
 fn stanza(package: &Package) -> String {
-    let (first, rest) = package.control.trim_end().split_once('\n').unwrap_or((package.control.trim_end(), ""));
-    let rest = if rest.is_empty() { String::new() } else { format!("{rest}\n") };
+    let (first, rest) = package
+        .control
+        .trim_end()
+        .split_once('\n')
+        .unwrap_or((package.control.trim_end(), ""));
+    let rest = if rest.is_empty() {
+        String::new()
+    } else {
+        format!("{rest}\n")
+    };
     format!("{first}\nStatus: install ok installed\n{rest}\n")
 }
 
 /// The name of a package's files in `info/`: with the architecture when several may be installed side by side.
 fn instance(package: &Package) -> String {
-    let mut fields = package.control.lines().filter_map(|line| line.split_once(':'));
-    let same = fields.any(|(key, value)| key.eq_ignore_ascii_case("Multi-Arch") && value.trim() == "same");
-    if same { format!("{}:{}", package.name, package.architecture) } else { package.name.clone() }
+    let mut fields = package
+        .control
+        .lines()
+        .filter_map(|line| line.split_once(':'));
+    let same =
+        fields.any(|(key, value)| key.eq_ignore_ascii_case("Multi-Arch") && value.trim() == "same");
+    if same {
+        format!("{}:{}", package.name, package.architecture)
+    } else {
+        package.name.clone()
+    }
 }
 
 /// What the package brought that is still there, as dpkg lists it.
 fn list(root: &Root<'_>, package: &Package) -> Vec<u8> {
     let mut list = b"/.\n".to_vec();
-    for (path, _) in package.entries.iter().filter(|(path, _)| !path.is_empty() && root.tree().entry(path).is_some()) {
+    for (path, _) in package
+        .entries
+        .iter()
+        .filter(|(path, _)| !path.is_empty() && root.tree().entry(path).is_some())
+    {
         list.push(b'/');
         list.extend(path);
         list.push(b'\n');
@@ -76,8 +101,18 @@ mod tests {
             "Package: lib\nStatus: install ok installed\nVersion: 2\nMulti-Arch: same\nDescription: a\n b\n\n\
              Package: z\nStatus: install ok installed\nVersion: 1\n\n"
         );
-        assert_eq!(root.text("usr/lib/sysimage/dpkg/info/lib:amd64.list").unwrap(), "/.\n/usr\n/usr/lib.so\n");
-        assert_eq!(root.text("usr/lib/sysimage/dpkg/info/z.list").unwrap(), "/.\n");
-        assert_eq!(root.text("usr/lib/sysimage/dpkg/arch-native").unwrap(), "amd64\n");
+        assert_eq!(
+            root.text("usr/lib/sysimage/dpkg/info/lib:amd64.list")
+                .unwrap(),
+            "/.\n/usr\n/usr/lib.so\n"
+        );
+        assert_eq!(
+            root.text("usr/lib/sysimage/dpkg/info/z.list").unwrap(),
+            "/.\n"
+        );
+        assert_eq!(
+            root.text("usr/lib/sysimage/dpkg/arch-native").unwrap(),
+            "amd64\n"
+        );
     }
 }

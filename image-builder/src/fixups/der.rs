@@ -34,7 +34,9 @@ impl<'a> Der<'a> {
                 return None;
             }
             let (bytes, after) = rest.split_at(count);
-            length = bytes.iter().fold(0, |length, &byte| length << 8 | usize::from(byte));
+            length = bytes
+                .iter()
+                .fold(0, |length, &byte| length << 8 | usize::from(byte));
             rest = after;
         }
         if rest.len() < length || tag & 0x1f == 0x1f {
@@ -42,12 +44,18 @@ impl<'a> Der<'a> {
         }
         let (value, after) = rest.split_at(length);
         self.0 = after;
-        Some(Element { tag, value, whole: &all[..all.len() - after.len()] })
+        Some(Element {
+            tag,
+            value,
+            whole: &all[..all.len() - after.len()],
+        })
     }
 
     /// The contents of the next element if it has this tag.
     pub(super) fn expect(&mut self, tag: u8) -> Option<Der<'a>> {
-        self.next().filter(|element| element.tag == tag).map(|element| Der(element.value))
+        self.next()
+            .filter(|element| element.tag == tag)
+            .map(|element| Der(element.value))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -114,12 +122,14 @@ fn text(tag: u8, value: &[u8]) -> Option<Option<String>> {
         // PrintableString, TeletexString (which OpenSSL takes for Latin-1), IA5String, VisibleString.
         0x13 | 0x14 | 0x16 | 0x1a => Some(value.iter().map(|&byte| char::from(byte)).collect()),
         // UniversalString and BMPString.
-        0x1c if value.len().is_multiple_of(4) => {
-            value.chunks_exact(4).map(|c| char::from_u32(u32::from_be_bytes([c[0], c[1], c[2], c[3]]))).collect()
-        }
-        0x1e if value.len().is_multiple_of(2) => {
-            value.chunks_exact(2).map(|c| char::from_u32(u32::from(u16::from_be_bytes([c[0], c[1]])))).collect()
-        }
+        0x1c if value.len().is_multiple_of(4) => value
+            .chunks_exact(4)
+            .map(|c| char::from_u32(u32::from_be_bytes([c[0], c[1], c[2], c[3]])))
+            .collect(),
+        0x1e if value.len().is_multiple_of(2) => value
+            .chunks_exact(2)
+            .map(|c| char::from_u32(u32::from(u16::from_be_bytes([c[0], c[1]]))))
+            .collect(),
         0x1c | 0x1e => None,
         _ => return None,
     };
@@ -129,7 +139,11 @@ fn text(tag: u8, value: &[u8]) -> Option<Option<String>> {
 /// Lower case and single blanks, in ASCII only.
 fn fold(text: &str) -> String {
     let blank = |c: char| matches!(c, ' ' | '\t' | '\n' | '\u{b}' | '\u{c}' | '\r');
-    text.split(blank).filter(|word| !word.is_empty()).map(str::to_ascii_lowercase).collect::<Vec<_>>().join(" ")
+    text.split(blank)
+        .filter(|word| !word.is_empty())
+        .map(str::to_ascii_lowercase)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]
@@ -154,7 +168,8 @@ mod tests {
             let bytes = encode(SEQUENCE, &vec![7; length]);
             let mut der = Der(&bytes);
             assert_eq!(
-                der.next().map(|element| (element.value.len(), element.whole.len())),
+                der.next()
+                    .map(|element| (element.value.len(), element.whole.len())),
                 Some((length, bytes.len()))
             );
             assert!(der.is_empty());
@@ -163,21 +178,36 @@ mod tests {
 
     #[test]
     fn names_become_canonical() {
-        let attribute =
-            |tag, value: &[u8]| encode(SEQUENCE, &[&[0x06, 0x03, 0x55, 0x04, 0x0a][..], &encode(tag, value)].concat());
+        let attribute = |tag, value: &[u8]| {
+            encode(
+                SEQUENCE,
+                &[&[0x06, 0x03, 0x55, 0x04, 0x0a][..], &encode(tag, value)].concat(),
+            )
+        };
         let name = |tag, value: &[u8]| encode(SET, &attribute(tag, value));
         let expected = name(UTF8_STRING, "über net".as_bytes());
         for (tag, value) in [
             (UTF8_STRING, "  über \t NET ".as_bytes()),
             (0x14, b"\xfcber  Net"),
             (0x1e, b"\0\xfc\0b\0e\0r\0 \0N\0e\0t"),
-            (0x1c, b"\0\0\0\xfc\0\0\0b\0\0\0e\0\0\0r\0\0\0 \0\0\0n\0\0\0e\0\0\0t"),
+            (
+                0x1c,
+                b"\0\0\0\xfc\0\0\0b\0\0\0e\0\0\0r\0\0\0 \0\0\0n\0\0\0e\0\0\0t",
+            ),
         ] {
-            assert_eq!(canonical(Der(&name(tag, value))), Some(expected.clone()), "{tag:#x}");
+            assert_eq!(
+                canonical(Der(&name(tag, value))),
+                Some(expected.clone()),
+                "{tag:#x}"
+            );
         }
         let bits = name(0x03, &[0, 1]);
         assert_eq!(canonical(Der(&bits)), Some(bits.clone()));
-        for broken in [name(UTF8_STRING, b"\xff"), name(0x1e, b"a"), name(0x1c, &[0, 0x11, 0, 0])] {
+        for broken in [
+            name(UTF8_STRING, b"\xff"),
+            name(0x1e, b"a"),
+            name(0x1c, &[0, 0x11, 0, 0]),
+        ] {
             assert_eq!(canonical(Der(&broken)), None);
         }
         let (a, b) = (attribute(UTF8_STRING, b"a"), attribute(UTF8_STRING, b"b"));

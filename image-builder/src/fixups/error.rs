@@ -145,16 +145,25 @@ impl Error {
     /// What the user can do.
     pub fn hint(&self) -> Option<String> {
         match &self.cause {
-            Cause::Unpinned { kind, name, free, os, .. } => {
-                Some(format!("add `{name}: {free}` below `ids:`, `{kind}s:` in os/{os}.yaml and never change it again"))
-            }
+            Cause::Unpinned {
+                kind,
+                name,
+                free,
+                os,
+                ..
+            } => Some(format!(
+                "add `{name}: {free}` below `ids:`, `{kind}s:` in os/{os}.yaml and never change it again"
+            )),
             Cause::Input { package, .. } if package != "node" => Some(format!(
                 "`{package}` changed; adapt its recipe in the operating system's file, or pin its version"
             )),
-            Cause::Modules { .. } => {
-                Some("choose another kernel package, or take what needs them out of `required_modules`".into())
+            Cause::Modules { .. } => Some(
+                "choose another kernel package, or take what needs them out of `required_modules`"
+                    .into(),
+            ),
+            Cause::Dangling { .. } => {
+                Some("is the target of a link excluded or removed? Remove the link too".into())
             }
-            Cause::Dangling { .. } => Some("is the target of a link excluded or removed? Remove the link too".into()),
             _ => None,
         }
     }

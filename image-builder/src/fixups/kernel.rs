@@ -12,7 +12,11 @@ const MODULES: &str = "usr/lib/modules";
 /// Leaves out the modules that no node needs, checks that the needed ones are there, and writes the indexes that
 /// depmod(8) would.
 pub(super) fn apply(root: &mut Root<'_>, context: &Context<'_>) -> Result<(), Cause> {
-    let versions: Vec<String> = root.tree().children(MODULES.as_bytes()).map(|(name, _)| show(name)).collect();
+    let versions: Vec<String> = root
+        .tree()
+        .children(MODULES.as_bytes())
+        .map(|(name, _)| show(name))
+        .collect();
     for version in versions {
         let modules = packed(root, context, &version);
         if modules.is_empty() {
@@ -23,7 +27,10 @@ pub(super) fn apply(root: &mut Root<'_>, context: &Context<'_>) -> Result<(), Ca
             root.remove(&format!("{MODULES}/{version}/{path}"))?;
         }
         remove_empty(root, &format!("{MODULES}/{version}"));
-        let kept: Vec<&Module> = modules.into_iter().filter(|module| !pruned.contains(module.path.as_str())).collect();
+        let kept: Vec<&Module> = modules
+            .into_iter()
+            .filter(|module| !pruned.contains(module.path.as_str()))
+            .collect();
         required(root, context, &version, &kept)?;
         index(root, &version, &kept)?;
     }
@@ -42,10 +49,23 @@ pub(super) fn boot(root: &mut Root<'_>, _: &Context<'_>) -> Result<(), Cause> {
 fn packed<'a>(root: &Root<'_>, context: &Context<'a>, version: &str) -> Vec<&'a Module> {
     let prefix = format!("{MODULES}/{version}/");
     let of_version = |package: &&&crate::package::Package| {
-        package.entries.iter().any(|(path, _)| path.starts_with(prefix.as_bytes()))
+        package
+            .entries
+            .iter()
+            .any(|(path, _)| path.starts_with(prefix.as_bytes()))
     };
-    let there = |module: &&Module| root.tree().entry(format!("{prefix}{}", module.path)).is_some();
-    context.packages.iter().filter(of_version).flat_map(|package| &package.modules).filter(there).collect()
+    let there = |module: &&Module| {
+        root.tree()
+            .entry(format!("{prefix}{}", module.path))
+            .is_some()
+    };
+    context
+        .packages
+        .iter()
+        .filter(of_version)
+        .flat_map(|package| &package.modules)
+        .filter(there)
+        .collect()
 }
 
 /// Paths of the modules below a pruned directory that no kept module depends on.
@@ -53,12 +73,23 @@ fn packed<'a>(root: &Root<'_>, context: &Context<'a>, version: &str) -> Vec<&'a 
 /// Directories say what a driver is for, not who uses it: graphics drivers need `drivers/media/cec`, the Raspberry
 /// Pi's needs the core of `sound`.
 fn pruned<'a>(modules: &[&'a Module], context: &Context<'_>) -> BTreeSet<&'a str> {
-    let directories: Vec<String> = context.os.pruned_modules.keys().map(|path| format!("kernel/{path}/")).collect();
-    let names: BTreeMap<&str, &Module> = modules.iter().map(|module| (module.name.as_str(), *module)).collect();
+    let directories: Vec<String> = context
+        .os
+        .pruned_modules
+        .keys()
+        .map(|path| format!("kernel/{path}/"))
+        .collect();
+    let names: BTreeMap<&str, &Module> = modules
+        .iter()
+        .map(|module| (module.name.as_str(), *module))
+        .collect();
     let mut pruned = BTreeSet::new();
     let mut pending = Vec::new();
     for module in modules {
-        if directories.iter().any(|directory| module.path.starts_with(directory)) {
+        if directories
+            .iter()
+            .any(|directory| module.path.starts_with(directory))
+        {
             pruned.insert(module.path.as_str());
         } else {
             pending.push(*module);
@@ -86,7 +117,11 @@ fn remove_empty(root: &mut Root<'_>, directory: &str) {
                 directories.push((path.to_vec(), root.tree().below(path).next().is_none()));
             }
         }
-        directories.into_iter().filter(|(_, empty)| *empty).map(|(path, _)| path).collect::<Vec<_>>()
+        directories
+            .into_iter()
+            .filter(|(_, empty)| *empty)
+            .map(|(path, _)| path)
+            .collect::<Vec<_>>()
     };
     loop {
         let paths = empty(root);
@@ -100,7 +135,12 @@ fn remove_empty(root: &mut Root<'_>, directory: &str) {
 }
 
 /// Kubernetes networking and storage fail late and with strange messages when a module is missing; here it is cheap.
-fn required(root: &Root<'_>, context: &Context<'_>, version: &str, modules: &[&Module]) -> Result<(), Cause> {
+fn required(
+    root: &Root<'_>,
+    context: &Context<'_>,
+    version: &str,
+    modules: &[&Module],
+) -> Result<(), Cause> {
     if context.os.required_modules.is_empty() {
         return Ok(());
     }
@@ -111,9 +151,17 @@ fn required(root: &Root<'_>, context: &Context<'_>, version: &str, modules: &[&M
         name.strip_suffix(".ko").unwrap_or(name).replace('-', "_")
     }));
     for (feature, wanted) in &context.os.required_modules {
-        let missing: Vec<String> = wanted.iter().filter(|name| !names.contains(*name)).cloned().collect();
+        let missing: Vec<String> = wanted
+            .iter()
+            .filter(|name| !names.contains(*name))
+            .cloned()
+            .collect();
         if !missing.is_empty() {
-            return Err(Cause::Modules { kernel: version.to_owned(), feature: feature.clone(), modules: missing });
+            return Err(Cause::Modules {
+                kernel: version.to_owned(),
+                feature: feature.clone(),
+                modules: missing,
+            });
         }
     }
     Ok(())
@@ -158,8 +206,15 @@ mod tests {
         };
         let modules: Vec<Module> = modules.iter().map(module).collect();
         let path = |module: &Module| format!("usr/lib/modules/6/{}", module.path).into_bytes();
-        let entries = modules.iter().map(|module| (path(module), Entry::file(*b"", 0o644))).collect();
-        Package { modules, entries, ..package("linux-image") }
+        let entries = modules
+            .iter()
+            .map(|module| (path(module), Entry::file(*b"", 0o644)))
+            .collect();
+        Package {
+            modules,
+            entries,
+            ..package("linux-image")
+        }
     }
 
     const MODULES: &[(&str, &[&str])] = &[
@@ -171,12 +226,22 @@ mod tests {
     ];
 
     fn root(bench: &Bench) -> Root<'static> {
-        let mut files: Vec<(String, &str)> =
-            MODULES.iter().map(|(path, _)| (format!("usr/lib/modules/6/kernel/{path}"), "")).collect();
-        files.push(("usr/lib/modules/6/modules.builtin".into(), "kernel/fs/nls/nls-utf8.ko\n"));
+        let mut files: Vec<(String, &str)> = MODULES
+            .iter()
+            .map(|(path, _)| (format!("usr/lib/modules/6/kernel/{path}"), ""))
+            .collect();
+        files.push((
+            "usr/lib/modules/6/modules.builtin".into(),
+            "kernel/fs/nls/nls-utf8.ko\n",
+        ));
         files.push(("usr/lib/modules/6/modules.builtin.modinfo".into(), ""));
         files.push(("usr/lib/modules/6/modules.order".into(), ""));
-        bench.root(&files.iter().map(|(path, text)| (path.as_str(), *text)).collect::<Vec<_>>())
+        bench.root(
+            &files
+                .iter()
+                .map(|(path, text)| (path.as_str(), *text))
+                .collect::<Vec<_>>(),
+        )
     }
 
     #[test]
@@ -191,7 +256,10 @@ mod tests {
         assert!(has("drivers/media/cec/cec-core.ko.xz") && has("drivers/media/rc/rc-core.ko.xz"));
         assert!(!has("drivers/media/dvb") && has("drivers/gpu/drm.ko.xz"));
         assert_eq!(
-            root.text("usr/lib/modules/6/modules.dep").unwrap().lines().next(),
+            root.text("usr/lib/modules/6/modules.dep")
+                .unwrap()
+                .lines()
+                .next(),
             Some(
                 "kernel/drivers/gpu/drm.ko.xz: kernel/drivers/media/cec/cec-core.ko.xz kernel/drivers/media/rc/rc-core.ko.xz"
             )
@@ -201,16 +269,23 @@ mod tests {
 
     #[test]
     fn needed_modules_must_be_there() {
-        let bench = Bench::new("required_modules: {network: [overlay, vxlan, wireguard]}").with(kernel(MODULES));
+        let bench = Bench::new("required_modules: {network: [overlay, vxlan, wireguard]}")
+            .with(kernel(MODULES));
         let cause = apply(&mut root(&bench), &bench.context()).unwrap_err();
-        assert_eq!(cause.to_string(), "kernel 6 has no module vxlan, wireguard (network)");
+        assert_eq!(
+            cause.to_string(),
+            "kernel 6 has no module vxlan, wireguard (network)"
+        );
     }
 
     #[test]
     fn the_boot_partition_is_elsewhere() {
         let bench = Bench::new("");
-        let mut root =
-            bench.root(&[("boot/vmlinuz-6", "x"), ("usr/lib/linux-image-6/a.dtb", "x"), ("usr/lib/linux", "x")]);
+        let mut root = bench.root(&[
+            ("boot/vmlinuz-6", "x"),
+            ("usr/lib/linux-image-6/a.dtb", "x"),
+            ("usr/lib/linux", "x"),
+        ]);
         boot(&mut root, &bench.context()).unwrap();
         let paths: Vec<_> = root.tree().iter().map(|(path, _)| show(path)).collect();
         assert_eq!(paths, ["", "boot", "usr", "usr/lib", "usr/lib/linux"]);

@@ -62,28 +62,100 @@ pub struct Applied {
 /// Files first, since units and removals look at them; owners after the accounts exist; the package database and
 /// `/var` when nothing else changes the tree; checks last.
 pub static RULES: &[Rule] = &[
-    rule("directories", "places that scripts make and packages do not ship", recipes::directories),
-    rule("copies", "configuration that ucf and debconf put into /etc", recipes::copies),
-    rule("files", "configuration of a Kubernetes node with a read-only root", recipes::files),
-    rule("links", "alternatives as plain links, and links into /run", recipes::links),
-    rule("users", "accounts with fixed numbers, the same in every version of the image", users::apply),
-    rule("nsswitch", "name services as the libnss packages enter themselves", nsswitch::apply),
-    rule("pam", "the common-* files, as pam-auth-update would write them", pam::apply),
-    rule("certificates", "certificate authorities where OpenSSL and others look", certificates::apply),
+    rule(
+        "directories",
+        "places that scripts make and packages do not ship",
+        recipes::directories,
+    ),
+    rule(
+        "copies",
+        "configuration that ucf and debconf put into /etc",
+        recipes::copies,
+    ),
+    rule(
+        "files",
+        "configuration of a Kubernetes node with a read-only root",
+        recipes::files,
+    ),
+    rule(
+        "links",
+        "alternatives as plain links, and links into /run",
+        recipes::links,
+    ),
+    rule(
+        "users",
+        "accounts with fixed numbers, the same in every version of the image",
+        users::apply,
+    ),
+    rule(
+        "nsswitch",
+        "name services as the libnss packages enter themselves",
+        nsswitch::apply,
+    ),
+    rule(
+        "pam",
+        "the common-* files, as pam-auth-update would write them",
+        pam::apply,
+    ),
+    rule(
+        "certificates",
+        "certificate authorities where OpenSSL and others look",
+        certificates::apply,
+    ),
     rule("shells", "valid login shells", shells::apply),
-    rule("cloud-init", "only the modules that make sense on a read-only root", cloud_init::apply),
-    rule("remove", "programs that cannot run, generators that must not", recipes::remove),
-    rule("kernel", "modules without the useless ones, and the indexes that modprobe reads", kernel::apply),
-    rule("boot", "the boot partition has its own content", kernel::boot),
-    rule("units", "what is started: an explicit list, nothing by preset", units::apply),
-    rule("release", "the image's name in os-release, the earliest possible time", release::apply),
-    rule("access", "modes and owners that scripts would have set", recipes::access),
-    rule("packages", "the package database, for scanners and for people", database::apply),
-    rule("state", "/var is a volume of its own: its layout becomes tmpfiles.d lines", state::apply),
+    rule(
+        "cloud-init",
+        "only the modules that make sense on a read-only root",
+        cloud_init::apply,
+    ),
+    rule(
+        "remove",
+        "programs that cannot run, generators that must not",
+        recipes::remove,
+    ),
+    rule(
+        "kernel",
+        "modules without the useless ones, and the indexes that modprobe reads",
+        kernel::apply,
+    ),
+    rule(
+        "boot",
+        "the boot partition has its own content",
+        kernel::boot,
+    ),
+    rule(
+        "units",
+        "what is started: an explicit list, nothing by preset",
+        units::apply,
+    ),
+    rule(
+        "release",
+        "the image's name in os-release, the earliest possible time",
+        release::apply,
+    ),
+    rule(
+        "access",
+        "modes and owners that scripts would have set",
+        recipes::access,
+    ),
+    rule(
+        "packages",
+        "the package database, for scanners and for people",
+        database::apply,
+    ),
+    rule(
+        "state",
+        "/var is a volume of its own: its layout becomes tmpfiles.d lines",
+        state::apply,
+    ),
     rule("times", "no file is newer than the image", times::apply),
     rule("check-links", "every link leads somewhere", checks::links),
     rule("check-owners", "every owner has a name", checks::owners),
-    rule("check-identity", "nothing that must be unique to a node is in an image for all", checks::identity),
+    rule(
+        "check-identity",
+        "nothing that must be unique to a node is in an image for all",
+        checks::identity,
+    ),
 ];
 
 const fn rule(
@@ -91,7 +163,11 @@ const fn rule(
     reason: &'static str,
     apply: fn(&mut Root<'_>, &Context<'_>) -> Result<(), Cause>,
 ) -> Rule {
-    Rule { name, reason, apply }
+    Rule {
+        name,
+        reason,
+        apply,
+    }
 }
 
 /// Applies every rule.
@@ -106,8 +182,14 @@ pub fn apply(root: &mut Root<'_>, context: &Context<'_>) -> Result<Vec<Applied>,
     RULES
         .iter()
         .map(|rule| {
-            (rule.apply)(root, context).map_err(|cause| Error { rule: rule.name, cause })?;
-            Ok(Applied { rule: rule.name, changes: root.take_changes() })
+            (rule.apply)(root, context).map_err(|cause| Error {
+                rule: rule.name,
+                cause,
+            })?;
+            Ok(Applied {
+                rule: rule.name,
+                changes: root.take_changes(),
+            })
         })
         .collect()
 }

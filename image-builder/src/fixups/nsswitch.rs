@@ -45,12 +45,18 @@ pub(super) fn apply(root: &mut Root<'_>, context: &Context<'_>) -> Result<(), Ca
         return Ok(());
     }
     let mut text = root.input("libc-bin", TEMPLATE)?;
-    for service in SERVICES.iter().filter(|service| context.has(service.package)) {
+    for service in SERVICES
+        .iter()
+        .filter(|service| context.has(service.package))
+    {
         for database in service.databases {
             text = enter(&text, database, service).ok_or_else(|| Cause::Content {
                 path: TEMPLATE.into(),
                 line: None,
-                problem: format!("has no line `{database}:` that {} can enter itself into", service.package),
+                problem: format!(
+                    "has no line `{database}:` that {} can enter itself into",
+                    service.package
+                ),
             })?;
         }
     }
@@ -62,7 +68,10 @@ pub(super) fn apply(root: &mut Root<'_>, context: &Context<'_>) -> Result<(), Ca
 fn enter(text: &str, database: &str, service: &Service) -> Option<String> {
     let mut entered = false;
     let line = |line: &str| {
-        let Some(services) = line.strip_prefix(database).and_then(|rest| rest.strip_prefix(':')) else {
+        let Some(services) = line
+            .strip_prefix(database)
+            .and_then(|rest| rest.strip_prefix(':'))
+        else {
             return line.to_owned();
         };
         let blanks = services.len() - services.trim_start().len();
@@ -92,13 +101,21 @@ mod tests {
 
     #[test]
     fn services_enter_themselves() {
-        let bench = ["libc-bin", "libnss-systemd", "libnss-myhostname", "libnss-resolve"]
-            .into_iter()
-            .fold(Bench::new(""), Bench::package);
+        let bench = [
+            "libc-bin",
+            "libnss-systemd",
+            "libnss-myhostname",
+            "libnss-resolve",
+        ]
+        .into_iter()
+        .fold(Bench::new(""), Bench::package);
         let mut root = bench.root(&[(TEMPLATE, DEBIAN)]);
         apply(&mut root, &bench.context()).unwrap();
         let text = root.text("etc/nsswitch.conf").unwrap();
-        let changed: Vec<&str> = text.lines().filter(|line| !DEBIAN.lines().any(|known| known == *line)).collect();
+        let changed: Vec<&str> = text
+            .lines()
+            .filter(|line| !DEBIAN.lines().any(|known| known == *line))
+            .collect();
         assert_eq!(
             changed,
             [

@@ -9,7 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Cause, Context, Root};
 
 const PROFILES: &str = "usr/share/pam-configs";
-const TYPES: [&str; 5] = ["auth", "account", "password", "session", "session-noninteractive"];
+const TYPES: [&str; 5] = [
+    "auth",
+    "account",
+    "password",
+    "session",
+    "session-noninteractive",
+];
 
 pub(super) fn apply(root: &mut Root<'_>, context: &Context<'_>) -> Result<(), Cause> {
     if !context.has("libpam-runtime") {
@@ -23,11 +29,17 @@ pub(super) fn apply(root: &mut Root<'_>, context: &Context<'_>) -> Result<(), Ca
         }
     }
     if profiles.is_empty() {
-        return Err(Cause::Input { package: "libpam-runtime".into(), path: format!("{PROFILES}/unix") });
+        return Err(Cause::Input {
+            package: "libpam-runtime".into(),
+            path: format!("{PROFILES}/unix"),
+        });
     }
     // Of equal priority, the later name comes first: as the program does.
     profiles.sort_by(|one, other| (other.priority, &other.name).cmp(&(one.priority, &one.name)));
-    let refused: BTreeSet<String> = profiles.iter().flat_map(|profile| profile.conflicts(&profiles)).collect();
+    let refused: BTreeSet<String> = profiles
+        .iter()
+        .flat_map(|profile| profile.conflicts(&profiles))
+        .collect();
     profiles.retain(|profile| !refused.contains(&profile.name));
     for kind in TYPES {
         let template = format!("usr/share/pam/common-{kind}");
@@ -71,7 +83,9 @@ impl Profile {
                 fields.insert(key.clone(), value.trim().to_owned());
                 current = Some(key);
             } else if !line.trim().is_empty() {
-                let key = current.as_ref().ok_or_else(|| wrong(index + 1, "continues no field"))?;
+                let key = current
+                    .as_ref()
+                    .ok_or_else(|| wrong(index + 1, "continues no field"))?;
                 let value = fields.entry(key.clone()).or_default();
                 if !value.is_empty() {
                     value.push('\n');
@@ -82,7 +96,11 @@ impl Profile {
         let number = fields.get("Priority").map_or(Ok(0), |text| text.parse());
         let priority = number.map_err(|_| wrong(1, "has a priority that is no number"))?;
         let name = path.rsplit('/').next().unwrap_or(path).to_owned();
-        Ok(Profile { name, priority, fields })
+        Ok(Profile {
+            name,
+            priority,
+            fields,
+        })
     }
 
     fn field(&self, key: &str) -> &str {
@@ -91,10 +109,19 @@ impl Profile {
 
     /// Names of profiles of lower rank that this one excludes.
     fn conflicts(&self, profiles: &[Profile]) -> Vec<String> {
-        let conflict =
-            |one: &Profile, other: &Profile| one.field("Conflicts").split(", ").any(|name| name == other.name);
-        let below = profiles.iter().skip_while(|profile| profile.name != self.name).skip(1);
-        below.filter(|other| conflict(self, other) || conflict(other, self)).map(|other| other.name.clone()).collect()
+        let conflict = |one: &Profile, other: &Profile| {
+            one.field("Conflicts")
+                .split(", ")
+                .any(|name| name == other.name)
+        };
+        let below = profiles
+            .iter()
+            .skip_while(|profile| profile.name != self.name)
+            .skip(1);
+        below
+            .filter(|other| conflict(self, other) || conflict(other, self))
+            .map(|other| other.name.clone())
+            .collect()
     }
 
     /// The module lines for a type in a block, when the profile has any there.
@@ -103,14 +130,20 @@ impl Profile {
             "auth" => "Auth",
             "account" => "Account",
             "password" => "Password",
-            "session-noninteractive" if self.field("Session-Interactive-Only") == "yes" => return None,
+            "session-noninteractive" if self.field("Session-Interactive-Only") == "yes" => {
+                return None;
+            }
             _ => "Session",
         };
         if self.field(&format!("{key}-Type")) != block {
             return None;
         }
         let initial = self.field(&format!("{key}-Initial"));
-        let text = if first && !initial.is_empty() { initial } else { self.field(key) };
+        let text = if first && !initial.is_empty() {
+            initial
+        } else {
+            self.field(key)
+        };
         Some(text.lines().collect())
     }
 }
@@ -168,7 +201,9 @@ fn block(kind: &str, name: &str, profiles: &[Profile]) -> String {
     }
     // A jump out of the additional block would leave the stack, so it ends one earlier.
     let last = lines.len() - usize::from(name == "Additional" && !lines.is_empty());
-    let line = |(index, line): (usize, &&str)| format!("{word}\t{}\n", module(line, last.saturating_sub(index)));
+    let line = |(index, line): (usize, &&str)| {
+        format!("{word}\t{}\n", module(line, last.saturating_sub(index)))
+    };
     lines.iter().enumerate().map(line).collect()
 }
 
@@ -182,10 +217,19 @@ fn module(line: &str, jump: usize) -> String {
     };
     let (control, rest) = line.split_at(control);
     let name = rest.len() - rest.trim_start().len();
-    let name = rest[name..].find(char::is_whitespace).map_or(rest.len(), |end| name + end);
+    let name = rest[name..]
+        .find(char::is_whitespace)
+        .map_or(rest.len(), |end| name + end);
     let (name, options) = rest.split_at(name);
-    let control = if control.starts_with('[') { control.replace("end", &jump.to_string()) } else { control.to_owned() };
-    format!("{control}{name} {}", options.split_whitespace().collect::<Vec<_>>().join(" "))
+    let control = if control.starts_with('[') {
+        control.replace("end", &jump.to_string())
+    } else {
+        control.to_owned()
+    };
+    format!(
+        "{control}{name} {}",
+        options.split_whitespace().collect::<Vec<_>>().join(" ")
+    )
 }
 
 #[cfg(test)]
@@ -199,9 +243,13 @@ mod tests {
 
     fn templates() -> Vec<(String, String)> {
         let template = |kind: &str| {
-            let begin = "# top\n# here are the per-package modules (the \"Primary\" block)\n$x_primary\n";
+            let begin =
+                "# top\n# here are the per-package modules (the \"Primary\" block)\n$x_primary\n";
             let middle = "# here's the fallback if no module succeeds\n# middle\n# and here are more per-package modules (the \"Additional\" block)\n$x_additional\n";
-            (format!("usr/share/pam/common-{kind}"), format!("{begin}{middle}# end of pam-auth-update config\n"))
+            (
+                format!("usr/share/pam/common-{kind}"),
+                format!("{begin}{middle}# end of pam-auth-update config\n"),
+            )
         };
         TYPES.map(template).into()
     }
@@ -209,20 +257,35 @@ mod tests {
     fn modules(profiles: &[(&str, &str)], kind: &str) -> Vec<String> {
         let bench = Bench::new("").package("libpam-runtime");
         let templates = templates();
-        let mut files: Vec<(&str, &str)> =
-            templates.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
-        let profiles: Vec<_> = profiles.iter().map(|(name, text)| (format!("{PROFILES}/{name}"), *text)).collect();
+        let mut files: Vec<(&str, &str)> = templates
+            .iter()
+            .map(|(path, text)| (path.as_str(), text.as_str()))
+            .collect();
+        let profiles: Vec<_> = profiles
+            .iter()
+            .map(|(name, text)| (format!("{PROFILES}/{name}"), *text))
+            .collect();
         files.extend(profiles.iter().map(|(path, text)| (path.as_str(), *text)));
         let mut root = bench.root(&files);
         apply(&mut root, &bench.context()).unwrap();
         let text = root.text(format!("etc/pam.d/common-{kind}")).unwrap();
-        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+        text.lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(str::to_owned)
+            .collect()
     }
 
     #[test]
     fn debian_defaults() {
-        let profiles = [("unix", UNIX), ("systemd", SYSTEMD), ("mkhomedir", MKHOMEDIR)];
-        assert_eq!(modules(&profiles, "auth"), ["auth\t[success=1 default=ignore]\tpam_unix.so nullok"]);
+        let profiles = [
+            ("unix", UNIX),
+            ("systemd", SYSTEMD),
+            ("mkhomedir", MKHOMEDIR),
+        ];
+        assert_eq!(
+            modules(&profiles, "auth"),
+            ["auth\t[success=1 default=ignore]\tpam_unix.so nullok"]
+        );
         assert_eq!(
             modules(&profiles, "account"),
             ["account\t[success=1 new_authtok_reqd=done default=ignore]\tpam_unix.so "]
@@ -234,9 +297,16 @@ mod tests {
         let permit = "session\t[default=1]\t\t\tpam_permit.so";
         assert_eq!(
             modules(&profiles, "session"),
-            [permit, "session\trequired\tpam_unix.so ", "session\toptional\tpam_systemd.so "]
+            [
+                permit,
+                "session\trequired\tpam_unix.so ",
+                "session\toptional\tpam_systemd.so "
+            ]
         );
-        assert_eq!(modules(&profiles, "session-noninteractive"), [permit, "session\trequired\tpam_unix.so "]);
+        assert_eq!(
+            modules(&profiles, "session-noninteractive"),
+            [permit, "session\trequired\tpam_unix.so "]
+        );
     }
 
     #[test]
@@ -257,11 +327,26 @@ mod tests {
     #[test]
     fn changed_inputs_are_errors() {
         let bench = Bench::new("").package("libpam-runtime");
-        let apply = |files: &[(&str, &str)]| apply(&mut bench.root(files), &bench.context()).unwrap_err().to_string();
+        let apply = |files: &[(&str, &str)]| {
+            apply(&mut bench.root(files), &bench.context())
+                .unwrap_err()
+                .to_string()
+        };
         let unix = ("usr/share/pam-configs/unix", UNIX);
-        assert_eq!(apply(&[]), "package `libpam-runtime` is unpacked but has no `usr/share/pam-configs/unix`");
-        assert_eq!(apply(&[unix]), "package `libpam-runtime` is unpacked but has no `usr/share/pam/common-auth`");
-        assert!(apply(&[unix, ("usr/share/pam/common-auth", "$auth_primary\n")]).contains("lacks the comments"));
-        assert!(apply(&[("usr/share/pam-configs/x", " lost\n")]).contains("line 1: continues no field"));
+        assert_eq!(
+            apply(&[]),
+            "package `libpam-runtime` is unpacked but has no `usr/share/pam-configs/unix`"
+        );
+        assert_eq!(
+            apply(&[unix]),
+            "package `libpam-runtime` is unpacked but has no `usr/share/pam/common-auth`"
+        );
+        assert!(
+            apply(&[unix, ("usr/share/pam/common-auth", "$auth_primary\n")])
+                .contains("lacks the comments")
+        );
+        assert!(
+            apply(&[("usr/share/pam-configs/x", " lost\n")]).contains("line 1: continues no field")
+        );
     }
 }

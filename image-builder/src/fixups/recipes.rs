@@ -40,10 +40,15 @@ pub(super) fn links(root: &mut Root<'_>, context: &Context<'_>) -> Result<(), Ca
     for (package, recipe) in context.recipes() {
         for (path, target) in &recipe.links {
             if !target.contains('/') {
-                let sibling =
-                    path.rsplit_once('/').map_or_else(|| target.clone(), |(parent, _)| format!("{parent}/{target}"));
+                let sibling = path.rsplit_once('/').map_or_else(
+                    || target.clone(),
+                    |(parent, _)| format!("{parent}/{target}"),
+                );
                 if !root.has(&sibling) {
-                    return Err(Cause::Input { package: package.to_owned(), path: sibling });
+                    return Err(Cause::Input {
+                        package: package.to_owned(),
+                        path: sibling,
+                    });
                 }
             }
             root.link(path, target)?;
@@ -57,7 +62,10 @@ pub(super) fn remove(root: &mut Root<'_>, context: &Context<'_>) -> Result<(), C
     for (package, recipe) in context.recipes() {
         for pattern in &recipe.remove {
             if root.remove_matching(pattern)? == 0 {
-                return Err(Cause::Input { package: package.to_owned(), path: pattern.clone() });
+                return Err(Cause::Input {
+                    package: package.to_owned(),
+                    path: pattern.clone(),
+                });
             }
         }
     }
@@ -75,10 +83,14 @@ pub(super) fn access(root: &mut Root<'_>, context: &Context<'_>) -> Result<(), C
                 None => (0, 0),
                 Some((user, group)) => (accounts.uid(user, path)?, accounts.gid(group, path)?),
             };
-            root.access(path, access.mode, uid, gid).map_err(|cause| match cause {
-                Cause::Missing { path } => Cause::Input { package: package.to_owned(), path },
-                other => other,
-            })?;
+            root.access(path, access.mode, uid, gid)
+                .map_err(|cause| match cause {
+                    Cause::Missing { path } => Cause::Input {
+                        package: package.to_owned(),
+                        path,
+                    },
+                    other => other,
+                })?;
         }
     }
     Ok(())
@@ -105,14 +117,19 @@ mod tests {
     #[test]
     fn present_packages_must_have_their_files() {
         for (recipe, rule) in [
-            ("copies: {etc/a: usr/none}", copies as fn(&mut Root<'_>, &Context<'_>) -> Result<(), Cause>),
+            (
+                "copies: {etc/a: usr/none}",
+                copies as fn(&mut Root<'_>, &Context<'_>) -> Result<(), Cause>,
+            ),
             ("links: {usr/bin/a: none}", links),
             ("remove: ['usr/no*']", remove),
             ("access: {none: '0600'}", access),
         ] {
             let bench = Bench::new(&format!("recipes: {{pack: {{{recipe}}}}}")).package("pack");
             match rule(&mut bench.root(&[]), &bench.context()) {
-                Err(Cause::Input { package, path }) => assert!(package == "pack" && path.contains("no"), "{path}"),
+                Err(Cause::Input { package, path }) => {
+                    assert!(package == "pack" && path.contains("no"), "{path}")
+                }
                 other => panic!("{recipe}: {other:?}"),
             }
         }
@@ -136,7 +153,17 @@ mod tests {
             rule(&mut root, &bench.context()).unwrap();
         }
         assert_eq!(
-            modes(&root, &["etc/a", "etc/b", "usr/bin/vi", "srv/x", "usr/share/a", "etc/mtab"]),
+            modes(
+                &root,
+                &[
+                    "etc/a",
+                    "etc/b",
+                    "usr/bin/vi",
+                    "srv/x",
+                    "usr/share/a",
+                    "etc/mtab"
+                ]
+            ),
             "etc/a 0644 0:0 A\netc/b 0640 1:42 text\nusr/bin/vi -> vim\nsrv/x/ 2770 0:42\nusr/share/a absent\n\
              etc/mtab -> ../proc/self/mounts\n"
         );

@@ -14,7 +14,9 @@ pub(super) fn apply(root: &mut Root<'_>, context: &Context<'_>) -> Result<(), Ca
         }
         let (year, month, day) = date(context.epoch);
         let (os, board) = (&context.os.name, context.board);
-        text.push_str(&format!("IMAGE_ID=prejoin-{os}-{board}\nIMAGE_VERSION={year:04}{month:02}{day:02}\n"));
+        text.push_str(&format!(
+            "IMAGE_ID=prejoin-{os}-{board}\nIMAGE_VERSION={year:04}{month:02}{day:02}\n"
+        ));
         root.write(RELEASE, text)?;
     }
     root.write("usr/lib/clock-epoch", "")
@@ -55,13 +57,18 @@ mod tests {
     #[test]
     fn release_is_debian_and_more() {
         let bench = Bench::new("").package("base-files");
-        let mut root =
-            bench.root(&[("usr/lib/os-release", "ID=debian"), ("etc/os-release", "-> ../usr/lib/os-release")]);
+        let mut root = bench.root(&[
+            ("usr/lib/os-release", "ID=debian"),
+            ("etc/os-release", "-> ../usr/lib/os-release"),
+        ]);
         apply(&mut root, &bench.context()).unwrap();
         assert_eq!(
             root.text("etc/os-release").unwrap(),
             "ID=debian\nIMAGE_ID=prejoin-test-board\nIMAGE_VERSION=20241004\n"
         );
-        assert_eq!(root.tree().entry("usr/lib/clock-epoch").unwrap().mtime, EPOCH);
+        assert_eq!(
+            root.tree().entry("usr/lib/clock-epoch").unwrap().mtime,
+            EPOCH
+        );
     }
 }

@@ -47,7 +47,12 @@ pub enum Action {
 impl<'a> Root<'a> {
     /// A tree to fix up; what is made gets the time `epoch` (seconds since 1970).
     pub fn new(tree: Tree, contents: &'a dyn Contents, epoch: i64) -> Self {
-        Root { tree, contents, epoch, changes: Vec::new() }
+        Root {
+            tree,
+            contents,
+            epoch,
+            changes: Vec::new(),
+        }
     }
 
     /// The tree as it is now.
@@ -70,7 +75,8 @@ impl<'a> Root<'a> {
 
     /// Whether something is at `path`, not following a link there.
     pub(super) fn has(&self, path: &str) -> bool {
-        self.place(path).is_ok_and(|place| self.tree.entry(place).is_some())
+        self.place(path)
+            .is_ok_and(|place| self.tree.entry(place).is_some())
     }
 
     /// The path that `path` stands for after following every link, whether or not something is there.
@@ -107,9 +113,12 @@ impl<'a> Root<'a> {
 
     /// Where a change to `path` takes place: links in its parent are followed, a link at its end is not.
     fn place(&self, path: &str) -> Result<Vec<u8>, Cause> {
-        let wrong = |name: &[u8]| name.is_empty() || name == b"." || name == b".." || name.contains(&0);
+        let wrong =
+            |name: &[u8]| name.is_empty() || name == b"." || name == b".." || name.contains(&0);
         if path.as_bytes().split(|&b| b == b'/').any(wrong) {
-            return Err(Cause::Path { path: path.to_owned() });
+            return Err(Cause::Path {
+                path: path.to_owned(),
+            });
         }
         match path.rsplit_once('/') {
             None => Ok(path.as_bytes().to_vec()),
@@ -117,7 +126,9 @@ impl<'a> Root<'a> {
                 let parent = self.resolve(parent)?;
                 match self.tree.entry(&parent).map(|entry| &entry.kind) {
                     None | Some(Kind::Directory) => Ok(join(&parent, name.as_bytes())),
-                    Some(_) => Err(Cause::Unresolvable { path: path.to_owned() }),
+                    Some(_) => Err(Cause::Unresolvable {
+                        path: path.to_owned(),
+                    }),
                 }
             }
         }
@@ -132,12 +143,23 @@ impl<'a> Root<'a> {
             entry = self.tree.entry(target).ok_or_else(missing)?;
         }
         let Kind::File(content) = &entry.kind else {
-            return Err(Cause::Content { path: show(path), line: None, problem: "is not a regular file".into() });
+            return Err(Cause::Content {
+                path: show(path),
+                line: None,
+                problem: "is not a regular file".into(),
+            });
         };
         if content.len() > READ {
-            return Err(Cause::Large { path: show(path), size: content.len(), limit: READ });
+            return Err(Cause::Large {
+                path: show(path),
+                size: content.len(),
+                limit: READ,
+            });
         }
-        content.read(self.contents).map_err(|source| Cause::Read { path: show(path), source })
+        content.read(self.contents).map_err(|source| Cause::Read {
+            path: show(path),
+            source,
+        })
     }
 
     /// The text of the regular file at `path`.
@@ -153,7 +175,10 @@ impl<'a> Root<'a> {
     /// The text of a file that `package` always had.
     pub(super) fn input(&self, package: &str, path: &str) -> Result<String, Cause> {
         self.text(path).map_err(|cause| match cause {
-            Cause::Missing { path } => Cause::Input { package: package.to_owned(), path },
+            Cause::Missing { path } => Cause::Input {
+                package: package.to_owned(),
+                path,
+            },
             other => other,
         })
     }
@@ -161,10 +186,9 @@ impl<'a> Root<'a> {
     /// Paths of the regular files directly in `directory` whose names end in `suffix`, in byte order.
     pub(super) fn files_in(&self, directory: &str, suffix: &str) -> Result<Vec<String>, Cause> {
         let place = self.resolve(directory)?;
-        let names = self
-            .tree
-            .children(&place)
-            .filter(|(name, entry)| name.ends_with(suffix.as_bytes()) && !matches!(entry.kind, Kind::Directory));
+        let names = self.tree.children(&place).filter(|(name, entry)| {
+            name.ends_with(suffix.as_bytes()) && !matches!(entry.kind, Kind::Directory)
+        });
         Ok(names
             .filter_map(|(name, _)| std::str::from_utf8(name).ok())
             .map(|name| format!("{directory}/{name}"))
@@ -174,16 +198,24 @@ impl<'a> Root<'a> {
     /// Writes a file, 0644, owned by root, in place of whatever was there.
     pub(super) fn write(&mut self, path: &str, bytes: impl AsRef<[u8]>) -> Result<(), Cause> {
         let place = self.place(path)?;
-        self.tree.insert(&place, Entry::file(bytes.as_ref(), 0o644).dated(self.epoch));
-        self.changes.push(Change { action: Action::Write, path: place });
+        self.tree
+            .insert(&place, Entry::file(bytes.as_ref(), 0o644).dated(self.epoch));
+        self.changes.push(Change {
+            action: Action::Write,
+            path: place,
+        });
         Ok(())
     }
 
     /// Makes a symbolic link in place of whatever was there.
     pub(super) fn link(&mut self, path: &str, target: &str) -> Result<(), Cause> {
         let place = self.place(path)?;
-        self.tree.insert(&place, Entry::symlink(target).dated(self.epoch));
-        self.changes.push(Change { action: Action::Link, path: place });
+        self.tree
+            .insert(&place, Entry::symlink(target).dated(self.epoch));
+        self.changes.push(Change {
+            action: Action::Link,
+            path: place,
+        });
         Ok(())
     }
 
@@ -194,19 +226,39 @@ impl<'a> Root<'a> {
             Some(entry) if entry.kind == Kind::Directory => {
                 (entry.mode, entry.uid, entry.gid) = (mode, 0, 0);
             }
-            Some(_) => return Err(Cause::Unresolvable { path: path.to_owned() }),
-            None => self.tree.insert(&place, Entry::directory(mode).dated(self.epoch)),
+            Some(_) => {
+                return Err(Cause::Unresolvable {
+                    path: path.to_owned(),
+                });
+            }
+            None => self
+                .tree
+                .insert(&place, Entry::directory(mode).dated(self.epoch)),
         }
-        self.changes.push(Change { action: Action::Directory, path: place });
+        self.changes.push(Change {
+            action: Action::Directory,
+            path: place,
+        });
         Ok(())
     }
 
     /// Sets mode and owner of what is at `path`; a link's target is meant.
-    pub(super) fn access(&mut self, path: &str, mode: u16, uid: u32, gid: u32) -> Result<(), Cause> {
+    pub(super) fn access(
+        &mut self,
+        path: &str,
+        mode: u16,
+        uid: u32,
+        gid: u32,
+    ) -> Result<(), Cause> {
         let place = self.resolve(path)?;
-        let entry = self.tree.entry_mut(&place).ok_or_else(|| Cause::Missing { path: path.to_owned() })?;
+        let entry = self.tree.entry_mut(&place).ok_or_else(|| Cause::Missing {
+            path: path.to_owned(),
+        })?;
         (entry.mode, entry.uid, entry.gid) = (mode, uid, gid);
-        self.changes.push(Change { action: Action::Access, path: place });
+        self.changes.push(Change {
+            action: Action::Access,
+            path: place,
+        });
         Ok(())
     }
 
@@ -223,7 +275,9 @@ impl<'a> Root<'a> {
         let mut places: Vec<Vec<u8>> = vec![Vec::new()];
         for component in pattern.split('/') {
             if matches!(component, "" | "." | "..") {
-                return Err(Cause::Path { path: pattern.to_owned() });
+                return Err(Cause::Path {
+                    path: pattern.to_owned(),
+                });
             }
             let mut next = Vec::new();
             for place in &places {
@@ -231,7 +285,9 @@ impl<'a> Root<'a> {
                 if component.contains('*') {
                     let names = self.tree.children(&parent).map(|(name, _)| name);
                     next.extend(
-                        names.filter(|name| matches(component.as_bytes(), name)).map(|name| join(&parent, name)),
+                        names
+                            .filter(|name| matches(component.as_bytes(), name))
+                            .map(|name| join(&parent, name)),
                     );
                 } else {
                     let candidate = join(&parent, component.as_bytes());
@@ -249,7 +305,10 @@ impl<'a> Root<'a> {
 
     pub(super) fn remove_place(&mut self, place: Vec<u8>) {
         if self.tree.remove(&place).is_some() {
-            self.changes.push(Change { action: Action::Remove, path: place });
+            self.changes.push(Change {
+                action: Action::Remove,
+                path: place,
+            });
         }
     }
 }
@@ -260,12 +319,18 @@ pub(super) fn show(path: impl AsRef<[u8]>) -> String {
 }
 
 pub(super) fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
-    if parent.is_empty() { name.to_vec() } else { [parent, b"/", name].concat() }
+    if parent.is_empty() {
+        name.to_vec()
+    } else {
+        [parent, b"/", name].concat()
+    }
 }
 
 /// The components of a path, last first, without empty ones and `.`.
 fn components(path: &[u8]) -> Vec<Vec<u8>> {
-    let names = path.split(|&b| b == b'/').filter(|name| !name.is_empty() && *name != b".");
+    let names = path
+        .split(|&b| b == b'/')
+        .filter(|name| !name.is_empty() && *name != b".");
     names.rev().map(<[u8]>::to_vec).collect()
 }
 
@@ -315,8 +380,14 @@ mod tests {
         assert_eq!(root.resolve("etc/out").unwrap(), b"usr/bin/dash");
         assert_eq!(root.text("bin/sh").unwrap(), "dash");
         assert_eq!(root.resolve("etc/over").unwrap(), b"etc/dash/more");
-        assert!(matches!(root.resolve("etc/loop"), Err(Cause::Unresolvable { .. })));
-        assert!(matches!(root.resolve("bin/dash/x"), Err(Cause::Unresolvable { .. })));
+        assert!(matches!(
+            root.resolve("etc/loop"),
+            Err(Cause::Unresolvable { .. })
+        ));
+        assert!(matches!(
+            root.resolve("bin/dash/x"),
+            Err(Cause::Unresolvable { .. })
+        ));
         assert!(matches!(root.text("etc/none"), Err(Cause::Missing { .. })));
         assert!(matches!(root.text("etc"), Err(Cause::Content { .. })));
     }
@@ -329,8 +400,15 @@ mod tests {
         assert_eq!(root.text("usr/bin/new").unwrap(), "x");
         assert_eq!(root.text("usr/bin/dash").unwrap(), "dash");
         assert_eq!(root.tree().entry("usr/bin/sh").unwrap().mtime, 7);
-        assert_eq!(root.tree().entry("bin").unwrap().kind, Kind::Symlink(b"usr/bin".to_vec()));
-        let paths: Vec<_> = root.take_changes().into_iter().map(|change| show(change.path)).collect();
+        assert_eq!(
+            root.tree().entry("bin").unwrap().kind,
+            Kind::Symlink(b"usr/bin".to_vec())
+        );
+        let paths: Vec<_> = root
+            .take_changes()
+            .into_iter()
+            .map(|change| show(change.path))
+            .collect();
         assert_eq!(paths, ["usr/bin/new", "usr/bin/sh"]);
     }
 
@@ -338,10 +416,19 @@ mod tests {
     fn paths_that_lead_out_are_refused() {
         let mut root = root();
         for path in ["", "/etc/x", "etc/../x", "etc//x", "etc/x/", "./x", "a\0b"] {
-            assert!(matches!(root.write(path, ""), Err(Cause::Path { .. })), "{path:?}");
+            assert!(
+                matches!(root.write(path, ""), Err(Cause::Path { .. })),
+                "{path:?}"
+            );
         }
-        assert!(matches!(root.write("usr/bin/dash/x", ""), Err(Cause::Unresolvable { .. })));
-        assert!(matches!(root.directory("usr/bin/dash", 0o755), Err(Cause::Unresolvable { .. })));
+        assert!(matches!(
+            root.write("usr/bin/dash/x", ""),
+            Err(Cause::Unresolvable { .. })
+        ));
+        assert!(matches!(
+            root.directory("usr/bin/dash", 0o755),
+            Err(Cause::Unresolvable { .. })
+        ));
     }
 
     #[test]
@@ -350,7 +437,10 @@ mod tests {
         assert_eq!(root.remove_matching("usr/*/d*s*").unwrap(), 1);
         assert!(!root.has("usr/bin/dash") && root.has("usr/bin/sh"));
         assert_eq!(root.remove_matching("usr/*/none").unwrap(), 0);
-        assert!(matches!(root.remove_matching("usr/../x"), Err(Cause::Path { .. })));
+        assert!(matches!(
+            root.remove_matching("usr/../x"),
+            Err(Cause::Path { .. })
+        ));
         for (pattern, name, expected) in [
             ("*", "x", true),
             ("a*b*c", "aXbYbZc", true),
@@ -358,7 +448,11 @@ mod tests {
             ("a", "ab", false),
             ("ab*", "ab", true),
         ] {
-            assert_eq!(matches(pattern.as_bytes(), name.as_bytes()), expected, "{pattern} {name}");
+            assert_eq!(
+                matches(pattern.as_bytes(), name.as_bytes()),
+                expected,
+                "{pattern} {name}"
+            );
         }
     }
 }

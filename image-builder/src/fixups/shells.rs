@@ -20,7 +20,9 @@ pub(super) fn apply(root: &mut Root<'_>, context: &Context<'_>) -> Result<(), Ca
     }
     for line in sources.iter().flat_map(|source| source.lines()) {
         let shell = line.split('#').next().unwrap_or_default().trim_end();
-        let Some((directory, name)) = shell.rsplit_once('/') else { continue };
+        let Some((directory, name)) = shell.rsplit_once('/') else {
+            continue;
+        };
         let real = format!("/{}/{name}", show(root.resolve(directory)?));
         for shell in [shell.to_owned(), real] {
             if !known.contains(&shell) {
@@ -45,7 +47,10 @@ mod tests {
             ("bin", "-> usr/bin"),
             ("usr/bin/dash", ""),
             (TEMPLATE, "# /etc/shells: valid login shells\n/bin/sh\n"),
-            ("usr/share/debianutils/shells.d/bash", "/bin/bash\n/bin/rbash\n"),
+            (
+                "usr/share/debianutils/shells.d/bash",
+                "/bin/bash\n/bin/rbash\n",
+            ),
             ("usr/share/debianutils/shells.d/dash", "/bin/dash # small\n"),
         ]);
         apply(&mut root, &bench.context()).unwrap();

@@ -10,23 +10,35 @@ use super::root::show;
 use super::{Cause, Context, Root};
 
 /// Not taken from the payload: runit is not there, and what base-files ships as directories become links.
-const SKIPPED: [&str; 5] = ["var/lib/dpkg", "var/lib/pam", "var/lock", "var/log/runit", "var/run"];
+const SKIPPED: [&str; 5] = [
+    "var/lib/dpkg",
+    "var/lib/pam",
+    "var/lock",
+    "var/log/runit",
+    "var/run",
+];
 
 pub(super) fn apply(root: &mut Root<'_>, context: &Context<'_>) -> Result<(), Cause> {
     let accounts = Accounts::read(root)?;
     let mut lines: BTreeMap<String, String> = BTreeMap::new();
     for (path, entry) in root.tree().below("var") {
         let path = show(path);
-        if SKIPPED
-            .iter()
-            .any(|skipped| path.strip_prefix(skipped).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
-        {
+        if SKIPPED.iter().any(|skipped| {
+            path.strip_prefix(skipped)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        }) {
             continue;
         }
         match &entry.kind {
             Kind::Directory => {
-                let (user, group) = (accounts.user(entry.uid, &path)?, accounts.group(entry.gid, &path)?);
-                lines.insert(path.clone(), format!("d /{path} {:04o} {user} {group} -", entry.mode));
+                let (user, group) = (
+                    accounts.user(entry.uid, &path)?,
+                    accounts.group(entry.gid, &path)?,
+                );
+                lines.insert(
+                    path.clone(),
+                    format!("d /{path} {:04o} {user} {group} -", entry.mode),
+                );
             }
             Kind::Symlink(target) => {
                 lines.insert(path.clone(), format!("L /{path} - - - - {}", show(target)));
@@ -34,38 +46,54 @@ pub(super) fn apply(root: &mut Root<'_>, context: &Context<'_>) -> Result<(), Ca
             // None is known; one would be lost without a word.
             _ => {
                 let problem = "is a file in /var, which is not part of the image; exclude it or ship it elsewhere";
-                return Err(Cause::Content { path, line: None, problem: problem.into() });
+                return Err(Cause::Content {
+                    path,
+                    line: None,
+                    problem: problem.into(),
+                });
             }
         }
     }
     for (package, recipe) in context.recipes() {
         for line in &recipe.state {
-            let path =
-                line.split_ascii_whitespace().nth(1).and_then(|path| path.strip_prefix('/')).ok_or_else(|| {
-                    Cause::Content {
-                        path: format!("state of {package}"),
-                        line: None,
-                        problem: format!("`{line}` is no line of tmpfiles.d(5) with an absolute path"),
-                    }
+            let path = line
+                .split_ascii_whitespace()
+                .nth(1)
+                .and_then(|path| path.strip_prefix('/'))
+                .ok_or_else(|| Cause::Content {
+                    path: format!("state of {package}"),
+                    line: None,
+                    problem: format!("`{line}` is no line of tmpfiles.d(5) with an absolute path"),
                 })?;
             lines.insert(path.to_owned(), line.clone());
         }
     }
     let mut text =
-        "# Made with the image: the layout of the state volume and of what is mutable elsewhere.\n".to_owned();
+        "# Made with the image: the layout of the state volume and of what is mutable elsewhere.\n"
+            .to_owned();
     // In byte order of the paths, so that a directory comes before what is in it.
     for line in lines.values() {
         text.push_str(line);
         text.push('\n');
     }
     root.write("usr/lib/tmpfiles.d/00-image-var.conf", text)?;
-    let below: Vec<Vec<u8>> = root.tree().children(b"var").map(|(name, _)| [b"var/", name].concat()).collect();
+    let below: Vec<Vec<u8>> = root
+        .tree()
+        .children(b"var")
+        .map(|(name, _)| [b"var/", name].concat())
+        .collect();
     for path in below {
         root.remove_place(path);
     }
     root.directory("var", 0o755)?;
     // Mount points of the kernel's file systems; only base-files ships some of them.
-    for (path, mode) in [("dev", 0o755), ("proc", 0o755), ("run", 0o755), ("sys", 0o755), ("tmp", 0o1777)] {
+    for (path, mode) in [
+        ("dev", 0o755),
+        ("proc", 0o755),
+        ("run", 0o755),
+        ("sys", 0o755),
+        ("tmp", 0o1777),
+    ] {
         root.remove(path)?;
         root.directory(path, mode)?;
     }
@@ -79,7 +107,9 @@ mod tests {
 
     #[test]
     fn the_payload_and_the_data_become_lines() {
-        let bench = Bench::new("node: {state: ['L /var/run - - - - ../run', 'd /var/mail 2775 root mail -']}");
+        let bench = Bench::new(
+            "node: {state: ['L /var/run - - - - ../run', 'd /var/mail 2775 root mail -']}",
+        );
         let mut root = bench.root(&[
             ("etc/passwd", "a:x:7:7::/:\n"),
             ("etc/group", "a:x:7:\nmail:x:8:\n"),
@@ -113,12 +143,23 @@ mod tests {
     fn nothing_is_lost_silently() {
         let bench = Bench::new("");
         let cause = apply(&mut bench.root(&[("var/lib/data", "x")]), &bench.context()).unwrap_err();
-        assert!(cause.to_string().starts_with("`var/lib/data`: is a file in /var"), "{cause}");
+        assert!(
+            cause
+                .to_string()
+                .starts_with("`var/lib/data`: is a file in /var"),
+            "{cause}"
+        );
         let mut root = bench.root(&[]);
         root.directory("var/x", 0o755).unwrap();
         root.access("var/x", 0o755, 9, 0).unwrap();
-        assert!(matches!(apply(&mut root, &bench.context()), Err(Cause::Account { kind: "user", .. })));
+        assert!(matches!(
+            apply(&mut root, &bench.context()),
+            Err(Cause::Account { kind: "user", .. })
+        ));
         let bench = Bench::new("node: {state: ['d var/x']}");
-        assert!(matches!(apply(&mut bench.root(&[]), &bench.context()), Err(Cause::Content { .. })));
+        assert!(matches!(
+            apply(&mut bench.root(&[]), &bench.context()),
+            Err(Cause::Content { .. })
+        ));
     }
 }

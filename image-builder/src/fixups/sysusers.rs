@@ -45,19 +45,35 @@ pub(super) fn parse(text: &str) -> Result<Option<Line>, String> {
     }
     let words = words(text)?;
     if let Some(word) = words.iter().find(|word| word.contains('%')) {
-        return Err(format!("`{word}` has a specifier, which only a running system can fill in"));
+        return Err(format!(
+            "`{word}` has a specifier, which only a running system can fill in"
+        ));
     }
-    let word = |index: usize| words.get(index).map(String::as_str).filter(|word| *word != "-");
+    let word = |index: usize| {
+        words
+            .get(index)
+            .map(String::as_str)
+            .filter(|word| *word != "-")
+    };
     let Some(kind) = word(0) else { return Ok(None) };
     if kind.trim_end_matches('!') == "r" {
         return Ok(None);
     }
-    let name = word(1).filter(|name| valid_name(name)).ok_or("has no valid name")?.to_owned();
+    let name = word(1)
+        .filter(|name| valid_name(name))
+        .ok_or("has no valid name")?
+        .to_owned();
     match kind {
-        "g" => Ok(Some(Line::Group { name, id: word(2).map(number).transpose()? })),
+        "g" => Ok(Some(Line::Group {
+            name,
+            id: word(2).map(number).transpose()?,
+        })),
         "u" | "u!" => user(name, word, kind == "u!").map(Some),
         "m" => {
-            let group = word(2).filter(|name| valid_name(name)).ok_or("has no valid group")?.to_owned();
+            let group = word(2)
+                .filter(|name| valid_name(name))
+                .ok_or("has no valid group")?
+                .to_owned();
             Ok(Some(Line::Member { user: name, group }))
         }
         _ => Err(format!("is of unknown type `{kind}`")),
@@ -68,38 +84,69 @@ pub(super) fn parse(text: &str) -> Result<Option<Line>, String> {
 pub(super) fn parse_file(path: &str, text: &str) -> Result<Vec<Line>, Cause> {
     let line = |(index, line): (usize, &str)| {
         parse(line)
-            .map_err(|problem| Cause::Content { path: path.to_owned(), line: Some(index + 1), problem })
+            .map_err(|problem| Cause::Content {
+                path: path.to_owned(),
+                line: Some(index + 1),
+                problem,
+            })
             .transpose()
     };
     text.lines().enumerate().filter_map(line).collect()
 }
 
-fn user<'a>(name: String, word: impl Fn(usize) -> Option<&'a str>, locked: bool) -> Result<Line, String> {
-    let (id, group) = match word(2).map(|id| id.split_once(':').map_or((id, None), |(id, group)| (id, Some(group)))) {
+fn user<'a>(
+    name: String,
+    word: impl Fn(usize) -> Option<&'a str>,
+    locked: bool,
+) -> Result<Line, String> {
+    let (id, group) = match word(2).map(|id| {
+        id.split_once(':')
+            .map_or((id, None), |(id, group)| (id, Some(group)))
+    }) {
         None => (None, None),
         Some(("-", group)) => (None, group.map(str::to_owned)),
         Some((id, group)) => (Some(number(id)?), group.map(str::to_owned)),
     };
     let field = |index, default: &str| word(index).unwrap_or(default).to_owned();
     let (gecos, home, shell) = (field(3, ""), field(4, "/"), field(5, "/usr/sbin/nologin"));
-    if [&gecos, &home, &shell].iter().any(|field| field.contains([':', '\n'])) {
+    if [&gecos, &home, &shell]
+        .iter()
+        .any(|field| field.contains([':', '\n']))
+    {
         return Err("has a colon in a field of passwd(5)".into());
     }
-    Ok(Line::User { name, id, group, gecos, home, shell, locked })
+    Ok(Line::User {
+        name,
+        id,
+        group,
+        gecos,
+        home,
+        shell,
+        locked,
+    })
 }
 
 fn number(text: &str) -> Result<u32, String> {
     // The two largest numbers mean "none" to the kernel (16 and 32 bit).
     match text.parse() {
         Ok(id) if id != u32::MAX && id != 0xffff => Ok(id),
-        _ => Err(format!("`{text}` is no number of a user or group (owners of files are not looked up)")),
+        _ => Err(format!(
+            "`{text}` is no number of a user or group (owners of files are not looked up)"
+        )),
     }
 }
 
 /// As systemd's valid_user_group_name(): what every tool accepts.
 fn valid_name(name: &str) -> bool {
-    let first = name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
-    first && name.len() <= 31 && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+    let first = name
+        .bytes()
+        .next()
+        .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+    first
+        && name.len() <= 31
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
 }
 
 /// Splits at blanks; single and double quotes keep blanks together.
@@ -117,7 +164,9 @@ fn words(text: &str) -> Result<Vec<String>, String> {
             }
             (None, blank) if blank.is_ascii_whitespace() => words.extend(word.take()),
             (_, '\\') => match letters.next() {
-                Some(escaped @ ('"' | '\'' | '\\' | ' ')) => word.get_or_insert_default().push(escaped),
+                Some(escaped @ ('"' | '\'' | '\\' | ' ')) => {
+                    word.get_or_insert_default().push(escaped)
+                }
                 _ => return Err("has an escape that is not understood".into()),
             },
             (_, letter) => word.get_or_insert_default().push(letter),
@@ -136,12 +185,26 @@ mod tests {
 
     #[test]
     fn every_form_that_debian_uses() {
-        let group = |name: &str, id| Line::Group { name: name.into(), id };
-        assert_eq!(parse("g adm        4     -").unwrap(), Some(group("adm", Some(4))));
+        let group = |name: &str, id| Line::Group {
+            name: name.into(),
+            id,
+        };
+        assert_eq!(
+            parse("g adm        4     -").unwrap(),
+            Some(group("adm", Some(4)))
+        );
         assert_eq!(parse("g sgx  -").unwrap(), Some(group("sgx", None)));
         assert_eq!(parse("g kvm").unwrap(), Some(group("kvm", None)));
         let user = |text: &str| match parse(text).unwrap() {
-            Some(Line::User { name, id, group, gecos, home, shell, locked }) => {
+            Some(Line::User {
+                name,
+                id,
+                group,
+                gecos,
+                home,
+                shell,
+                locked,
+            }) => {
                 format!("{name} {id:?} {group:?} {gecos:?} {home} {shell} {locked}")
             }
             other => panic!("{other:?}"),
@@ -158,7 +221,13 @@ mod tests {
             user("u games 5:60 - /usr/games"),
             "games Some(5) Some(\"60\") \"\" /usr/games /usr/sbin/nologin false"
         );
-        assert_eq!(parse("m games adm").unwrap(), Some(Line::Member { user: "games".into(), group: "adm".into() }));
+        assert_eq!(
+            parse("m games adm").unwrap(),
+            Some(Line::Member {
+                user: "games".into(),
+                group: "adm".into()
+            })
+        );
         for nothing in ["", "   ", "# u x", "r - 500-900"] {
             assert_eq!(parse(nothing).unwrap(), None, "{nothing}");
         }
@@ -184,6 +253,9 @@ mod tests {
             assert!(parse(line).is_err(), "{line}");
         }
         let error = parse_file("usr/lib/sysusers.d/a.conf", "# fine\ng ok 1\ng -\n").unwrap_err();
-        assert_eq!(error.to_string(), "`usr/lib/sysusers.d/a.conf`, line 3: has no valid name");
+        assert_eq!(
+            error.to_string(),
+            "`usr/lib/sysusers.d/a.conf`, line 3: has no valid name"
+        );
     }
 }

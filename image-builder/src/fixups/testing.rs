@@ -25,7 +25,10 @@ impl Bench {
     /// An operating system with these fields (of a YAML flow mapping) besides name and description.
     pub(super) fn new(fields: &str) -> Self {
         let os = yaml::parse(&format!("{{name: test, description: test, {fields}}}")).unwrap();
-        Bench { os, packages: Vec::new() }
+        Bench {
+            os,
+            packages: Vec::new(),
+        }
     }
 
     pub(super) fn package(self, name: &str) -> Self {
@@ -50,8 +53,15 @@ impl Bench {
 
     pub(super) fn context(&self) -> Context<'_> {
         // One leaked slice per test: a context borrows a slice of references.
-        let packages: &[&Package] = Box::leak(self.packages.iter().collect::<Vec<_>>().into_boxed_slice());
-        Context { os: &self.os, board: "board", architecture: Architecture::Amd64, epoch: EPOCH, packages }
+        let packages: &[&Package] =
+            Box::leak(self.packages.iter().collect::<Vec<_>>().into_boxed_slice());
+        Context {
+            os: &self.os,
+            board: "board",
+            architecture: Architecture::Amd64,
+            epoch: EPOCH,
+            packages,
+        }
     }
 }
 
@@ -75,9 +85,20 @@ pub(super) fn modes(root: &Root<'_>, paths: &[&str]) -> String {
     for path in paths {
         let line = match root.tree().entry(path) {
             None => format!("{path} absent"),
-            Some(Entry { kind: Kind::Symlink(target), .. }) => format!("{path} -> {}", show(target)),
-            Some(Entry { kind: Kind::Directory, mode, uid, gid, .. }) => format!("{path}/ {mode:04o} {uid}:{gid}"),
-            Some(Entry { mode, uid, gid, .. }) => format!("{path} {mode:04o} {uid}:{gid} {}", root.text(path).unwrap()),
+            Some(Entry {
+                kind: Kind::Symlink(target),
+                ..
+            }) => format!("{path} -> {}", show(target)),
+            Some(Entry {
+                kind: Kind::Directory,
+                mode,
+                uid,
+                gid,
+                ..
+            }) => format!("{path}/ {mode:04o} {uid}:{gid}"),
+            Some(Entry { mode, uid, gid, .. }) => {
+                format!("{path} {mode:04o} {uid}:{gid} {}", root.text(path).unwrap())
+            }
         };
         let _ = writeln!(text, "{line}");
     }

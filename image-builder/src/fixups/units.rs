@@ -30,10 +30,19 @@ pub(super) fn apply(root: &mut Root<'_>, context: &Context<'_>) -> Result<(), Ca
 }
 
 fn fault(unit: &str, origin: &str, problem: &str) -> Cause {
-    Cause::Unit { unit: unit.to_owned(), origin: origin.to_owned(), problem: problem.to_owned() }
+    Cause::Unit {
+        unit: unit.to_owned(),
+        origin: origin.to_owned(),
+        problem: problem.to_owned(),
+    }
 }
 
-fn enable(root: &mut Root<'_>, unit: &str, origin: &str, seen: &mut BTreeSet<String>) -> Result<(), Cause> {
+fn enable(
+    root: &mut Root<'_>,
+    unit: &str,
+    origin: &str,
+    seen: &mut BTreeSet<String>,
+) -> Result<(), Cause> {
     if !valid(unit) {
         return Err(fault(unit, origin, "has no valid name"));
     }
@@ -49,17 +58,23 @@ fn enable(root: &mut Root<'_>, unit: &str, origin: &str, seen: &mut BTreeSet<Str
         None => unit.to_owned(),
         Some((prefix, suffix)) => {
             let instance = install.instance.as_deref();
-            let instance = instance.ok_or_else(|| fault(unit, origin, "is a template without default instance"))?;
+            let instance = instance
+                .ok_or_else(|| fault(unit, origin, "is a template without default instance"))?;
             format!("{prefix}@{instance}.{suffix}")
         }
     };
     let target = format!("/{path}");
-    for (targets, directory) in
-        [(&install.wanted, "wants"), (&install.required, "requires"), (&install.upheld, "upholds")]
-    {
+    for (targets, directory) in [
+        (&install.wanted, "wants"),
+        (&install.required, "requires"),
+        (&install.upheld, "upholds"),
+    ] {
         for wanting in targets {
             let wanting = expand(wanting, &name, origin)?;
-            root.link(&format!("{CONFIGURATION}/{wanting}.{directory}/{name}"), &target)?;
+            root.link(
+                &format!("{CONFIGURATION}/{wanting}.{directory}/{name}"),
+                &target,
+            )?;
         }
     }
     for alias in &install.aliases {
@@ -79,8 +94,12 @@ fn enable(root: &mut Root<'_>, unit: &str, origin: &str, seen: &mut BTreeSet<Str
 
 /// The file of a unit, or of the template that it is an instance of.
 fn find(root: &Root<'_>, unit: &str) -> Option<String> {
-    let there =
-        |name: &str| DIRECTORIES.iter().map(|directory| format!("{directory}/{name}")).find(|path| root.has(path));
+    let there = |name: &str| {
+        DIRECTORIES
+            .iter()
+            .map(|directory| format!("{directory}/{name}"))
+            .find(|path| root.has(path))
+    };
     there(unit).or_else(|| {
         let (prefix, rest) = unit.split_once('@')?;
         let (_, suffix) = rest.rsplit_once('.')?;
@@ -90,10 +109,13 @@ fn find(root: &Root<'_>, unit: &str) -> Option<String> {
 
 /// As systemd's unit_name_is_valid(): so that a name from a unit file cannot be a path.
 fn valid(unit: &str) -> bool {
-    let letter = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b':' | b'-' | b'_' | b'.' | b'\\' | b'@');
+    let letter =
+        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b':' | b'-' | b'_' | b'.' | b'\\' | b'@');
     unit.len() < 256
         && unit.bytes().all(letter)
-        && unit.split_once('.').is_some_and(|(name, kind)| !name.is_empty() && !kind.is_empty())
+        && unit
+            .split_once('.')
+            .is_some_and(|(name, kind)| !name.is_empty() && !kind.is_empty())
 }
 
 /// The specifiers that Debian's units use in `[Install]`.
@@ -109,12 +131,24 @@ fn expand(text: &str, unit: &str, origin: &str) -> Result<String, Cause> {
             ('%', Some('n')) => out.push_str(unit),
             ('%', Some('N')) => out.push_str(stem),
             ('%', _) => {
-                return Err(fault(unit, origin, &format!("uses a specifier in `{text}` that is not understood")));
+                return Err(fault(
+                    unit,
+                    origin,
+                    &format!("uses a specifier in `{text}` that is not understood"),
+                ));
             }
             (letter, _) => out.push(letter),
         }
     }
-    if valid(&out) { Ok(out) } else { Err(fault(unit, origin, &format!("names `{out}`, which is no unit"))) }
+    if valid(&out) {
+        Ok(out)
+    } else {
+        Err(fault(
+            unit,
+            origin,
+            &format!("names `{out}`, which is no unit"),
+        ))
+    }
 }
 
 /// An `[Install]` section, drop-ins included.
@@ -157,7 +191,8 @@ impl Install {
                     "Alias" => &mut self.aliases,
                     "Also" => &mut self.also,
                     "DefaultInstance" => {
-                        self.instance = Some(value.trim().to_owned()).filter(|instance| !instance.is_empty());
+                        self.instance =
+                            Some(value.trim().to_owned()).filter(|instance| !instance.is_empty());
                         continue;
                     }
                     _ => continue,
@@ -172,7 +207,15 @@ impl Install {
     }
 
     fn is_empty(&self) -> bool {
-        [&self.wanted, &self.required, &self.upheld, &self.aliases, &self.also].iter().all(|list| list.is_empty())
+        [
+            &self.wanted,
+            &self.required,
+            &self.upheld,
+            &self.aliases,
+            &self.also,
+        ]
+        .iter()
+        .all(|list| list.is_empty())
     }
 }
 
@@ -183,7 +226,11 @@ pub(super) fn listing(root: &Root<'_>) -> String {
 
     use super::root::show;
     let link = |(path, entry): (&[u8], &prejoin_formats::tree::Entry)| match &entry.kind {
-        Kind::Symlink(target) => Some(format!("{} -> {}\n", show(&path[CONFIGURATION.len() + 1..]), show(target))),
+        Kind::Symlink(target) => Some(format!(
+            "{} -> {}\n",
+            show(&path[CONFIGURATION.len() + 1..]),
+            show(target)
+        )),
         _ => None,
     };
     root.tree().below(CONFIGURATION).filter_map(link).collect()
@@ -196,9 +243,14 @@ mod tests {
 
     fn enabled(data: &str, units: &[(&str, &str)]) -> Result<String, Cause> {
         let bench = Bench::new(&format!("node: {{{data}}}"));
-        let units: Vec<_> =
-            units.iter().map(|(name, text)| (format!("usr/lib/systemd/system/{name}"), *text)).collect();
-        let units: Vec<_> = units.iter().map(|(path, text)| (path.as_str(), *text)).collect();
+        let units: Vec<_> = units
+            .iter()
+            .map(|(name, text)| (format!("usr/lib/systemd/system/{name}"), *text))
+            .collect();
+        let units: Vec<_> = units
+            .iter()
+            .map(|(path, text)| (path.as_str(), *text))
+            .collect();
         let mut root = bench.root(&units);
         apply(&mut root, &bench.context())?;
         Ok(listing(&root))
@@ -213,11 +265,23 @@ mod tests {
                     "a.service",
                     "[Unit]\nWantedBy=no.target\n[Install]\nWantedBy=multi-user.target \\\n  other.target\n# WantedBy=no.target\nAlias=dbus-a.service\nAlso=a.socket plain.service\n",
                 ),
-                ("a.socket", "[Install]\nRequiredBy=sockets.target\nUpheldBy=up.target\nAlso=a.service\n"),
+                (
+                    "a.socket",
+                    "[Install]\nRequiredBy=sockets.target\nUpheldBy=up.target\nAlso=a.service\n",
+                ),
                 ("plain.service", "[Service]\nExecStart=/bin/true\n"),
-                ("getty@.service", "[Install]\nWantedBy=getty.target\nDefaultInstance=tty1\n"),
-                ("tty@.service", "[Install]\nWantedBy=on-%i.target\nAlias=%p-%i.service\n"),
-                ("a.service.d/10.conf", "[Install]\nWantedBy=\nWantedBy=third.target\n"),
+                (
+                    "getty@.service",
+                    "[Install]\nWantedBy=getty.target\nDefaultInstance=tty1\n",
+                ),
+                (
+                    "tty@.service",
+                    "[Install]\nWantedBy=on-%i.target\nAlias=%p-%i.service\n",
+                ),
+                (
+                    "a.service.d/10.conf",
+                    "[Install]\nWantedBy=\nWantedBy=third.target\n",
+                ),
             ],
         );
         assert_eq!(
@@ -236,17 +300,32 @@ mod tests {
     #[test]
     fn what_cannot_be_enabled_is_an_error() {
         let error = |data: &str, text: &str| {
-            enabled(data, &[("a.service", text), ("t@.service", text)]).unwrap_err().to_string()
+            enabled(data, &[("a.service", text), ("t@.service", text)])
+                .unwrap_err()
+                .to_string()
         };
         let install = "[Install]\nWantedBy=x.target\n";
-        assert_eq!(error("enable: [b.service]", install), "unit `b.service` (node) does not exist");
-        assert_eq!(error("enable: [a.service]", ""), "unit `a.service` (node) has nothing in its [Install] section");
+        assert_eq!(
+            error("enable: [b.service]", install),
+            "unit `b.service` (node) does not exist"
+        );
+        assert_eq!(
+            error("enable: [a.service]", ""),
+            "unit `a.service` (node) has nothing in its [Install] section"
+        );
         assert!(error("enable: [t@.service]", install).contains("without default instance"));
-        assert!(error("enable: [a.service], mask: [a.service]", install).contains("both enabled and masked"));
+        assert!(
+            error("enable: [a.service], mask: [a.service]", install)
+                .contains("both enabled and masked")
+        );
         assert!(error("enable: [../a.service]", install).contains("no valid name"));
         for wrong in ["../../etc/passwd", "%H.target", "x%"] {
             assert!(
-                enabled("enable: [a.service]", &[("a.service", &format!("[Install]\nAlias={wrong}\n"))]).is_err(),
+                enabled(
+                    "enable: [a.service]",
+                    &[("a.service", &format!("[Install]\nAlias={wrong}\n"))]
+                )
+                .is_err(),
                 "{wrong}"
             );
         }

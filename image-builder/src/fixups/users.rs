@@ -81,7 +81,11 @@ enum Made {
 
 impl<'a> Book<'a> {
     fn new(context: &'a Context<'a>) -> Self {
-        Book { context, users: Vec::new(), groups: Vec::new() }
+        Book {
+            context,
+            users: Vec::new(),
+            groups: Vec::new(),
+        }
     }
 
     fn masters(&mut self, passwd: &str, group: &str) -> Result<(), Cause> {
@@ -90,18 +94,47 @@ impl<'a> Book<'a> {
             line: Some(line + 1),
             problem: "is no account".into(),
         };
-        for (index, line) in passwd.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        for (index, line) in passwd
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| !line.trim().is_empty())
+        {
             let fields: Vec<&str> = line.split(':').collect();
-            let [name, _, uid, gid, gecos, home, shell] = fields[..] else { return Err(wrong("passwd.master", index)) };
-            let (Ok(uid), Ok(gid)) = (uid.parse(), gid.parse()) else { return Err(wrong("passwd.master", index)) };
+            let [name, _, uid, gid, gecos, home, shell] = fields[..] else {
+                return Err(wrong("passwd.master", index));
+            };
+            let (Ok(uid), Ok(gid)) = (uid.parse(), gid.parse()) else {
+                return Err(wrong("passwd.master", index));
+            };
             let [name, gecos, home, shell] = [name, gecos, home, shell].map(str::to_owned);
-            self.users.push(User { name, uid, gid, gecos, home, shell, made: Made::Master });
+            self.users.push(User {
+                name,
+                uid,
+                gid,
+                gecos,
+                home,
+                shell,
+                made: Made::Master,
+            });
         }
-        for (index, line) in group.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        for (index, line) in group
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| !line.trim().is_empty())
+        {
             let fields: Vec<&str> = line.split(':').collect();
-            let [name, _, gid, _] = fields[..] else { return Err(wrong("group.master", index)) };
-            let Ok(gid) = gid.parse() else { return Err(wrong("group.master", index)) };
-            self.groups.push(Group { name: name.into(), gid, members: BTreeSet::new(), made: Made::Master });
+            let [name, _, gid, _] = fields[..] else {
+                return Err(wrong("group.master", index));
+            };
+            let Ok(gid) = gid.parse() else {
+                return Err(wrong("group.master", index));
+            };
+            self.groups.push(Group {
+                name: name.into(),
+                gid,
+                members: BTreeSet::new(),
+                made: Made::Master,
+            });
         }
         Ok(())
     }
@@ -125,19 +158,37 @@ impl<'a> Book<'a> {
         }
         for (origin, line) in lines {
             if let Line::Member { user, group } = line {
-                let account = |kind, name: &String| Cause::Account { kind, name: name.clone(), origin: origin.clone() };
+                let account = |kind, name: &String| Cause::Account {
+                    kind,
+                    name: name.clone(),
+                    origin: origin.clone(),
+                };
                 if !self.users.iter().any(|known| known.name == *user) {
                     return Err(account("user", user));
                 }
                 let known = self.groups.iter_mut().find(|known| known.name == *group);
-                known.ok_or_else(|| account("group", group))?.members.insert(user.clone());
+                known
+                    .ok_or_else(|| account("group", group))?
+                    .members
+                    .insert(user.clone());
             }
         }
         Ok(())
     }
 
     fn user(&mut self, line: &Line, origin: &str) -> Result<(), Cause> {
-        let Line::User { name, id, group, gecos, home, shell, locked } = line else { return Ok(()) };
+        let Line::User {
+            name,
+            id,
+            group,
+            gecos,
+            home,
+            shell,
+            locked,
+        } = line
+        else {
+            return Ok(());
+        };
         let uid = match id {
             Some(id) => *id,
             None => self.pinned("user", name, &self.context.os.ids.users, origin)?,
@@ -162,46 +213,98 @@ impl<'a> Book<'a> {
         };
         let (name, gecos, home, shell) = (name.clone(), gecos.clone(), home.clone(), shell.clone());
         let made = if *locked { Made::Locked } else { Made::System };
-        self.users.push(User { name, uid, gid, gecos, home, shell, made });
+        self.users.push(User {
+            name,
+            uid,
+            gid,
+            gecos,
+            home,
+            shell,
+            made,
+        });
         Ok(())
     }
 
     fn group(&mut self, name: &str, gid: u32) {
-        self.groups.push(Group { name: name.to_owned(), gid, members: BTreeSet::new(), made: Made::System });
+        self.groups.push(Group {
+            name: name.to_owned(),
+            gid,
+            members: BTreeSet::new(),
+            made: Made::System,
+        });
     }
 
     fn gid(&self, name: &str) -> Option<u32> {
-        self.groups.iter().find(|group| group.name == name).map(|group| group.gid)
+        self.groups
+            .iter()
+            .find(|group| group.name == name)
+            .map(|group| group.gid)
     }
 
     fn pinned_group(&self, name: &str, origin: &str) -> Result<u32, Cause> {
         self.pinned("group", name, &self.context.os.ids.groups, origin)
     }
 
-    fn pinned(&self, kind: &'static str, name: &str, pins: &BTreeMap<String, u32>, origin: &str) -> Result<u32, Cause> {
+    fn pinned(
+        &self,
+        kind: &'static str,
+        name: &str,
+        pins: &BTreeMap<String, u32>,
+        origin: &str,
+    ) -> Result<u32, Cause> {
         pins.get(name).copied().ok_or_else(|| {
             let ids = &self.context.os.ids;
-            let taken: BTreeSet<u32> = ids.groups.values().chain(ids.users.values()).copied().collect();
-            let free = (100..1000).rev().find(|id| !taken.contains(id)).unwrap_or(999);
-            let (name, origin, os) = (name.to_owned(), origin.to_owned(), self.context.os.name.clone());
-            Cause::Unpinned { kind, name, origin, free, os }
+            let taken: BTreeSet<u32> = ids
+                .groups
+                .values()
+                .chain(ids.users.values())
+                .copied()
+                .collect();
+            let free = (100..1000)
+                .rev()
+                .find(|id| !taken.contains(id))
+                .unwrap_or(999);
+            let (name, origin, os) = (
+                name.to_owned(),
+                origin.to_owned(),
+                self.context.os.name.clone(),
+            );
+            Cause::Unpinned {
+                kind,
+                name,
+                origin,
+                free,
+                os,
+            }
         })
     }
 
     /// Equal numbers would make one account the other.
     fn check(&self) -> Result<(), Cause> {
         let users = self.users.iter().map(|user| ("user", &user.name, user.uid));
-        let groups = self.groups.iter().map(|group| ("group", &group.name, group.gid));
+        let groups = self
+            .groups
+            .iter()
+            .map(|group| ("group", &group.name, group.gid));
         let mut seen = BTreeMap::new();
         for (kind, name, id) in users.chain(groups) {
             if let Some(one) = seen.insert((kind, id), name) {
-                return Err(Cause::Duplicate { kind, one: one.clone(), other: name.clone(), id });
+                return Err(Cause::Duplicate {
+                    kind,
+                    one: one.clone(),
+                    other: name.clone(),
+                    id,
+                });
             }
         }
         for user in &self.users {
             if !self.groups.iter().any(|group| group.gid == user.gid) {
                 let origin = format!("primary group of {}", user.name);
-                return Err(Cause::Account { kind: "group", name: user.gid.to_string(), origin });
+                return Err(Cause::Account {
+                    kind: "group",
+                    name: user.gid.to_string(),
+                    origin,
+                });
             }
         }
         Ok(())
@@ -211,7 +314,10 @@ impl<'a> Book<'a> {
         let shadow_group = self.gid("shadow").unwrap_or(0);
         root.write("etc/passwd", self.passwd())?;
         root.write("etc/group", self.group_file())?;
-        for (path, text) in [("etc/shadow", self.shadow(epoch)), ("etc/gshadow", self.gshadow())] {
+        for (path, text) in [
+            ("etc/shadow", self.shadow(epoch)),
+            ("etc/gshadow", self.gshadow()),
+        ] {
             root.write(path, text)?;
             root.access(path, 0o640, 0, shadow_group)?;
         }
@@ -221,10 +327,22 @@ impl<'a> Book<'a> {
     }
 
     fn passwd(&self) -> String {
-        self.users.iter().fold(String::new(), |mut text, User { name, uid, gid, gecos, home, shell, .. }| {
-            let _ = writeln!(text, "{name}:x:{uid}:{gid}:{gecos}:{home}:{shell}");
-            text
-        })
+        self.users.iter().fold(
+            String::new(),
+            |mut text,
+             User {
+                 name,
+                 uid,
+                 gid,
+                 gecos,
+                 home,
+                 shell,
+                 ..
+             }| {
+                let _ = writeln!(text, "{name}:x:{uid}:{gid}:{gecos}:{home}:{shell}");
+                text
+            },
+        )
     }
 
     fn group_file(&self) -> String {
@@ -250,7 +368,11 @@ impl<'a> Book<'a> {
 
     fn gshadow(&self) -> String {
         self.groups.iter().fold(String::new(), |mut text, group| {
-            let password = if group.made == Made::Master { "*" } else { "!*" };
+            let password = if group.made == Made::Master {
+                "*"
+            } else {
+                "!*"
+            };
             let _ = writeln!(text, "{}:{password}::{}", group.name, group.members());
             text
         })
@@ -259,18 +381,37 @@ impl<'a> Book<'a> {
     /// The same accounts for systemd-sysusers at boot: a node whose `/etc/passwd` was changed keeps its own copy for
     /// ever, and gets the users of a newer image from here.
     fn pins(&self) -> String {
-        let mut text = "# Made with the image. The numbers are the same in every version.\n".to_owned();
+        let mut text =
+            "# Made with the image. The numbers are the same in every version.\n".to_owned();
         let user = |name: &str| self.users.iter().any(|user| user.name == name);
-        for group in self.groups.iter().filter(|group| group.made != Made::Master && !user(&group.name)) {
+        for group in self
+            .groups
+            .iter()
+            .filter(|group| group.made != Made::Master && !user(&group.name))
+        {
             let _ = writeln!(text, "g {} {}", group.name, group.gid);
         }
         for user in self.users.iter().filter(|user| user.made != Made::Master) {
             let kind = if user.made == Made::Locked { "u!" } else { "u" };
             // A group of the user's own is made along; only another one is named.
             let own = self.gid(&user.name) == Some(user.gid) && user.gid == user.uid;
-            let group = if own { String::new() } else { format!(":{}", user.gid) };
-            let User { name, uid, gecos, home, shell, .. } = user;
-            let _ = writeln!(text, "{kind} {name} {uid}{group} \"{gecos}\" {home} {shell}");
+            let group = if own {
+                String::new()
+            } else {
+                format!(":{}", user.gid)
+            };
+            let User {
+                name,
+                uid,
+                gecos,
+                home,
+                shell,
+                ..
+            } = user;
+            let _ = writeln!(
+                text,
+                "{kind} {name} {uid}{group} \"{gecos}\" {home} {shell}"
+            );
         }
         for group in &self.groups {
             for member in &group.members {
@@ -283,7 +424,11 @@ impl<'a> Book<'a> {
 
 impl Group {
     fn members(&self) -> String {
-        self.members.iter().map(String::as_str).collect::<Vec<_>>().join(",")
+        self.members
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join(",")
     }
 }
 
@@ -292,7 +437,8 @@ mod tests {
     use super::super::testing::Bench;
     use super::*;
 
-    const PASSWD: &str = "root:*:0:0:root:/root:/bin/bash\ndaemon:*:1:1:daemon:/usr/sbin:/usr/sbin/nologin\n";
+    const PASSWD: &str =
+        "root:*:0:0:root:/root:/bin/bash\ndaemon:*:1:1:daemon:/usr/sbin:/usr/sbin/nologin\n";
     const GROUP: &str = "root:*:0:\ndaemon:*:1:\nshadow:*:42:\nnogroup:*:65534:\n";
 
     fn root<'a>(bench: &'a Bench, sysusers: &str) -> Root<'a> {
@@ -300,7 +446,10 @@ mod tests {
             ("usr/share/base-passwd/passwd.master", PASSWD),
             ("usr/share/base-passwd/group.master", GROUP),
             ("usr/lib/sysusers.d/a.conf", sysusers),
-            ("usr/lib/sysusers.d/basic.conf", "u root 0 - /root\ng shadow 42\n"),
+            (
+                "usr/lib/sysusers.d/basic.conf",
+                "u root 0 - /root\ng shadow 42\n",
+            ),
         ])
     }
 
@@ -312,7 +461,10 @@ mod tests {
         )
         .package("base-passwd")
         .package("ssh");
-        let mut root = root(&bench, "u! net - \"Net work\"\nu sshd -:nogroup - /run/sshd\ng kvm -\n");
+        let mut root = root(
+            &bench,
+            "u! net - \"Net work\"\nu sshd -:nogroup - /run/sshd\ng kvm -\n",
+        );
         apply(&mut root, &bench.context()).unwrap();
         assert_eq!(
             root.text("etc/passwd").unwrap(),
@@ -328,22 +480,37 @@ mod tests {
             "root:*:20000:0:99999:7:::\ndaemon:*:20000:0:99999:7:::\nnet:!*:20000:::::1:\nsshd:!*:20000::::::\n"
         );
         assert_eq!(
-            root.text("usr/lib/sysusers.d/00-image-pinned.conf").unwrap(),
+            root.text("usr/lib/sysusers.d/00-image-pinned.conf")
+                .unwrap(),
             "# Made with the image. The numbers are the same in every version.\ng kvm 992\ng _ssh 101\n\
              u! net 998 \"Net work\" / /usr/sbin/nologin\nu sshd 989:65534 \"\" /run/sshd /usr/sbin/nologin\nm net kvm\n"
         );
         let shadow = root.tree().entry("etc/shadow").unwrap();
         assert_eq!((shadow.mode, shadow.uid, shadow.gid), (0o640, 0, 42));
-        assert!(!root.has("usr/lib/sysusers.d/a.conf") && root.has("usr/lib/sysusers.d/basic.conf"));
+        assert!(
+            !root.has("usr/lib/sysusers.d/a.conf") && root.has("usr/lib/sysusers.d/basic.conf")
+        );
     }
 
     #[test]
     fn a_number_left_open_is_an_error_that_says_what_to_add() {
         let bench = Bench::new("ids: {groups: {kvm: 999}}").package("base-passwd");
-        let cause = apply(&mut root(&bench, "g kvm -\ng newcomer -\n"), &bench.context()).unwrap_err();
-        assert_eq!(cause.to_string(), "system group `newcomer` (usr/lib/sysusers.d/a.conf) has no fixed number");
+        let cause = apply(
+            &mut root(&bench, "g kvm -\ng newcomer -\n"),
+            &bench.context(),
+        )
+        .unwrap_err();
         assert_eq!(
-            super::super::Error { rule: "users", cause }.hint().unwrap(),
+            cause.to_string(),
+            "system group `newcomer` (usr/lib/sysusers.d/a.conf) has no fixed number"
+        );
+        assert_eq!(
+            super::super::Error {
+                rule: "users",
+                cause
+            }
+            .hint()
+            .unwrap(),
             "add `newcomer: 998` below `ids:`, `groups:` in os/test.yaml and never change it again"
         );
     }
@@ -358,6 +525,9 @@ mod tests {
             }
         }
         let lost = apply(&mut root(&bench, "u b 7:77"), &bench.context());
-        assert!(matches!(lost, Err(Cause::Account { kind: "group", .. })), "{lost:?}");
+        assert!(
+            matches!(lost, Err(Cause::Account { kind: "group", .. })),
+            "{lost:?}"
+        );
     }
 }

@@ -67,31 +67,54 @@ struct Listed<'a> {
 pub fn snapshot(fetcher: &Fetcher<'_>, query: &Query<'_>) -> Result<Snapshot, FetchError> {
     let mut releases = BTreeMap::new();
     for (name, repository) in query.repositories {
-        releases.insert(name.as_str(), fetch_release(fetcher, query, name, repository)?);
+        releases.insert(
+            name.as_str(),
+            fetch_release(fetcher, query, name, repository)?,
+        );
     }
     let mut listed = Vec::new();
     for (name, spec) in query.repositories {
         for architecture in query.architectures {
-            list(name, spec, *architecture, &releases[name.as_str()], &mut listed)?;
+            list(
+                name,
+                spec,
+                *architecture,
+                &releases[name.as_str()],
+                &mut listed,
+            )?;
         }
     }
-    let downloads: Vec<_> = listed.iter().map(|listed| listed.download.clone()).collect();
+    let downloads: Vec<_> = listed
+        .iter()
+        .map(|listed| listed.download.clone())
+        .collect();
     let paths = fetcher.fetch_all(&downloads)?;
     let texts = unpack_all(&listed, &paths)?;
 
     let mut snapshot = Snapshot::default();
     for (listed, text) in listed.iter().zip(texts) {
-        snapshot.indexes.entry(listed.architecture).or_default().push(Index {
-            repository: listed.repository.to_owned(),
-            archive: listed.spec.archive.clone(),
-            priority: listed.spec.priority,
-            text,
-        });
+        snapshot
+            .indexes
+            .entry(listed.architecture)
+            .or_default()
+            .push(Index {
+                repository: listed.repository.to_owned(),
+                archive: listed.spec.archive.clone(),
+                priority: listed.spec.priority,
+                text,
+            });
     }
     for (name, release) in releases {
         let suite = query.repositories[name].suite.clone();
         let (date, sha256) = (release.date, release.sha256);
-        snapshot.releases.insert(name.to_owned(), lock::Release { suite, date, sha256 });
+        snapshot.releases.insert(
+            name.to_owned(),
+            lock::Release {
+                suite,
+                date,
+                sha256,
+            },
+        );
     }
     Ok(snapshot)
 }
@@ -102,9 +125,17 @@ fn fetch_release(
     name: &str,
     repository: &Repository,
 ) -> Result<Release, FetchError> {
-    let keyring = Keyring::pinned(&repository.keys, query.keys.iter().copied())
-        .map_err(|source| FetchError::Keyring { repository: name.to_owned(), source })?;
-    let known = query.previous.and_then(|lock| lock.releases.get(name)).filter(|known| known.suite == repository.suite);
+    let keyring =
+        Keyring::pinned(&repository.keys, query.keys.iter().copied()).map_err(|source| {
+            FetchError::Keyring {
+                repository: name.to_owned(),
+                source,
+            }
+        })?;
+    let known = query
+        .previous
+        .and_then(|lock| lock.releases.get(name))
+        .filter(|known| known.suite == repository.suite);
     let policy = Policy {
         suite: &repository.suite,
         now: query.now,
@@ -113,22 +144,43 @@ fn fetch_release(
     };
     let open = |bytes: &[u8]| {
         let (repository, suite) = (name.to_owned(), repository.suite.clone());
-        Release::open(bytes, &keyring, &policy).map_err(|source| FetchError::Release { repository, suite, source })
+        Release::open(bytes, &keyring, &policy).map_err(|source| FetchError::Release {
+            repository,
+            suite,
+            source,
+        })
     };
     let title = format!("the release of {} {}", repository.archive, repository.suite);
     if fetcher.offline() {
-        let bytes = fetcher.cache.release(&repository.archive, &repository.suite)?;
-        return open(&bytes.ok_or(FetchError::Offline { name: title, sha256: None })?);
+        let bytes = fetcher
+            .cache
+            .release(&repository.archive, &repository.suite)?;
+        return open(&bytes.ok_or(FetchError::Offline {
+            name: title,
+            sha256: None,
+        })?);
     }
     let path = format!("dists/{}/InRelease", repository.suite);
-    fetcher.fetch_signed(&title, &repository.archive, &path, release::MAX_SIZE, |bytes| {
-        let release = open(&bytes)?;
-        // A cache that cannot be written to is no reason to fail here: whatever needs the space will say so.
-        if let Err(error) = fetcher.cache.set_release(&repository.archive, &repository.suite, &bytes) {
-            fetcher.event(Event::Warning { message: format!("remembering {title}: {error}") });
-        }
-        Ok(release)
-    })
+    fetcher.fetch_signed(
+        &title,
+        &repository.archive,
+        &path,
+        release::MAX_SIZE,
+        |bytes| {
+            let release = open(&bytes)?;
+            // A cache that cannot be written to is no reason to fail here: whatever needs the space will say so.
+            if let Err(error) =
+                fetcher
+                    .cache
+                    .set_release(&repository.archive, &repository.suite, &bytes)
+            {
+                fetcher.event(Event::Warning {
+                    message: format!("remembering {title}: {error}"),
+                });
+            }
+            Ok(release)
+        },
+    )
 }
 
 /// The index files of a repository for one architecture, in their smallest form.
@@ -143,7 +195,12 @@ fn list<'a>(
         let folder = |name: &str| format!("{component}/binary-{name}/Packages");
         let found = |base: &str| {
             let forms = [".zst", ".xz", ".gz", ""].map(|form| format!("{base}{form}"));
-            forms.into_iter().find_map(|file| release.files.get(&file).map(|(size, sha256)| (file, *size, *sha256)))
+            forms.into_iter().find_map(|file| {
+                release
+                    .files
+                    .get(&file)
+                    .map(|(size, sha256)| (file, *size, *sha256))
+            })
         };
         let own = found(&folder(architecture.name())).ok_or_else(|| FetchError::Component {
             repository: repository.to_owned(),
@@ -158,9 +215,20 @@ fn list<'a>(
             }
             let base = file.rsplit_once("Packages").map_or("", |(base, _)| base);
             let plain = release.files.get(&format!("{base}Packages")).copied();
-            let download =
-                Download { name: format!("{} {file}", spec.suite), archive: spec.archive.clone(), paths, size, sha256 };
-            listed.push(Listed { repository, spec, architecture, download, plain });
+            let download = Download {
+                name: format!("{} {file}", spec.suite),
+                archive: spec.archive.clone(),
+                paths,
+                size,
+                sha256,
+            };
+            listed.push(Listed {
+                repository,
+                spec,
+                architecture,
+                download,
+                plain,
+            });
         }
     }
     Ok(())
@@ -169,36 +237,64 @@ fn list<'a>(
 /// Unpacks all indexes at once: xz takes half a second for Debian's main component.
 fn unpack_all(listed: &[Listed<'_>], paths: &[PathBuf]) -> Result<Vec<String>, FetchError> {
     thread::scope(|scope| {
-        let threads: Vec<_> =
-            listed.iter().zip(paths).map(|(listed, path)| scope.spawn(|| unpack(listed, path.clone()))).collect();
-        threads.into_iter().map(|thread| thread.join().expect("unpacking does not panic")).collect()
+        let threads: Vec<_> = listed
+            .iter()
+            .zip(paths)
+            .map(|(listed, path)| scope.spawn(|| unpack(listed, path.clone())))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("unpacking does not panic"))
+            .collect()
     })
 }
 
 fn unpack(listed: &Listed<'_>, path: PathBuf) -> Result<String, FetchError> {
     let name = &listed.download.name;
-    let error = |reason: String| FetchError::Index { name: name.clone(), reason };
+    let error = |reason: String| FetchError::Index {
+        name: name.clone(),
+        reason,
+    };
     let file = BufReader::new(File::open(&path).map_err(FetchError::io("opening", &path))?);
-    let form = listed.download.paths.last().and_then(|path| path.rsplit_once("Packages")).map(|(_, form)| form);
+    let form = listed
+        .download
+        .paths
+        .last()
+        .and_then(|path| path.rsplit_once("Packages"))
+        .map(|(_, form)| form);
     let reader: Box<dyn Read> = match form {
         Some(".xz") => {
-            let stream = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED).map_err(|e| error(e.to_string()))?;
+            let stream = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED)
+                .map_err(|e| error(e.to_string()))?;
             Box::new(XzDecoder::new_stream(file, stream))
         }
         Some(".zst") => Box::new(zstd::Decoder::new(file).map_err(|e| error(e.to_string()))?),
         Some(".gz") => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
         _ => Box::new(file),
     };
-    let limit = listed.plain.map_or(MAX_INDEX, |(size, _)| size.min(MAX_INDEX));
-    let mut bytes = Vec::with_capacity(listed.plain.map_or(0, |_| usize::try_from(limit).unwrap_or(0)));
-    reader.take(limit + 1).read_to_end(&mut bytes).map_err(|e| error(e.to_string()))?;
+    let limit = listed
+        .plain
+        .map_or(MAX_INDEX, |(size, _)| size.min(MAX_INDEX));
+    let mut bytes = Vec::with_capacity(
+        listed
+            .plain
+            .map_or(0, |_| usize::try_from(limit).unwrap_or(0)),
+    );
+    reader
+        .take(limit + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| error(e.to_string()))?;
     if bytes.len() as u64 > limit {
         return Err(error(format!("it has more than {limit} bytes")));
     }
     if let Some((_, expected)) = listed.plain {
         let found = Digest::of(&bytes).to_string();
         if found != expected.to_string() {
-            return Err(FetchError::Altered { name: format!("{name}, unpacked"), expected, found });
+            return Err(FetchError::Altered {
+                name: format!("{name}, unpacked"),
+                expected,
+                found,
+            });
         }
     }
     String::from_utf8(bytes).map_err(|_| error("it is not UTF-8".to_owned()))

@@ -129,7 +129,9 @@ pub fn mirrors(
     for wanted in wanted.values() {
         for url in [&wanted.url, &wanted.checksum] {
             let (scheme, host, _) = parts(url);
-            bases.entry(host.to_owned()).or_insert_with(|| vec![format!("{scheme}://{host}")]);
+            bases
+                .entry(host.to_owned())
+                .or_insert_with(|| vec![format!("{scheme}://{host}")]);
             archives.push(host.to_owned());
         }
     }
@@ -137,13 +139,18 @@ pub fn mirrors(
         let base = match from.contains("://") {
             true => from.to_owned(),
             false => {
-                let path = std::path::absolute(folder.join(from)).map_err(FetchError::io("finding", folder))?;
+                let path = std::path::absolute(folder.join(from))
+                    .map_err(FetchError::io("finding", folder))?;
                 format!("file://{}", path.display())
             }
         };
         bases.insert(ARCHIVE.to_owned(), vec![base]);
     }
-    let settings = mirror::Settings { cluster: bases, host: Vec::new(), ..settings.clone() };
+    let settings = mirror::Settings {
+        cluster: bases,
+        host: Vec::new(),
+        ..settings.clone()
+    };
     Mirrors::find(archives.iter().map(String::as_str), &settings)
 }
 
@@ -158,8 +165,15 @@ pub fn lock(
     let total = wanted.len() as u64;
     for (at, (key, wanted)) in wanted.iter().enumerate() {
         let name = format!("{} {}", wanted.name, wanted.version);
-        fetcher.event(Event::Progress { doing: "pinning", name, done: at as u64, total });
-        let known = previous.and_then(|lock| lock.artifacts.get(key)).filter(|known| is_same(known, wanted));
+        fetcher.event(Event::Progress {
+            doing: "pinning",
+            name,
+            done: at as u64,
+            total,
+        });
+        let known = previous
+            .and_then(|lock| lock.artifacts.get(key))
+            .filter(|known| is_same(known, wanted));
         let artifact = match known {
             // What is in the cache was looked at when it was pinned.
             Some(known) if fetcher.cache.path(&known.sha256).exists() => known.clone(),
@@ -184,9 +198,22 @@ pub fn fetch(
 ) -> Result<BTreeMap<String, PathBuf>, Error> {
     let mut paths = BTreeMap::new();
     for (key, wanted) in wanted {
-        let Some(known) = lock.artifacts.get(key).filter(|known| is_same(known, wanted)) else {
-            let Wanted { name, version, architecture, .. } = wanted.clone();
-            return Err(Error::NotLocked { name, version, architecture });
+        let Some(known) = lock
+            .artifacts
+            .get(key)
+            .filter(|known| is_same(known, wanted))
+        else {
+            let Wanted {
+                name,
+                version,
+                architecture,
+                ..
+            } = wanted.clone();
+            return Err(Error::NotLocked {
+                name,
+                version,
+                architecture,
+            });
         };
         paths.insert(key.clone(), fetch_one(fetcher, mirrors, wanted, known)?);
     }
@@ -218,7 +245,9 @@ pub fn programs(
                 cache.discard(&digest)?;
                 cache.store(&content)?;
             }
-            programs.tree.insert(&path, Entry::blob(digest.0, content.len() as u64, 0o755));
+            programs
+                .tree
+                .insert(&path, Entry::blob(digest.0, content.len() as u64, 0o755));
             programs.files.insert(digest, cache.path(&digest));
         }
     }
@@ -237,7 +266,10 @@ fn is_same(known: &lock::Artifact, wanted: &Wanted) -> bool {
 
 /// Fetches a file that nobody has pinned yet.
 fn pin(fetcher: &Fetcher<'_>, mirrors: &Mirrors, wanted: &Wanted) -> Result<lock::Artifact, Error> {
-    let name = format!("{} {} for {}", wanted.name, wanted.version, wanted.architecture);
+    let name = format!(
+        "{} {} for {}",
+        wanted.name, wanted.version, wanted.architecture
+    );
     if fetcher.offline() {
         return Err(FetchError::Offline { name, sha256: None }.into());
     }
@@ -263,33 +295,71 @@ fn pin(fetcher: &Fetcher<'_>, mirrors: &Mirrors, wanted: &Wanted) -> Result<lock
         fetcher.cache.store(&bytes)?;
         return Ok(wanted.locked(bytes.len() as u64, sha256));
     }
-    let Wanted { name, version, architecture, .. } = wanted.clone();
-    Err(Error::Missing { name, version, architecture, looked, named: is_named(mirrors) })
+    let Wanted {
+        name,
+        version,
+        architecture,
+        ..
+    } = wanted.clone();
+    Err(Error::Missing {
+        name,
+        version,
+        architecture,
+        looked,
+        named: is_named(mirrors),
+    })
 }
 
 /// Compares with the checksum file beside. Where there is none, the file is pinned on first use, and that is said.
 /// One that there may be and that cannot be reached now is an error: whoever cuts that connection must not decide that
 /// nothing is compared.
-fn compare(fetcher: &Fetcher<'_>, wanted: &Wanted, place: &Place, name: &str, found: Digest) -> Result<(), Error> {
+fn compare(
+    fetcher: &Fetcher<'_>,
+    wanted: &Wanted,
+    place: &Place,
+    name: &str,
+    found: Digest,
+) -> Result<(), Error> {
     let warn = |what: &str| {
-        let message = format!("{name} was pinned on first use (SHA-256 {found}), compared with nothing: {what}");
+        let message = format!(
+            "{name} was pinned on first use (SHA-256 {found}), compared with nothing: {what}"
+        );
         fetcher.event(Event::Warning { message });
     };
     let title = format!("the checksum of {name}");
-    let file = fetcher.fetch_signed(&title, &place.checksum_archive, &place.checksum, MAX_CHECKSUMS, Ok);
+    let file = fetcher.fetch_signed(
+        &title,
+        &place.checksum_archive,
+        &place.checksum,
+        MAX_CHECKSUMS,
+        Ok,
+    );
     let text = match file {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(FetchError::Missing { .. }) => {
             warn(&format!("there is no checksum file {}", place.checksum));
             return Ok(());
         }
-        Err(error) => return Err(Error::Checksum { name: name.to_owned(), source: Box::new(error) }),
+        Err(error) => {
+            return Err(Error::Checksum {
+                name: name.to_owned(),
+                source: Box::new(error),
+            });
+        }
     };
     match listed(&text, wanted.upstream_name()).or_else(|| listed(&text, &wanted.file)) {
         Some(expected) if expected == found => Ok(()),
-        Some(expected) => Err(FetchError::Altered { name: name.to_owned(), expected, found: found.to_string() }.into()),
+        Some(expected) => Err(FetchError::Altered {
+            name: name.to_owned(),
+            expected,
+            found: found.to_string(),
+        }
+        .into()),
         None => {
-            warn(&format!("the checksum file {} does not list it", place.checksum));
+            warn(&format!(
+                "the checksum file {} does not list it",
+                place.checksum
+            ));
             Ok(())
         }
     }
@@ -302,7 +372,10 @@ fn fetch_one(
     wanted: &Wanted,
     known: &lock::Artifact,
 ) -> Result<PathBuf, Error> {
-    let name = format!("{} {} for {}", wanted.name, wanted.version, wanted.architecture);
+    let name = format!(
+        "{} {} for {}",
+        wanted.name, wanted.version, wanted.architecture
+    );
     let places = places(mirrors, wanted);
     let download = Download {
         name,
@@ -314,9 +387,24 @@ fn fetch_one(
     match fetcher.fetch(&download) {
         Err(FetchError::Missing { .. }) => {
             let base = mirrors.of(&download.archive)?.join(", ");
-            let looked = download.paths.iter().map(|path| format!("{base}/{path}")).collect();
-            let Wanted { name, version, architecture, .. } = wanted.clone();
-            Err(Error::Missing { name, version, architecture, looked, named: is_named(mirrors) })
+            let looked = download
+                .paths
+                .iter()
+                .map(|path| format!("{base}/{path}"))
+                .collect();
+            let Wanted {
+                name,
+                version,
+                architecture,
+                ..
+            } = wanted.clone();
+            Err(Error::Missing {
+                name,
+                version,
+                architecture,
+                looked,
+                named: is_named(mirrors),
+            })
         }
         other => Ok(other?),
     }
@@ -334,11 +422,20 @@ struct Place {
 fn places(mirrors: &Mirrors, wanted: &Wanted) -> Vec<Place> {
     // Nothing decodes a path of the file system.
     let decoded = |archive: &str, path: &str| {
-        let local = mirrors.of(archive).unwrap_or_default().iter().all(|base| base.starts_with("file://"));
-        if local { path.replace("%2B", "+") } else { path.to_owned() }
+        let local = mirrors
+            .of(archive)
+            .unwrap_or_default()
+            .iter()
+            .all(|base| base.starts_with("file://"));
+        if local {
+            path.replace("%2B", "+")
+        } else {
+            path.to_owned()
+        }
     };
     if !is_named(mirrors) {
-        let ((_, archive, path), (_, host, checksum)) = (parts(&wanted.url), parts(&wanted.checksum));
+        let ((_, archive, path), (_, host, checksum)) =
+            (parts(&wanted.url), parts(&wanted.checksum));
         return vec![Place {
             archive: archive.to_owned(),
             path: decoded(archive, path),
@@ -352,7 +449,12 @@ fn places(mirrors: &Mirrors, wanted: &Wanted) -> Vec<Place> {
         checksum_archive: ARCHIVE.to_owned(),
         checksum: decoded(ARCHIVE, &checksum),
     };
-    wanted.places().into_iter().zip(wanted.checksum_places()).map(place).collect()
+    wanted
+        .places()
+        .into_iter()
+        .zip(wanted.checksum_places())
+        .map(place)
+        .collect()
 }
 
 /// Whether a folder or mirror for all artifacts was named.

@@ -134,13 +134,17 @@ impl Error {
     /// Whose fault it is.
     pub fn class(&self) -> Class {
         match self {
-            Error::Unpack(unpack::Error::Digest { .. } | unpack::Error::Deb { .. } | unpack::Error::Module { .. }) => {
-                Class::Integrity
-            }
+            Error::Unpack(
+                unpack::Error::Digest { .. }
+                | unpack::Error::Deb { .. }
+                | unpack::Error::Module { .. },
+            ) => Class::Integrity,
             Error::Unpack(_) | Error::Store(_) | Error::Output(_) => Class::Environment,
             Error::Render(render::Error::Store(_)) => Class::Environment,
             Error::Render(_) => Class::Integrity,
-            Error::Script(_) | Error::System { .. } | Error::Ext4 { .. } | Error::Node { .. } => Class::Input,
+            Error::Script(_) | Error::System { .. } | Error::Ext4 { .. } | Error::Node { .. } => {
+                Class::Input
+            }
         }
     }
 
@@ -164,10 +168,18 @@ impl Error {
 
 /// Builds one system: unpacks what was never unpacked, assembles, fixes up, plans the file system, and stores its
 /// chunks while hashing them for dm-verity.
-pub fn system(request: &Request, cache: &Path, store: &ChunkStore, events: Sink) -> Result<Built, Error> {
+pub fn system(
+    request: &Request,
+    cache: &Path,
+    store: &ChunkStore,
+    events: Sink,
+) -> Result<Built, Error> {
     let mut unpacked = unpack::unpack(request.debs, cache, &Limits::default(), events)?;
     for (digest, path) in &request.programs.files {
-        unpacked.store.add_file(digest.0, path).map_err(output::at("opening", path))?;
+        unpacked
+            .store
+            .add_file(digest.0, path)
+            .map_err(output::at("opening", path))?;
     }
     scripts::check(&unpacked.packages, request.scripts, request.accepted)?;
     let packages: Vec<&Package> = unpacked.packages.iter().collect();
@@ -180,22 +192,39 @@ pub fn system(request: &Request, cache: &Path, store: &ChunkStore, events: Sink)
         agent: request.agent,
         epoch: request.epoch,
     };
-    let system = system::make(&spec)
-        .map_err(|source| Error::System { set: request.set.to_owned(), source: Box::new(source) })?;
-    let filesystem = ext4::plan(&system.root, &options(request, &system.root))
-        .map_err(|source| Error::Ext4 { set: request.set.to_owned(), source })?;
+    let system = system::make(&spec).map_err(|source| Error::System {
+        set: request.set.to_owned(),
+        source: Box::new(source),
+    })?;
+    let filesystem =
+        ext4::plan(&system.root, &options(request, &system.root)).map_err(|source| {
+            Error::Ext4 {
+                set: request.set.to_owned(),
+                source,
+            }
+        })?;
     let salt = Digest::of(format!("prejoin\0{}\0verity salt", request.set).as_bytes()).0;
-    let cut = Cut { window: ROOT_WINDOW, verity_salt: Some(salt) };
+    let cut = Cut {
+        window: ROOT_WINDOW,
+        verity_salt: Some(salt),
+    };
     let mut memo = Memo::open(cache, request.set);
     let data = render::render(&filesystem.image, &unpacked.store, store, cut, &memo)?;
     let verity = Verity::from_leaves(data.leaves, &salt, fleet_guid(request.set, "root hashes"));
     let mut hashes = Image::zero(verity.bytes.len() as u64);
     hashes.put_bytes(0, verity.bytes);
-    let cut = Cut { window: ROOT_WINDOW, verity_salt: None };
+    let cut = Cut {
+        window: ROOT_WINDOW,
+        verity_salt: None,
+    };
     let verity_ranges = render::render(&hashes, &unpacked.store, store, cut, &memo)?.ranges;
     memo.share([&system.boot.kernel, &system.boot.initrd]);
     Ok(Built {
-        root: node::Root { data: filesystem.image, hashes, root_hash: Digest(verity.root_hash) },
+        root: node::Root {
+            data: filesystem.image,
+            hashes,
+            root_hash: Digest(verity.root_hash),
+        },
         summary: filesystem.summary,
         root_ranges: data.ranges,
         verity_ranges,
@@ -221,9 +250,17 @@ fn fleet_guid(set: &str, thing: &str) -> Guid {
 }
 
 /// Builds one node on a system: everything that is its own is planned and stored, the manifest returned.
-pub fn node(spec: &node::Spec, built: &Built, lock: &Digest, store: &ChunkStore) -> Result<Manifest, Error> {
+pub fn node(
+    spec: &node::Spec,
+    built: &Built,
+    lock: &Digest,
+    store: &ChunkStore,
+) -> Result<Manifest, Error> {
     let contents: &dyn Contents = &built.contents.store;
-    let failed = |source| Error::Node { node: spec.name.to_owned(), source: Box::new(source) };
+    let failed = |source| Error::Node {
+        node: spec.name.to_owned(),
+        source: Box::new(source),
+    };
     let disk = node::disk(spec, &built.system.boot, &built.root, contents).map_err(failed)?;
     let layout = disk.layout().map_err(|error| failed(error.into()))?;
     let mut ranges = Vec::new();
@@ -247,7 +284,10 @@ pub fn node(spec: &node::Spec, built: &Built, lock: &Digest, store: &ChunkStore)
         .iter()
         .enumerate()
         .map(|(index, partition)| {
-            let (used, digest) = digests.get(&index).copied().unwrap_or((0, manifest::digest_of(&[])));
+            let (used, digest) = digests
+                .get(&index)
+                .copied()
+                .unwrap_or((0, manifest::digest_of(&[])));
             manifest::Partition {
                 number: partition.number,
                 name: partition.name.clone(),
@@ -287,15 +327,34 @@ fn defined(
     match index.map(|index| disk.partitions[index].name.as_str()) {
         Some("root-a") => Ok(built.root_ranges.clone()),
         Some("root-a-verity") => Ok(built.verity_ranges.clone()),
-        _ => Ok(render::render(image, contents, store, Cut { window: WINDOW, verity_salt: None }, &built.memo)?.ranges),
+        _ => Ok(render::render(
+            image,
+            contents,
+            store,
+            Cut {
+                window: WINDOW,
+                verity_salt: None,
+            },
+            &built.memo,
+        )?
+        .ranges),
     }
 }
 
 /// Where a system's bill of materials lies, and its text.
-pub fn bill(set: &str, built: &Built, origin: &sbom::Origin, out: &Path, epoch: i64) -> (PathBuf, String) {
+pub fn bill(
+    set: &str,
+    built: &Built,
+    origin: &sbom::Origin,
+    out: &Path,
+    epoch: i64,
+) -> (PathBuf, String) {
     let packages: Vec<&Package> = built.contents.packages.iter().collect();
     let path = out.join(format!("{}.spdx.json", set.replace('/', "-")));
-    (path, sbom::spdx(set, &packages, origin, &built.root.root_hash, epoch))
+    (
+        path,
+        sbom::spdx(set, &packages, origin, &built.root.root_hash, epoch),
+    )
 }
 
 /// Writes the manifests and bills of materials, after everything that they name is on the disk.
@@ -310,7 +369,10 @@ pub fn commit(
         output::write(path, text.as_bytes())?;
     }
     for manifest in manifests {
-        output::write(&manifest_path(out, &manifest.node), manifest.to_json().as_bytes())?;
+        output::write(
+            &manifest_path(out, &manifest.node),
+            manifest.to_json().as_bytes(),
+        )?;
     }
     Ok(())
 }

@@ -48,12 +48,19 @@ pub struct Partial {
 impl Cache {
     /// A cache in `root`, which need not exist yet.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Cache { root: root.into(), verified: Mutex::default() }
+        Cache {
+            root: root.into(),
+            verified: Mutex::default(),
+        }
     }
 
     /// `$PREJOIN_CACHE`, `$XDG_CACHE_HOME/prejoin` or `~/.cache/prejoin`, the first that is set.
     pub fn default_root() -> Option<PathBuf> {
-        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let set = |name: &str| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
         set("PREJOIN_CACHE")
             .or_else(|| set("XDG_CACHE_HOME").map(|path| path.join("prejoin")))
             .or_else(|| set("HOME").map(|path| path.join(".cache/prejoin")))
@@ -84,7 +91,11 @@ impl Cache {
         let (hash, _) = hash_file(&mut file).map_err(FetchError::io("reading", &path))?;
         let found = Digest(hash.finalize().into());
         if found != *sha256 {
-            return Err(FetchError::Cache { path, expected: *sha256, found: found.to_string() });
+            return Err(FetchError::Cache {
+                path,
+                expected: *sha256,
+                found: found.to_string(),
+            });
         }
         self.set_verified(*sha256);
         Ok(Some(path))
@@ -93,11 +104,17 @@ impl Cache {
     /// Content of a finished file of at most `limit` bytes.
     pub fn read(&self, sha256: &Digest, limit: u64) -> Result<Option<Vec<u8>>, FetchError> {
         let path = self.path(sha256);
-        let Some(bytes) = read_bounded(&path, limit)? else { return Ok(None) };
+        let Some(bytes) = read_bounded(&path, limit)? else {
+            return Ok(None);
+        };
         let found = Digest::of(&bytes);
         match found == *sha256 {
             true => Ok(Some(bytes)),
-            false => Err(FetchError::Cache { path, expected: *sha256, found: found.to_string() }),
+            false => Err(FetchError::Cache {
+                path,
+                expected: *sha256,
+                found: found.to_string(),
+            }),
         }
     }
 
@@ -109,13 +126,20 @@ impl Cache {
         create_parent(&target)?;
         loop {
             let mut options = OpenOptions::new();
-            let file = options.read(true).write(true).create(true).truncate(false).open(&path);
+            let file = options
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path);
             let mut file = file.map_err(FetchError::io("opening", &path))?;
             file.lock().map_err(FetchError::io("locking", &path))?;
             // Whoever had the lock may have renamed or removed the file: then this is not the one at the path.
             let here = file.metadata().map_err(FetchError::io("reading", &path))?;
             if !here.is_file() {
-                return Err(FetchError::io("writing", &path)(io::ErrorKind::InvalidInput.into()));
+                return Err(FetchError::io("writing", &path)(
+                    io::ErrorKind::InvalidInput.into(),
+                ));
             }
             let there = fs::metadata(&path).ok();
             if there.is_none_or(|there| (there.dev(), there.ino()) != (here.dev(), here.ino())) {
@@ -129,7 +153,14 @@ impl Cache {
                 return Ok(Begin::Finished(target));
             }
             let (hash, done) = hash_file(&mut file).map_err(FetchError::io("reading", &path))?;
-            return Ok(Begin::Partial(Partial { file, path, target, expected: *sha256, hash, done }));
+            return Ok(Begin::Partial(Partial {
+                file,
+                path,
+                target,
+                expected: *sha256,
+                hash,
+                done,
+            }));
         }
     }
 
@@ -141,8 +172,11 @@ impl Cache {
             partial.restart()?;
             return Ok(Err(found));
         }
-        let Partial { file, path, target, .. } = partial;
-        file.set_permissions(fs::Permissions::from_mode(0o444)).map_err(FetchError::io("finishing", path))?;
+        let Partial {
+            file, path, target, ..
+        } = partial;
+        file.set_permissions(fs::Permissions::from_mode(0o444))
+            .map_err(FetchError::io("finishing", path))?;
         file.sync_all().map_err(FetchError::io("writing", path))?;
         fs::rename(&*path, &*target).map_err(FetchError::io("moving into place", target))?;
         sync_parent(target)?;
@@ -189,11 +223,17 @@ impl Cache {
     }
 
     fn is_verified(&self, sha256: &Digest) -> bool {
-        self.verified.lock().unwrap_or_else(PoisonError::into_inner).contains(sha256)
+        self.verified
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(sha256)
     }
 
     fn set_verified(&self, sha256: Digest) {
-        self.verified.lock().unwrap_or_else(PoisonError::into_inner).insert(sha256);
+        self.verified
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(sha256);
     }
 }
 
@@ -205,7 +245,9 @@ impl Partial {
 
     /// Adds bytes at the end.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), FetchError> {
-        self.file.write_all(bytes).map_err(FetchError::io("writing", &self.path))?;
+        self.file
+            .write_all(bytes)
+            .map_err(FetchError::io("writing", &self.path))?;
         self.hash.update(bytes);
         self.done += bytes.len() as u64;
         Ok(())
@@ -213,8 +255,12 @@ impl Partial {
 
     /// Throws away what is there.
     pub fn restart(&mut self) -> Result<(), FetchError> {
-        self.file.set_len(0).map_err(FetchError::io("emptying", &self.path))?;
-        self.file.seek(SeekFrom::Start(0)).map_err(FetchError::io("emptying", &self.path))?;
+        self.file
+            .set_len(0)
+            .map_err(FetchError::io("emptying", &self.path))?;
+        self.file
+            .seek(SeekFrom::Start(0))
+            .map_err(FetchError::io("emptying", &self.path))?;
         self.hash = Sha256::new();
         self.done = 0;
         Ok(())
@@ -245,9 +291,13 @@ fn read_bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FetchError> 
         Err(error) => return Err(FetchError::io("opening", path)(error)),
     };
     let mut bytes = Vec::new();
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(FetchError::io("reading", path))?;
+    file.take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(FetchError::io("reading", path))?;
     match bytes.len() as u64 > limit {
-        true => Err(FetchError::io("reading", path)(io::ErrorKind::FileTooLarge.into())),
+        true => Err(FetchError::io("reading", path)(
+            io::ErrorKind::FileTooLarge.into(),
+        )),
         false => Ok(Some(bytes)),
     }
 }
@@ -259,7 +309,9 @@ fn create_parent(path: &Path) -> Result<(), FetchError> {
 
 fn sync_parent(path: &Path) -> Result<(), FetchError> {
     let parent = path.parent().unwrap_or(Path::new("/"));
-    File::open(parent).and_then(|folder| folder.sync_all()).map_err(FetchError::io("writing", parent))
+    File::open(parent)
+        .and_then(|folder| folder.sync_all())
+        .map_err(FetchError::io("writing", parent))
 }
 
 #[cfg(test)]
@@ -288,7 +340,12 @@ mod tests {
         let path = cache.finish(&mut second).unwrap().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"hello world");
         assert_eq!(Cache::new(cache.root()).find(&digest).unwrap(), Some(path));
-        assert!(fs::read_dir(cache.root().join("partial")).unwrap().next().is_none());
+        assert!(
+            fs::read_dir(cache.root().join("partial"))
+                .unwrap()
+                .next()
+                .is_none()
+        );
         assert!(matches!(cache.begin(&digest).unwrap(), Begin::Finished(_)));
     }
 
@@ -299,7 +356,10 @@ mod tests {
         let digest = Digest::of(b"good");
         let mut download = partial(&cache, &digest);
         download.append(b"evil").unwrap();
-        assert_eq!(cache.finish(&mut download).unwrap(), Err(Digest::of(b"evil")));
+        assert_eq!(
+            cache.finish(&mut download).unwrap(),
+            Err(Digest::of(b"evil"))
+        );
         assert_eq!(download.done(), 0);
         drop(download);
         assert_eq!(cache.find(&digest).unwrap(), None);
@@ -316,7 +376,10 @@ mod tests {
         fs::remove_file(&path).unwrap();
         fs::write(&path, b"Content").unwrap();
         let error = Cache::new(folder.path()).find(&digest).unwrap_err();
-        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+        assert!(
+            error.to_string().contains(path.to_str().unwrap()),
+            "{error}"
+        );
         assert_eq!(error.class(), crate::class::Class::Integrity);
     }
 
@@ -324,8 +387,13 @@ mod tests {
     fn names_of_suites_lead_nowhere_else() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::new(folder.path());
-        cache.set_release("debian", "../../etc", b"release").unwrap();
-        assert_eq!(cache.release("debian", "../../etc").unwrap().unwrap(), b"release");
+        cache
+            .set_release("debian", "../../etc", b"release")
+            .unwrap();
+        assert_eq!(
+            cache.release("debian", "../../etc").unwrap().unwrap(),
+            b"release"
+        );
         assert_eq!(cache.release("debian", "trixie").unwrap(), None);
     }
 }

@@ -60,12 +60,20 @@ impl ChunkStore {
     pub fn create(out: &Path) -> Result<Self, Error> {
         let root = out.join("chunks");
         fs::create_dir_all(&root).map_err(at("making folder", &root))?;
-        Ok(ChunkStore { root, written: AtomicU64::new(0), serial: AtomicU64::new(0) })
+        Ok(ChunkStore {
+            root,
+            written: AtomicU64::new(0),
+            serial: AtomicU64::new(0),
+        })
     }
 
     /// The store below `out`, for reading.
     pub fn open(out: &Path) -> Self {
-        ChunkStore { root: out.join("chunks"), written: AtomicU64::new(0), serial: AtomicU64::new(0) }
+        ChunkStore {
+            root: out.join("chunks"),
+            written: AtomicU64::new(0),
+            serial: AtomicU64::new(0),
+        }
     }
 
     /// Compressed bytes that this run added.
@@ -95,8 +103,12 @@ impl ChunkStore {
         if is_whole(&path, bytes.len() as u64) {
             return Ok(());
         }
-        let frame = compressor.compress(bytes).map_err(at("compressing", &path))?;
-        let folder = path.parent().expect("a chunk lies in a folder of the store");
+        let frame = compressor
+            .compress(bytes)
+            .map_err(at("compressing", &path))?;
+        let folder = path
+            .parent()
+            .expect("a chunk lies in a folder of the store");
         fs::create_dir_all(folder).map_err(at("making folder", folder))?;
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         let beside = folder.join(format!(".{}-{serial}.part", std::process::id()));
@@ -107,9 +119,14 @@ impl ChunkStore {
         write().map_err(|source| {
             // Best effort: the error that matters is the one that is returned.
             let _ = fs::remove_file(&beside);
-            Error::Io { doing: "writing", path: path.clone(), source }
+            Error::Io {
+                doing: "writing",
+                path: path.clone(),
+                source,
+            }
         })?;
-        self.written.fetch_add(frame.len() as u64, Ordering::Relaxed);
+        self.written
+            .fetch_add(frame.len() as u64, Ordering::Relaxed);
         Ok(())
     }
 
@@ -127,15 +144,23 @@ impl ChunkStore {
     pub fn frame(&self, digest: &ChunkDigest) -> Result<Vec<u8>, Error> {
         let path = self.path(digest);
         let file = match File::open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Error::Missing(*digest)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::Missing(*digest));
+            }
             other => other.map_err(at("opening", &path))?,
         };
         let mut frame = Vec::new();
         // A chunk that does not compress grows by a few bytes; anything much longer is not one of ours.
         let limit = CHUNK_LIMIT + CHUNK_LIMIT / 16;
-        file.take(limit + 1).read_to_end(&mut frame).map_err(at("reading", &path))?;
+        file.take(limit + 1)
+            .read_to_end(&mut frame)
+            .map_err(at("reading", &path))?;
         if frame.len() as u64 > limit {
-            return Err(Error::Damaged { digest: *digest, path, what: format!("longer than {limit} bytes") });
+            return Err(Error::Damaged {
+                digest: *digest,
+                path,
+                what: format!("longer than {limit} bytes"),
+            });
         }
         Ok(frame)
     }
@@ -143,11 +168,18 @@ impl ChunkStore {
     /// A chunk's bytes, checked against its name.
     pub fn read(&self, digest: &ChunkDigest, length: u64) -> Result<Vec<u8>, Error> {
         let frame = self.frame(digest)?;
-        let damaged = |what: String| Error::Damaged { digest: *digest, path: self.path(digest), what };
+        let damaged = |what: String| Error::Damaged {
+            digest: *digest,
+            path: self.path(digest),
+            what,
+        };
         let bytes = zstd::bulk::decompress(&frame, length.min(CHUNK_LIMIT) as usize)
             .map_err(|error| damaged(error.to_string()))?;
         if bytes.len() as u64 != length {
-            return Err(damaged(format!("{} bytes instead of {length}", bytes.len())));
+            return Err(damaged(format!(
+                "{} bytes instead of {length}",
+                bytes.len()
+            )));
         }
         let found = ChunkDigest::of(&bytes);
         if found != *digest {
@@ -175,7 +207,11 @@ pub fn compressor() -> io::Result<zstd::bulk::Compressor<'static>> {
 
 fn at(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
-    move |source| Error::Io { doing, path, source }
+    move |source| Error::Io {
+        doing,
+        path,
+        source,
+    }
 }
 
 #[cfg(test)]
@@ -188,19 +224,41 @@ mod tests {
         let store = ChunkStore::create(folder.path()).unwrap();
         let bytes = b"a chunk".repeat(1000);
         let digest = ChunkDigest::of(&bytes);
-        store.put(&digest, &bytes, &mut compressor().unwrap()).unwrap();
+        store
+            .put(&digest, &bytes, &mut compressor().unwrap())
+            .unwrap();
         store.flush().unwrap();
         assert_eq!(store.read(&digest, bytes.len() as u64).unwrap(), bytes);
-        assert!(store.read(&digest, 8).unwrap_err().to_string().contains("damaged"));
+        assert!(
+            store
+                .read(&digest, 8)
+                .unwrap_err()
+                .to_string()
+                .contains("damaged")
+        );
         let other = ChunkDigest::of(b"other");
         assert!(matches!(store.read(&other, 1), Err(Error::Missing(_))));
         fs::create_dir_all(store.path(&other).parent().unwrap()).unwrap();
         fs::copy(store.path(&digest), store.path(&other)).unwrap();
-        assert!(store.read(&other, 7000).unwrap_err().to_string().contains("digest"));
+        assert!(
+            store
+                .read(&other, 7000)
+                .unwrap_err()
+                .to_string()
+                .contains("digest")
+        );
         fs::write(store.path(&other), b"not zstd").unwrap();
-        assert!(store.read(&other, 7000).unwrap_err().to_string().contains("damaged"));
+        assert!(
+            store
+                .read(&other, 7000)
+                .unwrap_err()
+                .to_string()
+                .contains("damaged")
+        );
         fs::write(store.path(&digest), b"").unwrap();
-        store.put(&digest, &bytes, &mut compressor().unwrap()).unwrap();
+        store
+            .put(&digest, &bytes, &mut compressor().unwrap())
+            .unwrap();
         assert_eq!(store.read(&digest, bytes.len() as u64).unwrap(), bytes);
     }
 }

@@ -138,16 +138,28 @@ impl FetchError {
     /// Wraps an error of a file operation.
     pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FetchError {
         let path = path.to_owned();
-        move |source| FetchError::Io { doing, path, source }
+        move |source| FetchError::Io {
+            doing,
+            path,
+            source,
+        }
     }
 
     /// Who can do something about it.
     pub fn class(&self) -> Class {
         match self {
-            FetchError::NoMirror { .. } | FetchError::Address { .. } | FetchError::Keyring { .. } => Class::Input,
-            FetchError::Component { .. } | FetchError::Packages(_) | FetchError::Lock { .. } => Class::Input,
-            FetchError::Network { .. } | FetchError::Missing { .. } | FetchError::Offline { .. } => Class::Network,
-            FetchError::Altered { .. } | FetchError::Cache { .. } | FetchError::Index { .. } => Class::Integrity,
+            FetchError::NoMirror { .. }
+            | FetchError::Address { .. }
+            | FetchError::Keyring { .. } => Class::Input,
+            FetchError::Component { .. } | FetchError::Packages(_) | FetchError::Lock { .. } => {
+                Class::Input
+            }
+            FetchError::Network { .. }
+            | FetchError::Missing { .. }
+            | FetchError::Offline { .. } => Class::Network,
+            FetchError::Altered { .. } | FetchError::Cache { .. } | FetchError::Index { .. } => {
+                Class::Integrity
+            }
             FetchError::Release { .. } => Class::Integrity,
             FetchError::Io { .. } => Class::Environment,
         }

@@ -66,8 +66,12 @@ pub fn export(
     let io = output::at("writing", &path);
     let done = match format {
         Format::Raw => raw(manifest, store, pending.file(), events).map_err(|e| e.into_error(io)),
-        Format::RawZst => raw_zst(manifest, store, pending.file(), events).map_err(|e| e.into_error(io)),
-        Format::ImgXz => img_xz(manifest, store, pending.file(), events).map_err(|e| e.into_error(io)),
+        Format::RawZst => {
+            raw_zst(manifest, store, pending.file(), events).map_err(|e| e.into_error(io))
+        }
+        Format::ImgXz => {
+            img_xz(manifest, store, pending.file(), events).map_err(|e| e.into_error(io))
+        }
     }?;
     pending.commit()?;
     let mut written = vec![path.clone()];
@@ -75,7 +79,10 @@ pub fn export(
         let map = path.with_extension("").with_extension("bmap");
         output::write(&map, block_map(manifest, &done.blocks).as_bytes())?;
         let sums = folder.join("SHA256SUMS");
-        output::write(&sums, checksums(&sums, &[(&path, done.compressed)])?.as_bytes())?;
+        output::write(
+            &sums,
+            checksums(&sums, &[(&path, done.compressed)])?.as_bytes(),
+        )?;
         written.extend([map, sums]);
     }
     Ok(written)
@@ -116,7 +123,12 @@ impl Trouble {
     }
 }
 
-fn raw(manifest: &Manifest, store: &ChunkStore, file: &mut File, events: Sink) -> Result<Done, Trouble> {
+fn raw(
+    manifest: &Manifest,
+    store: &ChunkStore,
+    file: &mut File,
+    events: Sink,
+) -> Result<Done, Trouble> {
     file.set_len(manifest.size)?;
     for (offset, range) in manifest.placed() {
         if let Range::Data { length, digest } = range {
@@ -125,10 +137,18 @@ fn raw(manifest: &Manifest, store: &ChunkStore, file: &mut File, events: Sink) -
         }
         progress(manifest, offset + range.length(), events);
     }
-    Ok(Done { compressed: Digest([0; 32]), blocks: Vec::new() })
+    Ok(Done {
+        compressed: Digest([0; 32]),
+        blocks: Vec::new(),
+    })
 }
 
-fn raw_zst(manifest: &Manifest, store: &ChunkStore, file: &mut File, events: Sink) -> Result<Done, Trouble> {
+fn raw_zst(
+    manifest: &Manifest,
+    store: &ChunkStore,
+    file: &mut File,
+    events: Sink,
+) -> Result<Done, Trouble> {
     let mut out = BufWriter::with_capacity(1 << 20, file);
     let mut compressor = chunks::compressor()?;
     let zeroes = vec![0; CHUNK_LIMIT as usize];
@@ -153,10 +173,18 @@ fn raw_zst(manifest: &Manifest, store: &ChunkStore, file: &mut File, events: Sin
         progress(manifest, offset + range.length(), events);
     }
     out.flush()?;
-    Ok(Done { compressed: Digest([0; 32]), blocks: Vec::new() })
+    Ok(Done {
+        compressed: Digest([0; 32]),
+        blocks: Vec::new(),
+    })
 }
 
-fn img_xz(manifest: &Manifest, store: &ChunkStore, file: &mut File, events: Sink) -> Result<Done, Trouble> {
+fn img_xz(
+    manifest: &Manifest,
+    store: &ChunkStore,
+    file: &mut File,
+    events: Sink,
+) -> Result<Done, Trouble> {
     // Two threads' worth of 8 MiB blocks: bounded memory, and a file that can be unpacked in parallel.
     let stream = liblzma::stream::MtStreamBuilder::new()
         .threads(2)
@@ -165,7 +193,10 @@ fn img_xz(manifest: &Manifest, store: &ChunkStore, file: &mut File, events: Sink
         .check(liblzma::stream::Check::Crc64)
         .encoder()
         .map_err(io::Error::from)?;
-    let mut hashing = Hashing { inner: BufWriter::with_capacity(1 << 20, file), sha256: Sha256::new() };
+    let mut hashing = Hashing {
+        inner: BufWriter::with_capacity(1 << 20, file),
+        sha256: Sha256::new(),
+    };
     let mut encoder = liblzma::write::XzEncoder::new_stream(&mut hashing, stream);
     let zeroes = vec![0; CHUNK_LIMIT as usize];
     let mut blocks = Blocks::default();
@@ -192,11 +223,19 @@ fn img_xz(manifest: &Manifest, store: &ChunkStore, file: &mut File, events: Sink
     }
     encoder.finish()?;
     hashing.inner.flush()?;
-    Ok(Done { compressed: Digest(hashing.sha256.finalize().into()), blocks: blocks.finish() })
+    Ok(Done {
+        compressed: Digest(hashing.sha256.finalize().into()),
+        blocks: blocks.finish(),
+    })
 }
 
 fn progress(manifest: &Manifest, done: u64, events: Sink) {
-    events(Event::Progress { doing: "exporting", name: manifest.node.clone(), done, total: manifest.size });
+    events(Event::Progress {
+        doing: "exporting",
+        name: manifest.node.clone(),
+        done,
+        total: manifest.size,
+    });
 }
 
 /// Counts a digest of what passes through.
@@ -244,7 +283,11 @@ impl Blocks {
 
     fn close(&mut self) {
         if let Some((start, end, sha256)) = self.open.take() {
-            self.runs.push((start / BLOCK, (end - 1) / BLOCK, Digest(sha256.finalize().into())));
+            self.runs.push((
+                start / BLOCK,
+                (end - 1) / BLOCK,
+                Digest(sha256.finalize().into()),
+            ));
         }
     }
 
@@ -266,8 +309,13 @@ fn block_map(manifest: &Manifest, blocks: &[(u64, u64, Digest)]) -> String {
         manifest.size
     );
     for (first, last, digest) in blocks {
-        let range = if first == last { first.to_string() } else { format!("{first}-{last}") };
-        writeln!(text, "    <Range chksum=\"{digest}\"> {range} </Range>").expect("writing to a string cannot fail");
+        let range = if first == last {
+            first.to_string()
+        } else {
+            format!("{first}-{last}")
+        };
+        writeln!(text, "    <Range chksum=\"{digest}\"> {range} </Range>")
+            .expect("writing to a string cannot fail");
     }
     text.push_str("  </BlockMap>\n</bmap>\n");
     let own = Digest::of(text.as_bytes()).to_string();
@@ -280,13 +328,25 @@ fn checksums(sums: &Path, files: &[(&Path, Digest)]) -> Result<String, output::E
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         other => other.map_err(output::at("reading", sums))?,
     };
-    let name = |path: &Path| path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = |path: &Path| {
+        path.file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default()
+    };
     let mut lines: Vec<String> = old
         .lines()
-        .filter(|line| !files.iter().any(|(path, _)| line.get(66..) == Some(name(path).as_str())))
+        .filter(|line| {
+            !files
+                .iter()
+                .any(|(path, _)| line.get(66..) == Some(name(path).as_str()))
+        })
         .map(str::to_owned)
         .collect();
-    lines.extend(files.iter().map(|(path, digest)| format!("{digest}  {}", name(path))));
+    lines.extend(
+        files
+            .iter()
+            .map(|(path, digest)| format!("{digest}  {}", name(path))),
+    );
     lines.sort_by(|a, b| a.get(66..).cmp(&b.get(66..)));
     Ok(lines.join("\n") + "\n")
 }

@@ -1,5 +1,8 @@
 //! Downloads: several at once, resumed where they broke off, checked against their digest, into the cache.
-#![expect(clippy::disallowed_methods, reason = "talks to mirrors and reads local ones")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "talks to mirrors and reads local ones"
+)]
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -82,8 +85,11 @@ const MAX_ATTEMPTS: u32 = 100;
 const STEP: usize = 256 << 10;
 
 /// Where distributions keep the bundle of trusted certificate authorities; `SSL_CERT_FILE` goes first.
-const CERTIFICATES: [&str; 3] =
-    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+const CERTIFICATES: [&str; 3] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+];
 
 /// How one attempt ended short of success.
 enum Failure {
@@ -95,7 +101,12 @@ enum Failure {
 
 impl<'a> Fetcher<'a> {
     /// A fetcher; certificates and proxy are those of this host.
-    pub fn new(cache: &'a Cache, mirrors: &'a Mirrors, settings: Settings, events: Sink<'a>) -> Self {
+    pub fn new(
+        cache: &'a Cache,
+        mirrors: &'a Mirrors,
+        settings: Settings,
+        events: Sink<'a>,
+    ) -> Self {
         let proxy = Proxy::try_from_env().or_else(|| Proxy::new(mirrors.proxy.as_deref()?).ok());
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -107,7 +118,13 @@ impl<'a> Fetcher<'a> {
             .timeout_per_read(Some(settings.patience))
             .max_idle_connections_per_host(settings.connections)
             .build();
-        Fetcher { cache, mirrors, settings, agent: config.new_agent(), events }
+        Fetcher {
+            cache,
+            mirrors,
+            settings,
+            agent: config.new_agent(),
+            events,
+        }
     }
 
     /// Whether nothing may be downloaded.
@@ -131,7 +148,10 @@ impl<'a> Fetcher<'a> {
         let work = || {
             while let Some((at, download)) = {
                 let at = next.fetch_add(1, Ordering::Relaxed);
-                downloads.get(at).filter(|_| !failed.load(Ordering::Relaxed)).map(|download| (at, download))
+                downloads
+                    .get(at)
+                    .filter(|_| !failed.load(Ordering::Relaxed))
+                    .map(|download| (at, download))
             } {
                 let result = self.fetch(download);
                 failed.fetch_or(result.is_err(), Ordering::Relaxed);
@@ -145,7 +165,12 @@ impl<'a> Fetcher<'a> {
             work();
         });
         // Files are begun in order, so that everything before the first failure has a result.
-        results.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten().collect()
+        results
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     /// Brings one file into the cache.
@@ -155,13 +180,18 @@ impl<'a> Fetcher<'a> {
             Ok(None) => {}
             // An altered file can be had again, if there is a network.
             Err(error @ FetchError::Cache { .. }) if !self.settings.offline => {
-                self.event(Event::Warning { message: format!("{error}; downloading it again") });
+                self.event(Event::Warning {
+                    message: format!("{error}; downloading it again"),
+                });
                 self.cache.discard(&download.sha256)?;
             }
             Err(error) => return Err(error),
         }
         if self.settings.offline {
-            return Err(FetchError::Offline { name: download.name.clone(), sha256: Some(download.sha256) });
+            return Err(FetchError::Offline {
+                name: download.name.clone(),
+                sha256: Some(download.sha256),
+            });
         }
         let bases = self.mirrors.of(&download.archive)?;
         let mut partial = match self.cache.begin(&download.sha256)? {
@@ -178,7 +208,14 @@ impl<'a> Fetcher<'a> {
                 }
             }
         }
-        Err(last.unwrap_or_else(|| missing(&download.name, &download.archive, &download.paths, Some(download.sha256))))
+        Err(last.unwrap_or_else(|| {
+            missing(
+                &download.name,
+                &download.archive,
+                &download.paths,
+                Some(download.sha256),
+            )
+        }))
     }
 
     /// A small file whose digest nobody knows yet, from each mirror in turn until `accept` takes it.
@@ -200,7 +237,9 @@ impl<'a> Fetcher<'a> {
             }
         }
         match first {
-            Some(FetchError::Missing { .. }) | None => Err(missing(name, archive, &[path.to_owned()], None)),
+            Some(FetchError::Missing { .. }) | None => {
+                Err(missing(name, archive, &[path.to_owned()], None))
+            }
             Some(error) => Err(error),
         }
     }
@@ -208,13 +247,27 @@ impl<'a> Fetcher<'a> {
     fn announce(&self, downloads: &[Download]) {
         let absent = |download: &&Download| !self.cache.path(&download.sha256).exists();
         let mut seen = BTreeSet::new();
-        let absent: Vec<_> = downloads.iter().filter(absent).filter(|download| seen.insert(download.sha256)).collect();
-        let bytes = absent.iter().fold(0u64, |sum, download| sum.saturating_add(download.size));
-        self.event(Event::Downloads { files: absent.len(), bytes });
+        let absent: Vec<_> = downloads
+            .iter()
+            .filter(absent)
+            .filter(|download| seen.insert(download.sha256))
+            .collect();
+        let bytes = absent
+            .iter()
+            .fold(0u64, |sum, download| sum.saturating_add(download.size));
+        self.event(Event::Downloads {
+            files: absent.len(),
+            bytes,
+        });
     }
 
     /// Attempts at one address until the file is complete and right.
-    fn pull(&self, download: &Download, url: &str, partial: &mut Partial) -> Result<PathBuf, FetchError> {
+    fn pull(
+        &self,
+        download: &Download,
+        url: &str,
+        partial: &mut Partial,
+    ) -> Result<PathBuf, FetchError> {
         let (mut fruitless, mut wrong) = (0, false);
         for attempt in 1.. {
             if partial.done() > download.size {
@@ -230,26 +283,55 @@ impl<'a> Fetcher<'a> {
                         format!("digest {found} instead of {}", download.sha256)
                     }
                     Err(found) => {
-                        let (name, expected, found) = (download.name.clone(), download.sha256, found.to_string());
-                        return Err(FetchError::Altered { name, expected, found });
+                        let (name, expected, found) =
+                            (download.name.clone(), download.sha256, found.to_string());
+                        return Err(FetchError::Altered {
+                            name,
+                            expected,
+                            found,
+                        });
                     }
                 },
                 Err(Failure::Transient(reason)) => reason,
                 Err(Failure::Fatal(error)) => return Err(error),
             };
-            fruitless = if partial.done() > before { 1 } else { fruitless + 1 };
+            fruitless = if partial.done() > before {
+                1
+            } else {
+                fruitless + 1
+            };
             if fruitless >= self.settings.attempts || attempt >= MAX_ATTEMPTS {
-                return Err(FetchError::Network { name: download.name.clone(), reason });
+                return Err(FetchError::Network {
+                    name: download.name.clone(),
+                    reason,
+                });
             }
-            self.event(Event::Retry { name: download.name.clone(), attempt, reason });
-            thread::sleep(self.settings.pause.saturating_mul(1 << (fruitless - 1).min(6)));
+            self.event(Event::Retry {
+                name: download.name.clone(),
+                attempt,
+                reason,
+            });
+            thread::sleep(
+                self.settings
+                    .pause
+                    .saturating_mul(1 << (fruitless - 1).min(6)),
+            );
         }
         unreachable!("the last attempt returns")
     }
 
     /// One request, appended to what is there. `Ok`: the right number of bytes is there.
-    fn attempt(&self, download: &Download, url: &str, partial: &mut Partial) -> Result<(), Failure> {
-        let progress = |done| Event::Download { name: download.name.clone(), done, total: download.size };
+    fn attempt(
+        &self,
+        download: &Download,
+        url: &str,
+        partial: &mut Partial,
+    ) -> Result<(), Failure> {
+        let progress = |done| Event::Download {
+            name: download.name.clone(),
+            done,
+            total: download.size,
+        };
         self.event(progress(partial.done()));
         if partial.done() == download.size {
             return Ok(());
@@ -262,7 +344,12 @@ impl<'a> Fetcher<'a> {
         loop {
             let read = match body.read(&mut buffer) {
                 Ok(0) if partial.done() == download.size => return Ok(()),
-                Ok(0) => return Err(Failure::Transient(format!("it ends after {} bytes", partial.done()))),
+                Ok(0) => {
+                    return Err(Failure::Transient(format!(
+                        "it ends after {} bytes",
+                        partial.done()
+                    )));
+                }
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(Failure::Transient(error.to_string())),
@@ -271,7 +358,11 @@ impl<'a> Fetcher<'a> {
                 let (name, expected) = (download.name.clone(), download.sha256);
                 let found = format!("more than its {} bytes", download.size);
                 partial.restart().map_err(Failure::Fatal)?;
-                return Err(Failure::Fatal(FetchError::Altered { name, expected, found }));
+                return Err(Failure::Fatal(FetchError::Altered {
+                    name,
+                    expected,
+                    found,
+                }));
             }
             partial.append(&buffer[..read]).map_err(Failure::Fatal)?;
             self.event(progress(partial.done()));
@@ -284,8 +375,14 @@ impl<'a> Fetcher<'a> {
             return open_local(path, from, name);
         }
         let request = self.agent.get(url);
-        let request = if from > 0 { request.header(RANGE, format!("bytes={from}-")) } else { request };
-        let response = request.call().map_err(|error| Failure::Transient(error.to_string()))?;
+        let request = if from > 0 {
+            request.header(RANGE, format!("bytes={from}-"))
+        } else {
+            request
+        };
+        let response = request
+            .call()
+            .map_err(|error| Failure::Transient(error.to_string()))?;
         let status = response.status();
         let at = match status {
             StatusCode::OK => 0,
@@ -298,9 +395,20 @@ impl<'a> Fetcher<'a> {
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
                 return Err(Failure::Transient(status.to_string()));
             }
-            _ => return Err(Failure::Fatal(missing(&format!("{name}: {status}"), "", &[], None))),
+            _ => {
+                return Err(Failure::Fatal(missing(
+                    &format!("{name}: {status}"),
+                    "",
+                    &[],
+                    None,
+                )));
+            }
         };
-        let body = response.into_body().into_with_config().limit(u64::MAX).reader();
+        let body = response
+            .into_body()
+            .into_with_config()
+            .limit(u64::MAX)
+            .reader();
         Ok((Box::new(body), at))
     }
 
@@ -310,7 +418,9 @@ impl<'a> Fetcher<'a> {
             let read = |(body, _): (Box<dyn Read>, u64)| {
                 let mut bytes = Vec::new();
                 let result = body.take(limit + 1).read_to_end(&mut bytes);
-                result.map(|_| bytes).map_err(|error| Failure::Transient(error.to_string()))
+                result
+                    .map(|_| bytes)
+                    .map_err(|error| Failure::Transient(error.to_string()))
             };
             let reason = match self.open(url, 0, name).and_then(read) {
                 Ok(bytes) => return Ok(bytes),
@@ -318,35 +428,61 @@ impl<'a> Fetcher<'a> {
                 Err(Failure::Transient(reason)) => reason,
             };
             if attempt >= self.settings.attempts {
-                return Err(FetchError::Network { name: name.to_owned(), reason });
+                return Err(FetchError::Network {
+                    name: name.to_owned(),
+                    reason,
+                });
             }
-            self.event(Event::Retry { name: name.to_owned(), attempt, reason });
-            thread::sleep(self.settings.pause.saturating_mul(1 << (attempt - 1).min(6)));
+            self.event(Event::Retry {
+                name: name.to_owned(),
+                attempt,
+                reason,
+            });
+            thread::sleep(
+                self.settings
+                    .pause
+                    .saturating_mul(1 << (attempt - 1).min(6)),
+            );
             attempt += 1;
         }
     }
 }
 
 fn open_local(path: &str, from: u64, name: &str) -> Result<(Box<dyn Read>, u64), Failure> {
-    let opened = File::open(path).and_then(|mut file| file.seek(SeekFrom::Start(from)).map(|_| file));
+    let opened =
+        File::open(path).and_then(|mut file| file.seek(SeekFrom::Start(from)).map(|_| file));
     match opened {
         Ok(file) => Ok((Box::new(file), from)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             Err(Failure::Fatal(missing(name, "", &[path.to_owned()], None)))
         }
-        Err(error) => Err(Failure::Fatal(FetchError::io("opening", path.as_ref())(error))),
+        Err(error) => Err(Failure::Fatal(FetchError::io("opening", path.as_ref())(
+            error,
+        ))),
     }
 }
 
 /// First byte of `Content-Range: bytes 7-99/100` (RFC 9110, section 14.4).
 fn range_start(response: &Response<Body>) -> Option<u64> {
     let value = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
-    value.trim().strip_prefix("bytes ")?.split_once('-')?.0.trim().parse().ok()
+    value
+        .trim()
+        .strip_prefix("bytes ")?
+        .split_once('-')?
+        .0
+        .trim()
+        .parse()
+        .ok()
 }
 
 fn missing(name: &str, archive: &str, paths: &[String], sha256: Option<Digest>) -> FetchError {
     let path = paths.last().cloned().unwrap_or_default();
-    FetchError::Missing { name: name.to_owned(), archive: archive.to_owned(), path, sha256 }
+    FetchError::Missing {
+        name: name.to_owned(),
+        archive: archive.to_owned(),
+        path,
+        sha256,
+    }
 }
 
 /// The host's certificate authorities, as apt uses them; Mozilla's list where there are none.
@@ -369,10 +505,20 @@ fn certificates() -> RootCerts {
 
 /// The downloads of a package set of a lock.
 pub fn downloads(lock: &Lock, set: &str) -> Result<Vec<Download>, FetchError> {
-    let missing = |what, name: &str| FetchError::Lock { what, name: name.to_owned() };
-    let names = &lock.sets.get(set).ok_or_else(|| missing("package set", set))?.packages;
+    let missing = |what, name: &str| FetchError::Lock {
+        what,
+        name: name.to_owned(),
+    };
+    let names = &lock
+        .sets
+        .get(set)
+        .ok_or_else(|| missing("package set", set))?
+        .packages;
     let download = |name: &String| {
-        let package = lock.packages.get(name).ok_or_else(|| missing("package", name))?;
+        let package = lock
+            .packages
+            .get(name)
+            .ok_or_else(|| missing("package", name))?;
         if !is_path(&package.path) {
             return Err(missing("usable path for package", name));
         }

@@ -55,7 +55,10 @@ struct Entry {
 
 /// Where the memo of a system lies.
 fn path(cache: &Path, set: &str) -> PathBuf {
-    cache.join("rendered").join(set.replace('/', "-")).with_extension("memo")
+    cache
+        .join("rendered")
+        .join(set.replace('/', "-"))
+        .with_extension("memo")
 }
 
 impl Memo {
@@ -63,8 +66,15 @@ impl Memo {
     pub fn open(cache: &Path, set: &str) -> Self {
         let path = path(cache, set);
         let small = fs::metadata(&path).is_ok_and(|found| found.len() <= LARGEST);
-        let bytes = if small { fs::read(&path).unwrap_or_default() } else { Vec::new() };
-        Memo { known: Mutex::new(decode(&bytes).unwrap_or_default()), ..Memo::default() }
+        let bytes = if small {
+            fs::read(&path).unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        Memo {
+            known: Mutex::new(decode(&bytes).unwrap_or_default()),
+            ..Memo::default()
+        }
     }
 
     /// Keeps what this build used for the next one, if it had to render anything.
@@ -99,9 +109,16 @@ impl Memo {
             let (digest, start) = match piece.source {
                 Source::Blob { digest, start } => (Digest(digest), start),
                 Source::Bytes { bytes, start } => {
-                    match self.shared.iter().find(|(kept, _)| Arc::ptr_eq(kept, &bytes)) {
+                    match self
+                        .shared
+                        .iter()
+                        .find(|(kept, _)| Arc::ptr_eq(kept, &bytes))
+                    {
                         Some((_, digest)) => (*digest, start),
-                        None => (Digest::of(&bytes[start as usize..(start + piece.length) as usize]), 0),
+                        None => (
+                            Digest::of(&bytes[start as usize..(start + piece.length) as usize]),
+                            0,
+                        ),
                     }
                 }
             };
@@ -133,7 +150,14 @@ impl Memo {
 
     /// Remembers a window whose chunks were just stored.
     pub(super) fn insert(&self, key: Digest, rendered: Rendered) {
-        self.known().insert(key, Entry { rendered, age: 0, stored: true });
+        self.known().insert(
+            key,
+            Entry {
+                rendered,
+                age: 0,
+                stored: true,
+            },
+        );
         self.changed.store(true, Ordering::Relaxed);
     }
 
@@ -178,7 +202,11 @@ fn decode(bytes: &[u8]) -> Option<BTreeMap<Digest, Entry>> {
     while !input.is_empty() {
         let (key, [age]) = (Digest(take(input)?), take(input)?);
         let ranges = list(input, |input| {
-            let ([kind], length, digest) = (take(input)?, u64::from_le_bytes(take(input)?), ChunkDigest(take(input)?));
+            let ([kind], length, digest) = (
+                take(input)?,
+                u64::from_le_bytes(take(input)?),
+                ChunkDigest(take(input)?),
+            );
             match kind {
                 0 => Some(Range::Data { length, digest }),
                 1 => Some(Range::Zero { length }),
@@ -188,7 +216,14 @@ fn decode(bytes: &[u8]) -> Option<BTreeMap<Digest, Entry>> {
         })?;
         let leaves = list(input, take)?;
         let age = age.saturating_add(1);
-        known.insert(key, Entry { rendered: Rendered { ranges, leaves }, age, stored: false });
+        known.insert(
+            key,
+            Entry {
+                rendered: Rendered { ranges, leaves },
+                age,
+                stored: false,
+            },
+        );
     }
     Some(known)
 }
@@ -214,8 +249,20 @@ mod tests {
 
     fn sample() -> Memo {
         let memo = Memo::default();
-        let ranges = vec![Range::Data { length: 4096, digest: ChunkDigest([7; 32]) }, Range::Zero { length: 9 }];
-        memo.insert(Digest([1; 32]), Rendered { ranges, leaves: vec![[3; 32]; 2] });
+        let ranges = vec![
+            Range::Data {
+                length: 4096,
+                digest: ChunkDigest([7; 32]),
+            },
+            Range::Zero { length: 9 },
+        ];
+        memo.insert(
+            Digest([1; 32]),
+            Rendered {
+                ranges,
+                leaves: vec![[3; 32]; 2],
+            },
+        );
         memo
     }
 
@@ -226,7 +273,10 @@ mod tests {
             let known = decode(&bytes).unwrap();
             let entry = &known[&Digest([1; 32])];
             assert_eq!((entry.age, entry.stored), (age, false));
-            assert_eq!((entry.rendered.ranges.len(), entry.rendered.leaves.len()), (2, 2));
+            assert_eq!(
+                (entry.rendered.ranges.len(), entry.rendered.leaves.len()),
+                (2, 2)
+            );
             bytes = encode(&known);
         }
         let known = decode(&bytes).unwrap();

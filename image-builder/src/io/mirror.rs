@@ -1,5 +1,8 @@
 //! Where archives are: no address is built in, because mirrors differ from user to user.
-#![expect(clippy::disallowed_methods, reason = "reads the environment and the host's apt settings")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "reads the environment and the host's apt settings"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -31,21 +34,38 @@ pub struct Settings {
 
 /// Environment variable that names mirrors of an archive, separated by white space: `PREJOIN_MIRROR_DEBIAN_SECURITY`.
 pub fn variable(archive: &str) -> String {
-    let name: String =
-        archive.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
+    let name: String = archive
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_uppercase()
+            } else {
+                '_'
+            }
+        })
+        .collect();
     format!("PREJOIN_MIRROR_{name}")
 }
 
 impl Mirrors {
     /// Finds the mirrors of `archives`. One that nobody names is an error only when it is used: a build from the cache
     /// needs none.
-    pub fn find<'a>(archives: impl IntoIterator<Item = &'a str>, settings: &Settings) -> Result<Self, FetchError> {
+    pub fn find<'a>(
+        archives: impl IntoIterator<Item = &'a str>,
+        settings: &Settings,
+    ) -> Result<Self, FetchError> {
         let mut bases = BTreeMap::new();
         for archive in archives {
             let variable = variable(archive);
-            let environment: Vec<String> =
-                std::env::var(&variable).unwrap_or_default().split_whitespace().map(str::to_owned).collect();
-            let host = settings.host.iter().filter(|source| source.is(archive) && is_address(&source.address));
+            let environment: Vec<String> = std::env::var(&variable)
+                .unwrap_or_default()
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect();
+            let host = settings
+                .host
+                .iter()
+                .filter(|source| source.is(archive) && is_address(&source.address));
             let host: Vec<String> = host.map(|source| source.address.clone()).collect();
             let named = [
                 (settings.flags.get(archive), "--mirror"),
@@ -53,19 +73,26 @@ impl Mirrors {
                 (settings.cluster.get(archive), "cluster file"),
                 (Some(&host), "apt settings"),
             ];
-            let first = named.into_iter().find_map(|(list, by)| list.filter(|l| !l.is_empty()).map(|l| (l, by)));
+            let first = named
+                .into_iter()
+                .find_map(|(list, by)| list.filter(|l| !l.is_empty()).map(|l| (l, by)));
             if let Some((addresses, by)) = first {
                 bases.insert(archive.to_owned(), check(addresses, by)?);
             }
         }
-        Ok(Mirrors { bases, proxy: settings.proxy.clone() })
+        Ok(Mirrors {
+            bases,
+            proxy: settings.proxy.clone(),
+        })
     }
 
     /// Base addresses of an archive without slash at the end; at least one.
     pub fn of(&self, archive: &str) -> Result<&[String], FetchError> {
         match self.bases.get(archive) {
             Some(addresses) => Ok(addresses),
-            None => Err(FetchError::NoMirror { archive: archive.to_owned() }),
+            None => Err(FetchError::NoMirror {
+                archive: archive.to_owned(),
+            }),
         }
     }
 }
@@ -83,7 +110,10 @@ impl Settings {
                 _ => {}
             }
         }
-        let mut settings: Vec<_> = folder(&apt.join("apt.conf.d")).into_iter().map(|(_, text)| text).collect();
+        let mut settings: Vec<_> = folder(&apt.join("apt.conf.d"))
+            .into_iter()
+            .map(|(_, text)| text)
+            .collect();
         settings.extend(fs::read_to_string(apt.join("apt.conf")));
         self.proxy = settings.iter().rev().find_map(|text| sources::proxy(text));
         self
@@ -92,10 +122,16 @@ impl Settings {
 
 /// Text files of a folder in the order of their names.
 fn folder(path: &Path) -> Vec<(PathBuf, String)> {
-    let mut paths: Vec<PathBuf> =
-        fs::read_dir(path).into_iter().flatten().filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+    let mut paths: Vec<PathBuf> = fs::read_dir(path)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .collect();
     paths.sort();
-    paths.into_iter().filter_map(|path| fs::read_to_string(&path).ok().map(|text| (path, text))).collect()
+    paths
+        .into_iter()
+        .filter_map(|path| fs::read_to_string(&path).ok().map(|text| (path, text)))
+        .collect()
 }
 
 fn check(addresses: &[String], by: &str) -> Result<Vec<String>, FetchError> {
@@ -103,7 +139,10 @@ fn check(addresses: &[String], by: &str) -> Result<Vec<String>, FetchError> {
     for address in addresses {
         let trimmed = address.trim().trim_end_matches('/');
         if !is_address(trimmed) {
-            return Err(FetchError::Address { address: address.clone(), origin: by.to_owned() });
+            return Err(FetchError::Address {
+                address: address.clone(),
+                origin: by.to_owned(),
+            });
         }
         if !checked.iter().any(|known| known == trimmed) {
             checked.push(trimmed.to_owned());
@@ -113,7 +152,9 @@ fn check(addresses: &[String], by: &str) -> Result<Vec<String>, FetchError> {
 }
 
 fn is_address(text: &str) -> bool {
-    let rest = ["http://", "https://", "file://"].into_iter().find_map(|scheme| text.strip_prefix(scheme));
+    let rest = ["http://", "https://", "file://"]
+        .into_iter()
+        .find_map(|scheme| text.strip_prefix(scheme));
     let local = text.starts_with("file://");
     rest.is_some_and(|rest| {
         rest.starts_with('/') == local
@@ -132,25 +173,61 @@ mod tests {
 
     #[test]
     fn the_first_who_names_an_archive_decides() {
-        let host = vec![Source { address: "http://host.example/ours".into(), suites: vec!["trixie".into()] }];
-        let mut settings = Settings { cluster: map("ours", "file:///srv/ours/"), host, ..Settings::default() };
-        let base = |settings: &Settings| Mirrors::find(["ours"], settings).unwrap().of("ours").unwrap().to_vec();
+        let host = vec![Source {
+            address: "http://host.example/ours".into(),
+            suites: vec!["trixie".into()],
+        }];
+        let mut settings = Settings {
+            cluster: map("ours", "file:///srv/ours/"),
+            host,
+            ..Settings::default()
+        };
+        let base = |settings: &Settings| {
+            Mirrors::find(["ours"], settings)
+                .unwrap()
+                .of("ours")
+                .unwrap()
+                .to_vec()
+        };
         assert_eq!(base(&settings), ["file:///srv/ours"]);
         settings.flags = map("ours", "https://flag.example/ours");
         assert_eq!(base(&settings), ["https://flag.example/ours"]);
-        settings = Settings { host: settings.host, ..Settings::default() };
+        settings = Settings {
+            host: settings.host,
+            ..Settings::default()
+        };
         assert_eq!(base(&settings), ["http://host.example/ours"]);
-        let error = Mirrors::find(["other"], &settings).unwrap().of("other").unwrap_err();
-        assert!(error.hint().unwrap().contains("PREJOIN_MIRROR_OTHER=URL"), "{error}");
+        let error = Mirrors::find(["other"], &settings)
+            .unwrap()
+            .of("other")
+            .unwrap_err();
+        assert!(
+            error.hint().unwrap().contains("PREJOIN_MIRROR_OTHER=URL"),
+            "{error}"
+        );
     }
 
     #[test]
     fn addresses_are_checked() {
-        for bad in
-            ["mirror.example/debian", "ftp://m.example/debian", "file://host/x", "http:///x", "http://", "http://a b"]
-        {
-            let settings = Settings { flags: map("ours", bad), ..Settings::default() };
-            assert!(matches!(Mirrors::find(["ours"], &settings), Err(FetchError::Address { .. })), "{bad}");
+        for bad in [
+            "mirror.example/debian",
+            "ftp://m.example/debian",
+            "file://host/x",
+            "http:///x",
+            "http://",
+            "http://a b",
+        ] {
+            let settings = Settings {
+                flags: map("ours", bad),
+                ..Settings::default()
+            };
+            assert!(
+                matches!(
+                    Mirrors::find(["ours"], &settings),
+                    Err(FetchError::Address { .. })
+                ),
+                "{bad}"
+            );
         }
     }
 }

@@ -21,7 +21,11 @@ pub struct Error {
 /// Wraps an operating system error with what was being done to which file.
 pub fn at(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
-    move |source| Error { doing, path, source }
+    move |source| Error {
+        doing,
+        path,
+        source,
+    }
 }
 
 /// A file being written under another name; dropped without [`Pending::commit`] it disappears.
@@ -36,10 +40,18 @@ pub struct Pending {
 impl Pending {
     /// Starts a file that will be called `path`.
     pub fn create(path: &Path) -> Result<Self, Error> {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
         let beside = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
         let file = File::create(&beside).map_err(at("creating", &beside))?;
-        Ok(Pending { file, beside, path: path.to_owned(), done: false })
+        Ok(Pending {
+            file,
+            beside,
+            path: path.to_owned(),
+            done: false,
+        })
     }
 
     /// The file to write to.
@@ -52,8 +64,14 @@ impl Pending {
         self.file.sync_all().map_err(at("flushing", &self.beside))?;
         fs::rename(&self.beside, &self.path).map_err(at("renaming to", &self.path))?;
         self.done = true;
-        if let Some(folder) = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            File::open(folder).and_then(|folder| folder.sync_all()).map_err(at("flushing folder", folder))?;
+        if let Some(folder) = self
+            .path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+        {
+            File::open(folder)
+                .and_then(|folder| folder.sync_all())
+                .map_err(at("flushing folder", folder))?;
         }
         Ok(())
     }
@@ -71,6 +89,9 @@ impl Drop for Pending {
 /// Writes a small file whole.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let mut pending = Pending::create(path)?;
-    pending.file().write_all(bytes).map_err(at("writing", path))?;
+    pending
+        .file()
+        .write_all(bytes)
+        .map_err(at("writing", path))?;
     pending.commit()
 }

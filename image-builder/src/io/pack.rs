@@ -34,7 +34,9 @@ const WAITING: usize = 32 << 20;
 
 /// Where the pack of the `.deb` with this SHA-256 lies.
 pub fn path(cache: &Path, deb: &Digest) -> PathBuf {
-    cache.join("unpacked").join(format!("{deb}-v{}.pack", pack::VERSION))
+    cache
+        .join("unpacked")
+        .join(format!("{deb}-v{}.pack", pack::VERSION))
 }
 
 /// An open pack.
@@ -55,7 +57,9 @@ pub fn is_whole(path: &Path) -> bool {
 fn trailer(file: &File) -> io::Result<Trailer> {
     let damaged = |damaged: Damaged| io::Error::new(io::ErrorKind::InvalidData, damaged);
     let size = file.metadata()?.len();
-    let start = size.checked_sub(TRAILER as u64).ok_or_else(|| damaged(Damaged("it is too short")))?;
+    let start = size
+        .checked_sub(TRAILER as u64)
+        .ok_or_else(|| damaged(Damaged("it is too short")))?;
     let mut trailer = [0; TRAILER];
     file.read_exact_at(&mut trailer, start)?;
     Trailer::parse(&trailer, size).map_err(damaged)
@@ -75,7 +79,15 @@ pub fn open(path: &Path) -> io::Result<(Package, Pack)> {
         return Err(damaged(Damaged("its checksum is wrong")));
     }
     let (package, locations) = pack::decode(&index, trailer.offset).map_err(damaged)?;
-    Ok((package, Pack { path: path.to_owned(), file, locations, new: false }))
+    Ok((
+        package,
+        Pack {
+            path: path.to_owned(),
+            file,
+            locations,
+            new: false,
+        },
+    ))
 }
 
 /// Contents by digest, out of any number of files. Each file keeps one descriptor open.
@@ -108,7 +120,12 @@ impl Store {
         let file = File::open(path)?;
         let size = file.metadata()?.len();
         let file = self.file(path.to_owned(), file);
-        self.contents.entry(digest).or_insert(Place { file, offset: 0, size, checked: AtomicBool::new(false) });
+        self.contents.entry(digest).or_insert(Place {
+            file,
+            offset: 0,
+            size,
+            checked: AtomicBool::new(false),
+        });
         Ok(())
     }
 
@@ -116,9 +133,19 @@ impl Store {
     pub fn add(&mut self, pack: Pack) {
         let file = self.file(pack.path, pack.file);
         self.contents.reserve(pack.locations.len());
-        for Location { digest, offset, size } in pack.locations {
+        for Location {
+            digest,
+            offset,
+            size,
+        } in pack.locations
+        {
             let checked = AtomicBool::new(pack.new);
-            self.contents.entry(digest).or_insert(Place { file, offset, size, checked });
+            self.contents.entry(digest).or_insert(Place {
+                file,
+                offset,
+                size,
+                checked,
+            });
         }
     }
 
@@ -141,7 +168,10 @@ impl Store {
         }
         if ContentDigest::from(found.finalize()) != *digest {
             let path = path.display();
-            let message = format!("{path} is damaged at byte {}; delete it, and it will be made again", place.offset);
+            let message = format!(
+                "{path} is damaged at byte {}; delete it, and it will be made again",
+                place.offset
+            );
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
         place.checked.store(true, Ordering::Relaxed);
@@ -152,15 +182,23 @@ impl Store {
 impl Contents for Store {
     fn read_at(&self, digest: &ContentDigest, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let place = self.contents.get(digest).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::NotFound, format!("no pack holds content {}", Digest(*digest)))
+            io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("no pack holds content {}", Digest(*digest)),
+            )
         })?;
-        if offset.checked_add(buffer.len() as u64).is_none_or(|end| end > place.size) {
+        if offset
+            .checked_add(buffer.len() as u64)
+            .is_none_or(|end| end > place.size)
+        {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         if !place.checked.load(Ordering::Relaxed) {
             self.check(digest, place)?;
         }
-        self.files[place.file as usize].1.read_exact_at(buffer, place.offset + offset)
+        self.files[place.file as usize]
+            .1
+            .read_exact_at(buffer, place.offset + offset)
     }
 }
 
@@ -217,7 +255,12 @@ impl Writer {
         }
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let part = path.with_extension(format!("{}-{count}.part", std::process::id()));
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&part)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&part)?;
         let mut output = BufWriter::with_capacity(PIECE, file);
         output.write_all(pack::MAGIC)?;
         Ok(Writer {
@@ -230,18 +273,39 @@ impl Writer {
     }
 
     /// Adds what was learnt from the contents to `package`, writes the index and gives the file its name.
-    pub(super) fn finish(mut self, mut package: Package, path: &Path) -> io::Result<(Package, Pack)> {
+    pub(super) fn finish(
+        mut self,
+        mut package: Package,
+        path: &Path,
+    ) -> io::Result<(Package, Pack)> {
         package.libraries = self.linked.into_iter().collect();
         let index = pack::encode(&package);
         self.output.write_all(&index)?;
-        self.output.write_all(&Trailer::of(&index, self.offset).bytes())?;
-        let file = self.output.into_inner().map_err(io::IntoInnerError::into_error)?;
+        self.output
+            .write_all(&Trailer::of(&index, self.offset).bytes())?;
+        let file = self
+            .output
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?;
         fs::rename(&self.part.0, path)?;
         let (_, locations) = pack::decode(&index, self.offset).map_err(io::Error::other)?;
-        Ok((package, Pack { path: path.to_owned(), file, locations, new: true }))
+        Ok((
+            package,
+            Pack {
+                path: path.to_owned(),
+                file,
+                locations,
+                new: true,
+            },
+        ))
     }
 
-    fn small(&mut self, path: &[u8], size: u64, content: &mut dyn Read) -> io::Result<ContentDigest> {
+    fn small(
+        &mut self,
+        path: &[u8],
+        size: u64,
+        content: &mut dyn Read,
+    ) -> io::Result<ContentDigest> {
         let mut bytes = std::mem::take(&mut self.buffer);
         bytes.clear();
         content.take(size).read_to_end(&mut bytes)?;
@@ -252,17 +316,25 @@ impl Writer {
         let digest = Sha256::digest(&bytes).into();
         if bytes.starts_with(b"\x7fELF") && !module::is_module(path) {
             let mut read = |offset: u64, buffer: &mut [u8]| {
-                let rest = usize::try_from(offset).ok().and_then(|start| bytes.get(start..)?.get(..buffer.len()));
+                let rest = usize::try_from(offset)
+                    .ok()
+                    .and_then(|start| bytes.get(start..)?.get(..buffer.len()));
                 buffer.copy_from_slice(rest.ok_or(io::ErrorKind::UnexpectedEof)?);
                 Ok(())
             };
-            self.linked.extend(elf::linkage(&mut read).map(|linkage| (path.to_vec(), linkage)));
+            self.linked
+                .extend(elf::linkage(&mut read).map(|linkage| (path.to_vec(), linkage)));
         }
         self.buffer = bytes;
         Ok(digest)
     }
 
-    fn large(&mut self, path: &[u8], size: u64, content: &mut dyn Read) -> io::Result<ContentDigest> {
+    fn large(
+        &mut self,
+        path: &[u8],
+        size: u64,
+        content: &mut dyn Read,
+    ) -> io::Result<ContentDigest> {
         let mut digest = Sha256::new();
         let mut piece = vec![0; PIECE];
         let mut left = size;
@@ -276,31 +348,63 @@ impl Writer {
         self.output.flush()?;
         let (file, start) = (self.output.get_ref(), self.offset);
         let mut read = |offset: u64, buffer: &mut [u8]| {
-            if offset.checked_add(buffer.len() as u64).is_none_or(|end| end > size) {
+            if offset
+                .checked_add(buffer.len() as u64)
+                .is_none_or(|end| end > size)
+            {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             file.read_exact_at(buffer, start + offset)
         };
-        self.linked.extend(elf::linkage(&mut read).map(|linkage| (path.to_vec(), linkage)));
+        self.linked
+            .extend(elf::linkage(&mut read).map(|linkage| (path.to_vec(), linkage)));
         Ok(digest.finalize().into())
     }
 
-    fn file(&mut self, path: &[u8], size: u64, content: &mut dyn Read) -> io::Result<ContentDigest> {
-        let whole = size <= if module::is_module(path) { module::LARGEST } else { SMALL };
-        let digest = if whole { self.small(path, size, content) } else { self.large(path, size, content) }?;
+    fn file(
+        &mut self,
+        path: &[u8],
+        size: u64,
+        content: &mut dyn Read,
+    ) -> io::Result<ContentDigest> {
+        let whole = size
+            <= if module::is_module(path) {
+                module::LARGEST
+            } else {
+                SMALL
+            };
+        let digest = if whole {
+            self.small(path, size, content)
+        } else {
+            self.large(path, size, content)
+        }?;
         self.offset += size;
         Ok(digest)
     }
 }
 
 impl<'a, 'scope> Feed<'a, 'scope> {
-    pub(super) fn new(writer: &'a mut Writer, scope: &'a Scope<'scope>, modules: &'scope Modules) -> Self {
-        Feed { writer, scope, modules, count: 0 }
+    pub(super) fn new(
+        writer: &'a mut Writer,
+        scope: &'a Scope<'scope>,
+        modules: &'scope Modules,
+    ) -> Self {
+        Feed {
+            writer,
+            scope,
+            modules,
+            count: 0,
+        }
     }
 }
 
 impl Sink for Feed<'_, '_> {
-    fn file(&mut self, path: &[u8], size: u64, content: &mut dyn Read) -> io::Result<ContentDigest> {
+    fn file(
+        &mut self,
+        path: &[u8],
+        size: u64,
+        content: &mut dyn Read,
+    ) -> io::Result<ContentDigest> {
         let digest = self.writer.file(path, size, content)?;
         if module::is_module(path) && size <= module::LARGEST {
             let (path, bytes) = (path.to_vec(), std::mem::take(&mut self.writer.buffer));
@@ -309,7 +413,11 @@ impl Sink for Feed<'_, '_> {
             modules.waiting.fetch_add(size, Ordering::Relaxed);
             self.scope.spawn(move |_| {
                 let module = BUFFER.with_borrow_mut(|buffer| module::read(&path, &bytes, buffer));
-                modules.read.lock().expect("no reader of modules panics").push((number, module));
+                modules
+                    .read
+                    .lock()
+                    .expect("no reader of modules panics")
+                    .push((number, module));
                 modules.waiting.fetch_sub(size, Ordering::Relaxed);
             });
             // Too much waits: help. What is left over gives the other threads something to do at the end.

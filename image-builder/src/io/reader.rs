@@ -24,7 +24,12 @@ impl ImageReader {
     /// A reader of the whole image.
     pub fn new(manifest: &Arc<Manifest>, store: &Arc<ChunkStore>) -> Self {
         let starts = manifest.placed().map(|(offset, _)| offset).collect();
-        ImageReader { manifest: manifest.clone(), store: store.clone(), starts, recent: Vec::new() }
+        ImageReader {
+            manifest: manifest.clone(),
+            store: store.clone(),
+            starts,
+            recent: Vec::new(),
+        }
     }
 
     /// Fills `buffer` from `offset`; past the end of the image is an error.
@@ -65,7 +70,12 @@ impl ImageReader {
             }
             self.recent.push((index, bytes.into()));
         }
-        Ok(self.recent.last().expect("something was just put there").1.clone())
+        Ok(self
+            .recent
+            .last()
+            .expect("something was just put there")
+            .1
+            .clone())
     }
 }
 
@@ -81,12 +91,19 @@ pub struct PartitionReader {
 impl PartitionReader {
     /// `size` bytes of the image from `start`.
     pub fn new(image: ImageReader, start: u64, size: u64) -> Self {
-        PartitionReader { image, start, size, position: 0 }
+        PartitionReader {
+            image,
+            start,
+            size,
+            position: 0,
+        }
     }
 
     /// Fills `buffer` from `offset` of the partition.
     pub fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let fits = offset.checked_add(buffer.len() as u64).is_some_and(|end| end <= self.size);
+        let fits = offset
+            .checked_add(buffer.len() as u64)
+            .is_some_and(|end| end <= self.size);
         if !fits {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

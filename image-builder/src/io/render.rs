@@ -73,9 +73,13 @@ pub fn render(
                     return Ok(made);
                 }
                 buffer.resize(length as usize, 0);
-                image.read_at(contents, offset, buffer).map_err(|source| Error::Content { offset, source })?;
-                let compressor =
-                    compressor.as_mut().map_err(|error| Error::Content { offset, source: copy_of(error) })?;
+                image
+                    .read_at(contents, offset, buffer)
+                    .map_err(|source| Error::Content { offset, source })?;
+                let compressor = compressor.as_mut().map_err(|error| Error::Content {
+                    offset,
+                    source: copy_of(error),
+                })?;
                 let made = window(buffer, store, compressor, cut.verity_salt.as_ref())?;
                 memo.insert(key, made.clone());
                 Ok(made)
@@ -104,8 +108,13 @@ pub fn append(ranges: &mut Vec<Range>, range: Range) {
 /// A window without pieces.
 fn hole(length: u64, salt: Option<&[u8; 32]>) -> Rendered {
     let blocks = (length / verity::BLOCK as u64) as usize;
-    let leaves = salt.map(|salt| vec![verity::zero_leaf(salt); blocks]).unwrap_or_default();
-    Rendered { ranges: vec![Range::Zero { length }], leaves }
+    let leaves = salt
+        .map(|salt| vec![verity::zero_leaf(salt); blocks])
+        .unwrap_or_default();
+    Rendered {
+        ranges: vec![Range::Zero { length }],
+        leaves,
+    }
 }
 
 /// Hashes, cuts and stores the bytes of one window.
@@ -119,16 +128,36 @@ fn window(
     if let Some(salt) = salt {
         let (blocks, _) = buffer.as_chunks::<{ verity::BLOCK }>();
         let zero = verity::zero_leaf(salt);
-        rendered.leaves = blocks.iter().map(|b| if is_zero(b) { zero } else { verity::leaf(salt, b) }).collect();
+        rendered.leaves = blocks
+            .iter()
+            .map(|b| {
+                if is_zero(b) {
+                    zero
+                } else {
+                    verity::leaf(salt, b)
+                }
+            })
+            .collect();
     }
     for range in runs(buffer) {
         if range.data {
             let bytes = &buffer[range.start..range.end];
             let digest = ChunkDigest::of(bytes);
             store.put(&digest, bytes, compressor)?;
-            append(&mut rendered.ranges, Range::Data { length: bytes.len() as u64, digest });
+            append(
+                &mut rendered.ranges,
+                Range::Data {
+                    length: bytes.len() as u64,
+                    digest,
+                },
+            );
         } else {
-            append(&mut rendered.ranges, Range::Zero { length: (range.end - range.start) as u64 });
+            append(
+                &mut rendered.ranges,
+                Range::Zero {
+                    length: (range.end - range.start) as u64,
+                },
+            );
         }
     }
     Ok(rendered)
@@ -158,7 +187,11 @@ fn runs(bytes: &[u8]) -> Vec<Run> {
         let data = run.data || short && inner;
         match joined.last_mut() {
             Some(last) if last.data && data => last.end = run.end,
-            _ => joined.push(Run { start: run.start, end: run.end, data }),
+            _ => joined.push(Run {
+                start: run.start,
+                end: run.end,
+                data,
+            }),
         }
     }
     joined
@@ -182,7 +215,12 @@ mod tests {
     fn what_images_share_is_read_once() {
         struct Once(std::sync::atomic::AtomicUsize);
         impl Contents for Once {
-            fn read_at(&self, _: &ContentDigest, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+            fn read_at(
+                &self,
+                _: &ContentDigest,
+                offset: u64,
+                buffer: &mut [u8],
+            ) -> std::io::Result<()> {
                 self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 buffer.fill(offset as u8 | 1);
                 Ok(())
@@ -196,11 +234,30 @@ mod tests {
         let reads = Once(0.into());
         let disk = |own: u8| {
             let mut image = Image::zero(16384);
-            image.put_content(0, &Content::Blob { digest: [1; 32], size: 4096 }, 0, 4096);
+            image.put_content(
+                0,
+                &Content::Blob {
+                    digest: [1; 32],
+                    size: 4096,
+                },
+                0,
+                4096,
+            );
             image.put_content(4096, &shared, 4096, 4096);
             image.put_bytes(8192, vec![own; 4096]);
             image.sort();
-            render(&image, &reads, &store, Cut { window: 4096, verity_salt: None }, &memo).unwrap().ranges
+            render(
+                &image,
+                &reads,
+                &store,
+                Cut {
+                    window: 4096,
+                    verity_salt: None,
+                },
+                &memo,
+            )
+            .unwrap()
+            .ranges
         };
         let (first, second) = (disk(1), disk(2));
         assert_eq!(reads.0.into_inner(), 1);
@@ -218,10 +275,16 @@ mod tests {
         image.put_bytes(512 << 10, vec![9; 10]); // a long gap before: a chunk of its own
         image.put_bytes((3 << 20) - 4096, vec![5; 8192]); // across a window
         image.sort();
-        let cut = Cut { window: 1 << 20, verity_salt: Some([1; 32]) };
+        let cut = Cut {
+            window: 1 << 20,
+            verity_salt: Some([1; 32]),
+        };
         let rendered = render(&image, &NoContents, &store, cut, &Memo::default()).unwrap();
-        let kinds: Vec<(bool, u64)> =
-            rendered.ranges.iter().map(|r| (matches!(r, Range::Data { .. }), r.length())).collect();
+        let kinds: Vec<(bool, u64)> = rendered
+            .ranges
+            .iter()
+            .map(|r| (matches!(r, Range::Data { .. }), r.length()))
+            .collect();
         assert_eq!(
             kinds,
             [

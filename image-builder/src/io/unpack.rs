@@ -87,11 +87,18 @@ impl Error {
     /// What the user can do.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Error::Open { .. } => Some("run it again without --offline: what the cache lacks will be fetched".into()),
+            Error::Open { .. } => {
+                Some("run it again without --offline: what the cache lacks will be fetched".into())
+            }
             Error::Module { .. } => None,
-            Error::Digest { path, .. } => Some(format!("delete {}, it will be fetched again", path.display())),
+            Error::Digest { path, .. } => Some(format!(
+                "delete {}, it will be fetched again",
+                path.display()
+            )),
             Error::Deb { source, .. } => source.hint(),
-            Error::Write { .. } => Some("is the disk full? the cache's place can be chosen with --cache".into()),
+            Error::Write { .. } => {
+                Some("is the disk full? the cache's place can be chosen with --cache".into())
+            }
         }
     }
 }
@@ -101,19 +108,39 @@ type Opened = (Package, Pack);
 
 /// Unpacks every package that has no pack below `cache` yet, the largest first, on all threads of the current rayon
 /// pool, and opens the packs. Damaged packs are made again.
-pub fn unpack(debs: &[Deb], cache: &Path, limits: &Limits, events: Sink<'_>) -> Result<Unpacked, Error> {
-    let mut opened: Vec<Option<Opened>> = debs.par_iter().map(|deb| reopen(&pack::path(cache, &deb.sha256))).collect();
+pub fn unpack(
+    debs: &[Deb],
+    cache: &Path,
+    limits: &Limits,
+    events: Sink<'_>,
+) -> Result<Unpacked, Error> {
+    let mut opened: Vec<Option<Opened>> = debs
+        .par_iter()
+        .map(|deb| reopen(&pack::path(cache, &deb.sha256)))
+        .collect();
     let mut missing: Vec<(u64, usize)> = Vec::new();
     for (index, _) in opened.iter().enumerate().filter(|(_, pack)| pack.is_none()) {
         let path = &debs[index].path;
-        let size = path.metadata().map_err(|source| Error::Open { path: path.clone(), source })?.len();
+        let size = path
+            .metadata()
+            .map_err(|source| Error::Open {
+                path: path.clone(),
+                source,
+            })?
+            .len();
         missing.push((size, index));
     }
     missing.sort_by_key(|&(size, index)| (std::cmp::Reverse(size), index));
     // Where there are fewer packages than threads, the others help to decompress them.
     let threads = rayon::current_num_threads() / missing.len().max(1);
-    let limits = &Limits { threads: u32::try_from(threads).unwrap_or(1), ..limits.clone() };
-    let (total, done) = (missing.iter().map(|&(size, _)| size).sum(), AtomicU64::new(0));
+    let limits = &Limits {
+        threads: u32::try_from(threads).unwrap_or(1),
+        ..limits.clone()
+    };
+    let (total, done) = (
+        missing.iter().map(|&(size, _)| size).sum(),
+        AtomicU64::new(0),
+    );
     // A bridge hands packages out one by one in this order; splitting the list in halves would not.
     let made: Result<Vec<(usize, Opened)>, Error> = missing
         .into_iter()
@@ -121,14 +148,22 @@ pub fn unpack(debs: &[Deb], cache: &Path, limits: &Limits, events: Sink<'_>) -> 
         .map(|(size, index)| {
             let made = make(&debs[index], cache, limits)?;
             let done = done.fetch_add(size, Ordering::Relaxed) + size;
-            events(Event::Progress { doing: "unpacking", name: made.0.name.clone(), done, total });
+            events(Event::Progress {
+                doing: "unpacking",
+                name: made.0.name.clone(),
+                done,
+                total,
+            });
             Ok((index, made))
         })
         .collect();
     for (index, made) in made? {
         opened[index] = Some(made);
     }
-    let mut unpacked = Unpacked { packages: Vec::with_capacity(debs.len()), store: Store::new() };
+    let mut unpacked = Unpacked {
+        packages: Vec::with_capacity(debs.len()),
+        store: Store::new(),
+    };
     for (package, pack) in opened.into_iter().flatten() {
         unpacked.packages.push(package);
         unpacked.store.add(pack);
@@ -153,23 +188,47 @@ fn reopen(path: &Path) -> Option<Opened> {
 
 /// Unpacks one package into its pack.
 fn make(deb: &Deb, cache: &Path, limits: &Limits) -> Result<Opened, Error> {
-    let open = |source| Error::Open { path: deb.path.clone(), source };
+    let open = |source| Error::Open {
+        path: deb.path.clone(),
+        source,
+    };
     let file = File::open(&deb.path).map_err(open)?;
     let path = pack::path(cache, &deb.sha256);
-    let write = |source| Error::Write { path: path.clone(), source };
+    let write = |source| Error::Write {
+        path: path.clone(),
+        source,
+    };
     let mut writer = Writer::create(&path).map_err(write)?;
-    let mut input = Hashing { input: file, digest: Sha256::new() };
+    let mut input = Hashing {
+        input: file,
+        digest: Sha256::new(),
+    };
     let modules = Modules::default();
-    let read =
-        rayon::in_place_scope(|scope| deb::read(&mut input, limits, &mut Feed::new(&mut writer, scope, &modules)));
+    let read = rayon::in_place_scope(|scope| {
+        deb::read(
+            &mut input,
+            limits,
+            &mut Feed::new(&mut writer, scope, &modules),
+        )
+    });
     // The digest is judged first: a file that is not the locked one explains every other error.
     io::copy(&mut input, &mut io::sink()).map_err(open)?;
     let found = Digest(input.digest.finalize().into());
     if found != deb.sha256 {
-        return Err(Error::Digest { path: deb.path.clone(), expected: deb.sha256, found });
+        return Err(Error::Digest {
+            path: deb.path.clone(),
+            expected: deb.sha256,
+            found,
+        });
     }
-    let mut package = read.map_err(|source| Error::Deb { path: deb.path.clone(), source })?;
-    package.modules = modules.finish().map_err(|source| Error::Module { path: deb.path.clone(), source })?;
+    let mut package = read.map_err(|source| Error::Deb {
+        path: deb.path.clone(),
+        source,
+    })?;
+    package.modules = modules.finish().map_err(|source| Error::Module {
+        path: deb.path.clone(),
+        source,
+    })?;
     writer.finish(package, &path).map_err(write)
 }
 

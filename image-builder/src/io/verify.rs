@@ -57,7 +57,11 @@ const LONGEST: u64 = 1 << 20;
 /// the dm-verity tree over the root partition block by block, the root file system's tree with ext4-view, and every
 /// file of the FAT partitions with fatfs. The kernel's command line must vouch for this very root, and the identity
 /// be this node's.
-pub fn verify(manifest: &Arc<Manifest>, store: &Arc<ChunkStore>, events: Sink) -> Result<Verified, Error> {
+pub fn verify(
+    manifest: &Arc<Manifest>,
+    store: &Arc<ChunkStore>,
+    events: Sink,
+) -> Result<Verified, Error> {
     let mut verified = Verified::default();
     check_chunks(manifest, store, events, &mut verified)?;
     let check = Check { manifest, store };
@@ -70,7 +74,12 @@ pub fn verify(manifest: &Arc<Manifest>, store: &Arc<ChunkStore>, events: Sink) -
     Ok(verified)
 }
 
-fn check_chunks(manifest: &Manifest, store: &ChunkStore, events: Sink, verified: &mut Verified) -> Result<(), Error> {
+fn check_chunks(
+    manifest: &Manifest,
+    store: &ChunkStore,
+    events: Sink,
+    verified: &mut Verified,
+) -> Result<(), Error> {
     let data: Vec<(u64, ChunkDigest)> = manifest
         .ranges
         .iter()
@@ -84,7 +93,12 @@ fn check_chunks(manifest: &Manifest, store: &ChunkStore, events: Sink, verified:
     data.par_iter().try_for_each(|(length, digest)| {
         store.read(digest, *length)?;
         let done = done.fetch_add(*length, Ordering::Relaxed) + length;
-        events(Event::Progress { doing: "verifying", name: manifest.node.clone(), done, total });
+        events(Event::Progress {
+            doing: "verifying",
+            name: manifest.node.clone(),
+            done,
+            total,
+        });
         Ok::<_, chunks::Error>(())
     })?;
     verified.chunks = data.len();
@@ -99,15 +113,25 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn wrong(&self, what: impl Into<String>, why: impl ToString) -> Error {
-        Error::Wrong { node: self.manifest.node.clone(), what: what.into(), why: why.to_string() }
+        Error::Wrong {
+            node: self.manifest.node.clone(),
+            what: what.into(),
+            why: why.to_string(),
+        }
     }
 
     fn partition(&self, name: &str) -> Result<&Partition, Error> {
-        self.manifest.partition(name).ok_or_else(|| self.wrong("the manifest", format!("no partition {name}")))
+        self.manifest
+            .partition(name)
+            .ok_or_else(|| self.wrong("the manifest", format!("no partition {name}")))
     }
 
     fn reader(&self, partition: &Partition) -> PartitionReader {
-        PartitionReader::new(ImageReader::new(self.manifest, self.store), partition.start, partition.size)
+        PartitionReader::new(
+            ImageReader::new(self.manifest, self.store),
+            partition.start,
+            partition.size,
+        )
     }
 
     /// The table on the disk lists what the manifest lists, in both copies.
@@ -123,13 +147,31 @@ impl Check<'_> {
             .table
             .partitions
             .iter()
-            .map(|p| (p.number, p.name.clone(), p.type_guid.to_string(), p.guid.to_string(), p.start, p.size))
+            .map(|p| {
+                (
+                    p.number,
+                    p.name.clone(),
+                    p.type_guid.to_string(),
+                    p.guid.to_string(),
+                    p.start,
+                    p.size,
+                )
+            })
             .collect();
         let expected: Vec<_> = self
             .manifest
             .partitions
             .iter()
-            .map(|p| (p.number, p.name.clone(), p.type_guid.clone(), p.guid.clone(), p.start, p.size))
+            .map(|p| {
+                (
+                    p.number,
+                    p.name.clone(),
+                    p.type_guid.clone(),
+                    p.guid.clone(),
+                    p.start,
+                    p.size,
+                )
+            })
             .collect();
         if listed != expected {
             return Err(self.wrong("the partition table", "differs from the manifest"));
@@ -145,15 +187,27 @@ impl Check<'_> {
         let (offset, backup) = table.backup().map_err(|error| self.wrong(what, error))?;
         for (region, at, copy) in [(self.head(), 0, primary), (self.tail(), offset, backup)] {
             let mut expected = vec![0; (region.end - region.start) as usize];
-            let inside =
-                at.checked_sub(region.start).and_then(|at| expected.get_mut(at as usize..)?.get_mut(..copy.len()));
-            inside.ok_or_else(|| self.wrong(what, "the image is too small for it"))?.copy_from_slice(&copy);
+            let inside = at
+                .checked_sub(region.start)
+                .and_then(|at| expected.get_mut(at as usize..)?.get_mut(..copy.len()));
+            inside
+                .ok_or_else(|| self.wrong(what, "the image is too small for it"))?
+                .copy_from_slice(&copy);
             let mut found = vec![0; expected.len()];
             let mut image = ImageReader::new(self.manifest, self.store);
-            image.read_at(region.start, &mut found).map_err(|error| self.wrong(what, error))?;
-            if let Some(at) = found.iter().zip(&expected).position(|(found, expected)| found != expected) {
+            image
+                .read_at(region.start, &mut found)
+                .map_err(|error| self.wrong(what, error))?;
+            if let Some(at) = found
+                .iter()
+                .zip(&expected)
+                .position(|(found, expected)| found != expected)
+            {
                 let at = region.start + at as u64;
-                return Err(self.wrong(what, format!("byte {at} of the disk is neither of the table nor zero")));
+                return Err(self.wrong(
+                    what,
+                    format!("byte {at} of the disk is neither of the table nor zero"),
+                ));
             }
         }
         Ok(())
@@ -171,22 +225,37 @@ impl Check<'_> {
 
     /// The image defines the two copies of the table and what partitions use, all of it, and nothing else.
     fn outside(&self) -> Result<(), Error> {
-        let used =
-            self.manifest.partitions.iter().map(|p| (format!("partition {}", p.name), p.start..p.start + p.used));
-        let tables = [self.head(), self.tail()].map(|span| ("the partition table".to_owned(), span));
-        let spans: Vec<(String, Span)> = used.chain(tables).filter(|(_, span)| !span.is_empty()).collect();
+        let used = self
+            .manifest
+            .partitions
+            .iter()
+            .map(|p| (format!("partition {}", p.name), p.start..p.start + p.used));
+        let tables =
+            [self.head(), self.tail()].map(|span| ("the partition table".to_owned(), span));
+        let spans: Vec<(String, Span)> = used
+            .chain(tables)
+            .filter(|(_, span)| !span.is_empty())
+            .collect();
         for (start, range) in self.manifest.placed() {
             let end = start + range.length();
             let is_skip = matches!(range, Range::Skip { .. });
-            let touched = spans.iter().find(|(_, span)| span.start < end && start < span.end);
+            let touched = spans
+                .iter()
+                .find(|(_, span)| span.start < end && start < span.end);
             match touched {
                 Some((name, _)) if is_skip => {
-                    return Err(self.wrong(name, format!("bytes {start} to {end} of the disk are not defined")));
+                    return Err(self.wrong(
+                        name,
+                        format!("bytes {start} to {end} of the disk are not defined"),
+                    ));
                 }
                 Some((_, span)) if span.start <= start && end <= span.end => {}
                 None if is_skip => {}
                 _ => {
-                    let why = format!("bytes {start} to {end} of the disk are defined, beginning {}", self.at(start));
+                    let why = format!(
+                        "bytes {start} to {end} of the disk are defined, beginning {}",
+                        self.at(start)
+                    );
                     return Err(self.wrong("the image", why));
                 }
             }
@@ -199,7 +268,10 @@ impl Check<'_> {
         let holds = |p: &&Partition| (p.start..p.start + p.size).contains(&byte);
         let partition = self.manifest.partitions.iter().find(holds);
         partition.map_or("outside all partitions".into(), |partition| {
-            format!("in partition {}, outside what is used of it", partition.name)
+            format!(
+                "in partition {}, outside what is used of it",
+                partition.name
+            )
         })
     }
 
@@ -208,11 +280,17 @@ impl Check<'_> {
         let placed: Vec<(u64, Range)> = self.manifest.placed().collect();
         for partition in &self.manifest.partitions {
             let defined = partition.start..partition.start + partition.used;
-            let ranges: Vec<Range> =
-                placed.iter().filter(|(offset, _)| defined.contains(offset)).map(|(_, range)| *range).collect();
+            let ranges: Vec<Range> = placed
+                .iter()
+                .filter(|(offset, _)| defined.contains(offset))
+                .map(|(_, range)| *range)
+                .collect();
             let length: u64 = ranges.iter().map(Range::length).sum();
             if length != partition.used || manifest::digest_of(&ranges) != partition.digest {
-                return Err(self.wrong(format!("partition {}", partition.name), "its digest is another one"));
+                return Err(self.wrong(
+                    format!("partition {}", partition.name),
+                    "its digest is another one",
+                ));
             }
         }
         Ok(())
@@ -223,27 +301,40 @@ impl Check<'_> {
         let hashes = self.partition("root-a-verity")?;
         let what = "the dm-verity tree";
         if hashes.used > verity::hash_size(data.used) {
-            return Err(self.wrong(what, format!("{} bytes for {} of data", hashes.used, data.used)));
+            return Err(self.wrong(
+                what,
+                format!("{} bytes for {} of data", hashes.used, data.used),
+            ));
         }
-        let mut tree = vec![0; usize::try_from(hashes.used).map_err(|error| self.wrong(what, error))?];
-        self.reader(hashes).read_at(0, &mut tree).map_err(|error| self.wrong(what, error))?;
-        let tree = verity::Tree::open(&tree, &self.manifest.root_hash.0).map_err(|error| self.wrong(what, error))?;
+        let mut tree =
+            vec![0; usize::try_from(hashes.used).map_err(|error| self.wrong(what, error))?];
+        self.reader(hashes)
+            .read_at(0, &mut tree)
+            .map_err(|error| self.wrong(what, error))?;
+        let tree = verity::Tree::open(&tree, &self.manifest.root_hash.0)
+            .map_err(|error| self.wrong(what, error))?;
         let blocks = tree.superblock().data_blocks;
         if blocks * verity::BLOCK as u64 != data.used {
-            return Err(self.wrong(what, format!("it covers {blocks} blocks of {} bytes", data.used)));
+            return Err(self.wrong(
+                what,
+                format!("it covers {blocks} blocks of {} bytes", data.used),
+            ));
         }
         const STEP: u64 = 1024;
-        (0..blocks.div_ceil(STEP)).into_par_iter().try_for_each(|step| {
-            let mut reader = self.reader(data);
-            let mut block = [0; verity::BLOCK];
-            for index in step * STEP..blocks.min((step + 1) * STEP) {
-                reader
-                    .read_at(index * verity::BLOCK as u64, &mut block)
-                    .map_err(|error| self.wrong("partition root-a", error))?;
-                tree.check_block(index, &block).map_err(|error| self.wrong("partition root-a", error))?;
-            }
-            Ok::<_, Error>(())
-        })?;
+        (0..blocks.div_ceil(STEP))
+            .into_par_iter()
+            .try_for_each(|step| {
+                let mut reader = self.reader(data);
+                let mut block = [0; verity::BLOCK];
+                for index in step * STEP..blocks.min((step + 1) * STEP) {
+                    reader
+                        .read_at(index * verity::BLOCK as u64, &mut block)
+                        .map_err(|error| self.wrong("partition root-a", error))?;
+                    tree.check_block(index, &block)
+                        .map_err(|error| self.wrong("partition root-a", error))?;
+                }
+                Ok::<_, Error>(())
+            })?;
         verified.blocks = blocks;
         verified.paths = self.walk(data)?;
         Ok(())
@@ -263,9 +354,13 @@ impl Check<'_> {
         self.files("boot", verified, |path, file| {
             let line = match path.to_ascii_lowercase() {
                 // Raspberry Pi firmware reads this one only.
-                path if path == "cmdline.txt" => String::from_utf8_lossy(&readback::bytes(file, LONGEST)?).into_owned(),
+                path if path == "cmdline.txt" => {
+                    String::from_utf8_lossy(&readback::bytes(file, LONGEST)?).into_owned()
+                }
                 // systemd-boot offers all of these.
-                path if path.starts_with("efi/linux/") && path.ends_with(".efi") => readback::command_line(file)?,
+                path if path.starts_with("efi/linux/") && path.ends_with(".efi") => {
+                    readback::command_line(file)?
+                }
                 _ => return Ok(()),
             };
             lines += 1;
@@ -289,7 +384,10 @@ impl Check<'_> {
                 }
                 "node.cpio" => {
                     let bytes = readback::bytes(file, Archive::LARGEST)?;
-                    archive = Some(Archive { digest: Digest::of(&bytes), size: bytes.len() as u64 });
+                    archive = Some(Archive {
+                        digest: Digest::of(&bytes),
+                        size: bytes.len() as u64,
+                    });
                 }
                 _ => {}
             }
@@ -331,11 +429,19 @@ type Span = std::ops::Range<u64>;
 
 /// A command line has this argument once, with this value.
 fn argument(line: &str, key: &str, expected: &str) -> Result<(), String> {
-    let values: Vec<&str> = line.split_whitespace().filter_map(|word| word.strip_prefix(key)).collect();
+    let values: Vec<&str> = line
+        .split_whitespace()
+        .filter_map(|word| word.strip_prefix(key))
+        .collect();
     match values[..] {
         [value] if value == expected => Ok(()),
-        [value] => Err(format!("the kernel is told {key}{value}; the manifest has {expected}")),
-        _ => Err(format!("the kernel is told {key} {} times, not once", values.len())),
+        [value] => Err(format!(
+            "the kernel is told {key}{value}; the manifest has {expected}"
+        )),
+        _ => Err(format!(
+            "the kernel is told {key} {} times, not once",
+            values.len()
+        )),
     }
 }
 

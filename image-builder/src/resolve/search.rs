@@ -80,12 +80,19 @@ struct Choice<'a> {
 
 impl<'u, 'a> Search<'u, 'a> {
     /// Looks up what was asked for.
-    pub(super) fn new(universe: &'u Universe<'a>, request: &'u Request) -> Result<Self, ResolveError> {
+    pub(super) fn new(
+        universe: &'u Universe<'a>,
+        request: &'u Request,
+    ) -> Result<Self, ResolveError> {
         let mut search = Search {
             universe,
             request,
             pins: BTreeMap::new(),
-            wanted: request.wanted.iter().map(|wanted| wanted.name.as_str()).collect(),
+            wanted: request
+                .wanted
+                .iter()
+                .map(|wanted| wanted.name.as_str())
+                .collect(),
             open: BTreeSet::new(),
             facts: RefCell::default(),
             state: State::default(),
@@ -106,11 +113,16 @@ impl<'u, 'a> Search<'u, 'a> {
     pub(super) fn run(mut self) -> Result<Resolution, ResolveError> {
         let mut steps = 0;
         while let Some(task) = self.state.pending.iter_mut().find_map(VecDeque::pop_front) {
-            let Err((blame, error)) = self.satisfy(&task)? else { continue };
+            let Err((blame, error)) = self.satisfy(&task)? else {
+                continue;
+            };
             let first = self.first.get_or_insert(error).clone();
             steps += 1;
             if steps > MAX_STEPS {
-                return Err(ResolveError::TooHard { steps: MAX_STEPS, first: Box::new(first) });
+                return Err(ResolveError::TooHard {
+                    steps: MAX_STEPS,
+                    first: Box::new(first),
+                });
             }
             if !self.back(blame)? {
                 return Err(first);
@@ -125,10 +137,19 @@ impl<'u, 'a> Search<'u, 'a> {
             return Ok(());
         }
         let fits = |entry: &Entry<'_>| {
-            wanted.version.as_ref().is_none_or(|version| version == entry.version)
-                && wanted.repository.as_ref().is_none_or(|repository| *repository == entry.index.repository)
+            wanted
+                .version
+                .as_ref()
+                .is_none_or(|version| version == entry.version)
+                && wanted
+                    .repository
+                    .as_ref()
+                    .is_none_or(|repository| *repository == entry.index.repository)
         };
-        let found = self.universe.versions(&wanted.name).find(|(_, entry)| fits(entry));
+        let found = self
+            .universe
+            .versions(&wanted.name)
+            .find(|(_, entry)| fits(entry));
         let (number, entry) = found.ok_or_else(|| self.unknown(wanted))?;
         if entry.index.priority < DEFAULT_PRIORITY {
             self.open.insert(&entry.index.repository);
@@ -138,19 +159,37 @@ impl<'u, 'a> Search<'u, 'a> {
     }
 
     fn root(&mut self, wanted: &'u Wanted) -> Result<Task<'a>, ResolveError> {
-        let mut name = self.universe.versions(&wanted.name).next().map(|(_, entry)| entry.name);
+        let mut name = self
+            .universe
+            .versions(&wanted.name)
+            .next()
+            .map(|(_, entry)| entry.name);
         if let Some((number, _)) = self.universe.providers(&wanted.name).next() {
             let facts = self.facts(number)?;
-            name = name.or(facts.provides.iter().map(|provided| provided.name).find(|name| *name == wanted.name));
+            name = name.or(facts
+                .provides
+                .iter()
+                .map(|provided| provided.name)
+                .find(|name| *name == wanted.name));
         }
         let name = name.ok_or_else(|| self.unknown(wanted))?;
-        let relation = Relation { name, qualifier: None, constraint: None, architectures: None, profiles: None };
+        let relation = Relation {
+            name,
+            qualifier: None,
+            constraint: None,
+            architectures: None,
+            profiles: None,
+        };
         let task = self.task(vec![relation], None, false, &Blame::default())?;
-        task.filter(|task| !task.candidates.is_empty()).ok_or_else(|| self.unknown(wanted))
+        task.filter(|task| !task.candidates.is_empty())
+            .ok_or_else(|| self.unknown(wanted))
     }
 
     /// Selects a package for `task`, or says which choices are to blame that there is none.
-    fn satisfy(&mut self, task: &Rc<Task<'a>>) -> Result<Result<(), (BTreeSet<usize>, ResolveError)>, ResolveError> {
+    fn satisfy(
+        &mut self,
+        task: &Rc<Task<'a>>,
+    ) -> Result<Result<(), (BTreeSet<usize>, ResolveError)>, ResolveError> {
         if self.is_satisfied(&task.group)? {
             return Ok(Ok(()));
         }
@@ -179,7 +218,12 @@ impl<'u, 'a> Search<'u, 'a> {
             let mut selected_for = blame.clone();
             selected_for.insert(self.choices.len());
             let before = self.state.clone();
-            self.choices.push(Choice { before, task: task.clone(), rest: possible, blame });
+            self.choices.push(Choice {
+                before,
+                task: task.clone(),
+                rest: possible,
+                blame,
+            });
             self.select(best, task, Rc::new(selected_for))?;
         }
         Ok(Ok(()))
@@ -189,7 +233,10 @@ impl<'u, 'a> Search<'u, 'a> {
     fn back(&mut self, mut blame: BTreeSet<usize>) -> Result<bool, ResolveError> {
         while let Some(latest) = blame.pop_last() {
             self.choices.truncate(latest + 1);
-            let choice = self.choices.last_mut().expect("blame names choices that are still on the stack");
+            let choice = self
+                .choices
+                .last_mut()
+                .expect("blame names choices that are still on the stack");
             choice.blame.append(&mut blame);
             if let Some(next) = choice.rest.pop_front() {
                 self.state = choice.before.clone();
@@ -199,18 +246,43 @@ impl<'u, 'a> Search<'u, 'a> {
                 self.select(next, &task, Rc::new(selected_for))?;
                 return Ok(true);
             }
-            blame = self.choices.pop().map(|choice| choice.blame).unwrap_or_default();
+            blame = self
+                .choices
+                .pop()
+                .map(|choice| choice.blame)
+                .unwrap_or_default();
         }
         Ok(false)
     }
 
-    fn select(&mut self, number: Option<u32>, task: &Rc<Task<'a>>, blame: Blame) -> Result<(), ResolveError> {
+    fn select(
+        &mut self,
+        number: Option<u32>,
+        task: &Rc<Task<'a>>,
+        blame: Blame,
+    ) -> Result<(), ResolveError> {
         let Some(number) = number else { return Ok(()) };
         let facts = self.facts(number)?;
         let name = self.universe.entry(number).name;
-        self.state.selected.insert(name, Selected { number, task: task.clone(), blame: blame.clone() });
-        let recommends = facts.recommends.iter().filter(|_| self.request.recommends).map(|group| (group, true));
-        for (group, optional) in facts.depends.iter().map(|group| (group, false)).chain(recommends) {
+        self.state.selected.insert(
+            name,
+            Selected {
+                number,
+                task: task.clone(),
+                blame: blame.clone(),
+            },
+        );
+        let recommends = facts
+            .recommends
+            .iter()
+            .filter(|_| self.request.recommends)
+            .map(|group| (group, true));
+        for (group, optional) in facts
+            .depends
+            .iter()
+            .map(|group| (group, false))
+            .chain(recommends)
+        {
             if let Some(task) = self.task(group.clone(), Some(number), optional, &blame)? {
                 self.push(task);
             }
@@ -245,31 +317,51 @@ impl<'u, 'a> Search<'u, 'a> {
                 self.state.waived.insert((name, by));
                 Ok(None)
             }
-            _ => Ok(Some(Task { group, by, candidates, optional, blame: blame.clone() })),
+            _ => Ok(Some(Task {
+                group,
+                by,
+                candidates,
+                optional,
+                blame: blame.clone(),
+            })),
         }
     }
 
     /// Entries that satisfy a group, best first, and the first waived name that was passed over.
-    fn candidates(&self, group: &[Relation<'a>]) -> Result<(Vec<u32>, Option<&'a str>), ResolveError> {
+    fn candidates(
+        &self,
+        group: &[Relation<'a>],
+    ) -> Result<(Vec<u32>, Option<&'a str>), ResolveError> {
         let architecture = self.universe.architecture.name();
         let mut found = Vec::new();
         let mut last_resort = Vec::new();
         let mut waived = None;
-        for relation in group.iter().filter(|relation| relation.applies(architecture)) {
+        for relation in group
+            .iter()
+            .filter(|relation| relation.applies(architecture))
+        {
             if self.is_waived(relation.name) {
                 waived.get_or_insert(relation.name);
                 continue;
             }
             let mut providers = Vec::new();
             for (number, entry) in self.universe.providers(relation.name) {
-                if entry.satisfies(relation, &self.facts(number)?.provides) && entry.name != relation.name {
+                if entry.satisfies(relation, &self.facts(number)?.provides)
+                    && entry.name != relation.name
+                {
                     providers.push((entry.rank(), entry.name, number));
                 }
             }
             providers.sort_by_key(|(rank, name, _)| (*rank, *name));
-            let real = self.universe.versions(relation.name).filter(|(_, entry)| relation.accepts(entry.version));
+            let real = self
+                .universe
+                .versions(relation.name)
+                .filter(|(_, entry)| relation.accepts(entry.version));
             let real: Vec<_> = real.map(|(number, _)| number).collect();
-            for number in real.into_iter().chain(providers.into_iter().map(|(_, _, number)| number)) {
+            for number in real
+                .into_iter()
+                .chain(providers.into_iter().map(|(_, _, number)| number))
+            {
                 let name = self.universe.entry(number).name;
                 if self.is_waived(name) {
                     waived.get_or_insert(name);
@@ -297,7 +389,8 @@ impl<'u, 'a> Search<'u, 'a> {
             Some(pinned) => *pinned == number,
             None => {
                 let best = self.universe.versions(entry.name).next();
-                entry.index.priority >= DEFAULT_PRIORITY && best.is_some_and(|(best, _)| best == number)
+                entry.index.priority >= DEFAULT_PRIORITY
+                    && best.is_some_and(|(best, _)| best == number)
             }
         }
     }
@@ -306,7 +399,10 @@ impl<'u, 'a> Search<'u, 'a> {
     fn is_last_resort(&self, number: u32) -> bool {
         let entry = self.universe.entry(number);
         let repository = entry.index.repository.as_str();
-        let mut own = self.universe.versions(entry.name).filter(|(_, other)| other.index.repository == repository);
+        let mut own = self
+            .universe
+            .versions(entry.name)
+            .filter(|(_, other)| other.index.repository == repository);
         !self.pins.contains_key(entry.name)
             && self.open.contains(repository)
             && own.next().is_some_and(|(best, _)| best == number)
@@ -314,7 +410,10 @@ impl<'u, 'a> Search<'u, 'a> {
 
     fn is_satisfied(&self, group: &[Relation<'a>]) -> Result<bool, ResolveError> {
         let architecture = self.universe.architecture.name();
-        for relation in group.iter().filter(|relation| relation.applies(architecture)) {
+        for relation in group
+            .iter()
+            .filter(|relation| relation.applies(architecture))
+        {
             if self.selected(relation)?.is_some() {
                 return Ok(true);
             }
@@ -330,7 +429,11 @@ impl<'u, 'a> Search<'u, 'a> {
             return Ok(Some(selected));
         }
         for (number, entry) in self.universe.providers(relation.name) {
-            if let Some(selected) = self.state.selected.get(entry.name).filter(|selected| selected.number == number)
+            if let Some(selected) = self
+                .state
+                .selected
+                .get(entry.name)
+                .filter(|selected| selected.number == number)
                 && entry.satisfies(relation, &self.facts(number)?.provides)
             {
                 return Ok(Some(selected));
@@ -345,19 +448,27 @@ impl<'u, 'a> Search<'u, 'a> {
         let facts = self.facts(number)?;
         if let Some(other) = self.state.selected.get(entry.name) {
             let version = self.universe.entry(other.number).version;
-            return Ok(Some((other.blame.clone(), format!("{} is already in at {version}", entry.name))));
+            return Ok(Some((
+                other.blame.clone(),
+                format!("{} is already in at {version}", entry.name),
+            )));
         }
         for relation in &facts.conflicts {
             if let Some(other) = self.selected(relation)? {
-                let reason = format!("{} {} conflicts with {relation}, which is in", entry.name, entry.version);
+                let reason = format!(
+                    "{} {} conflicts with {relation}, which is in",
+                    entry.name, entry.version
+                );
                 return Ok(Some((other.blame.clone(), reason)));
             }
         }
         for (name, other) in &self.state.selected {
             for relation in &self.facts(other.number)?.conflicts {
                 if entry.satisfies(relation, &facts.provides) {
-                    let reason =
-                        format!("{name}, which is in, conflicts with {relation} ({} {})", entry.name, entry.version);
+                    let reason = format!(
+                        "{name}, which is in, conflicts with {relation} ({} {})",
+                        entry.name, entry.version
+                    );
                     return Ok(Some((other.blame.clone(), reason)));
                 }
             }
@@ -372,7 +483,11 @@ impl<'u, 'a> Search<'u, 'a> {
         let entry = self.universe.entry(number);
         let facts = Rc::new(Facts {
             depends: entry.depends()?,
-            recommends: if self.request.recommends { entry.recommends()? } else { Vec::new() },
+            recommends: if self.request.recommends {
+                entry.recommends()?
+            } else {
+                Vec::new()
+            },
             conflicts: entry.conflicts()?,
             provides: entry.provides()?,
         });
@@ -403,13 +518,18 @@ impl<'u, 'a> Search<'u, 'a> {
         }
         let mut waived: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (name, by) in &self.state.waived {
-            waived.entry((*name).to_owned()).or_default().insert((*by).to_owned());
+            waived
+                .entry((*name).to_owned())
+                .or_default()
+                .insert((*by).to_owned());
         }
         Ok(Resolution { packages, waived })
     }
 
     fn unknown(&self, wanted: &Wanted) -> ResolveError {
-        let shown = |(_, entry): (u32, &Entry<'_>)| format!("{} in {}", entry.version, entry.index.repository);
+        let shown = |(_, entry): (u32, &Entry<'_>)| {
+            format!("{} in {}", entry.version, entry.index.repository)
+        };
         ResolveError::Unknown {
             wanted: wanted.clone(),
             architecture: self.universe.architecture.to_string(),
@@ -422,16 +542,25 @@ impl<'u, 'a> Search<'u, 'a> {
         let mut chain = Vec::new();
         let mut next = by.and_then(|entry| self.state.selected.get(entry.name));
         while let Some(selected) = next.filter(|_| chain.len() < 50) {
-            let parent = selected.task.by.map(|number| self.universe.entry(number).name);
+            let parent = selected
+                .task
+                .by
+                .map(|number| self.universe.entry(number).name);
             chain.push(parent.unwrap_or("the profile").to_owned());
             next = parent.and_then(|name| self.state.selected.get(name));
         }
         let mut reasons = blocked;
         if task.candidates.is_empty() {
-            reasons = task.group.iter().map(|relation| self.missing(relation)).collect();
+            reasons = task
+                .group
+                .iter()
+                .map(|relation| self.missing(relation))
+                .collect();
         }
         ResolveError::Unsatisfied {
-            by: by.map_or("the profile".to_owned(), |entry| format!("{} {}", entry.name, entry.version)),
+            by: by.map_or("the profile".to_owned(), |entry| {
+                format!("{} {}", entry.name, entry.version)
+            }),
             group: relation::display(&task.group),
             reasons,
             chain,
@@ -443,19 +572,38 @@ impl<'u, 'a> Search<'u, 'a> {
         let name = relation.name;
         let waived = |name: &str| if self.is_waived(name) { ", waived" } else { "" };
         let shown = |entry: &Entry<'_>| {
-            let low = entry.index.priority < DEFAULT_PRIORITY && !self.open.contains(entry.index.repository.as_str());
-            let low = if low { ", taken from there only when asked for" } else { "" };
-            format!("{} (in {}{low}{})", entry.version, entry.index.repository, waived(name))
+            let low = entry.index.priority < DEFAULT_PRIORITY
+                && !self.open.contains(entry.index.repository.as_str());
+            let low = if low {
+                ", taken from there only when asked for"
+            } else {
+                ""
+            };
+            format!(
+                "{} (in {}{low}{})",
+                entry.version,
+                entry.index.repository,
+                waived(name)
+            )
         };
-        let mut there: Vec<_> = self.universe.versions(name).map(|(_, entry)| shown(entry)).collect();
-        there.extend(
-            self.universe
-                .providers(name)
-                .map(|(_, entry)| format!("{} {} that provides it{}", entry.name, entry.version, waived(entry.name))),
-        );
+        let mut there: Vec<_> = self
+            .universe
+            .versions(name)
+            .map(|(_, entry)| shown(entry))
+            .collect();
+        there.extend(self.universe.providers(name).map(|(_, entry)| {
+            format!(
+                "{} {} that provides it{}",
+                entry.name,
+                entry.version,
+                waived(entry.name)
+            )
+        }));
         match (there.is_empty(), self.pins.get(name)) {
             (true, _) => format!("no repository has {name}"),
-            (false, Some(pin)) => format!("{name} {} was asked for", self.universe.entry(*pin).version),
+            (false, Some(pin)) => {
+                format!("{name} {} was asked for", self.universe.entry(*pin).version)
+            }
             (false, None) => format!("of {name} there is {}", there.join(", ")),
         }
     }

@@ -6,7 +6,11 @@ use crate::repository::Index;
 /// `name version` or `name version repository`, then fields, one stanza per paragraph.
 fn universe(text: &str) -> Vec<Index> {
     let mut indexes: BTreeMap<&str, Index> = BTreeMap::new();
-    for paragraph in text.split("\n\n").map(str::trim).filter(|paragraph| !paragraph.is_empty()) {
+    for paragraph in text
+        .split("\n\n")
+        .map(str::trim)
+        .filter(|paragraph| !paragraph.is_empty())
+    {
         let (head, fields) = paragraph.split_once('\n').unwrap_or((paragraph, ""));
         let words: Vec<_> = head.split_whitespace().collect();
         let repository = words.get(2).copied().unwrap_or("main");
@@ -16,9 +20,19 @@ fn universe(text: &str) -> Vec<Index> {
             priority: if repository == "backports" { 100 } else { 500 },
             text: String::new(),
         });
-        let fields: String = fields.lines().map(|line| format!("{}\n", line.trim())).collect();
-        index.text += &format!("Package: {}\nVersion: {}\nArchitecture: amd64\n{fields}", words[0], words[1]);
-        index.text += &format!("Filename: pool/{}.deb\nSize: 1\nSHA256: {}\n\n", words[0], "0".repeat(64));
+        let fields: String = fields
+            .lines()
+            .map(|line| format!("{}\n", line.trim()))
+            .collect();
+        index.text += &format!(
+            "Package: {}\nVersion: {}\nArchitecture: amd64\n{fields}",
+            words[0], words[1]
+        );
+        index.text += &format!(
+            "Filename: pool/{}.deb\nSize: 1\nSHA256: {}\n\n",
+            words[0],
+            "0".repeat(64)
+        );
     }
     indexes.into_values().collect()
 }
@@ -26,14 +40,28 @@ fn universe(text: &str) -> Vec<Index> {
 fn run(text: &str, wanted: &str, waive: &str) -> Result<Resolution, ResolveError> {
     let indexes = universe(text);
     let universe = Universe::new(&indexes, Architecture::Amd64).unwrap();
-    let waive = waive.split_whitespace().map(|name| (name.to_owned(), "a reason".to_owned())).collect();
+    let waive = waive
+        .split_whitespace()
+        .map(|name| (name.to_owned(), "a reason".to_owned()))
+        .collect();
     let wanted = wanted.split_whitespace().map(Wanted::parse).collect();
-    resolve(&universe, &Request { wanted, waive, recommends: false })
+    resolve(
+        &universe,
+        &Request {
+            wanted,
+            waive,
+            recommends: false,
+        },
+    )
 }
 
 fn set(text: &str, wanted: &str) -> String {
     let resolution = run(text, wanted, "").unwrap();
-    let shown: Vec<_> = resolution.packages.iter().map(|(name, p)| format!("{name}={}", p.version)).collect();
+    let shown: Vec<_> = resolution
+        .packages
+        .iter()
+        .map(|(name, p)| format!("{name}={}", p.version))
+        .collect();
     shown.join(" ")
 }
 
@@ -47,18 +75,31 @@ fn dependencies_are_followed_and_explained() {
     assert_eq!(set(text, "aa"), "aa=1 bb=2 cc=3");
     let resolution = run(text, "aa", "").unwrap();
     assert_eq!(resolution.chain("cc"), ["cc", "bb", "aa"]);
-    assert_eq!(resolution.packages["bb"].why, Why::Needed { by: "aa".into(), group: "bb (>= 2)".into() });
+    assert_eq!(
+        resolution.packages["bb"].why,
+        Why::Needed {
+            by: "aa".into(),
+            group: "bb (>= 2)".into()
+        }
+    );
 }
 
 #[test]
 fn a_missing_version_names_the_chain() {
-    let text = "kubelet 1\nDepends: containerd\n\ncontainerd 1.7\nDepends: runc (>= 2)\n\nrunc 1.1.15";
+    let text =
+        "kubelet 1\nDepends: containerd\n\ncontainerd 1.7\nDepends: runc (>= 2)\n\nrunc 1.1.15";
     assert_eq!(
         error(text, "kubelet"),
         "containerd 1.7 wants runc (>= 2), but of runc there is 1.1.15 (in main) (wanted by kubelet, wanted by the profile)"
     );
-    assert_eq!(error("aa 1\nDepends: bb", "aa"), "aa 1 wants bb, but no repository has bb (wanted by the profile)");
-    assert_eq!(error(text, "kubelet=2"), "no repository has `kubelet=2` for amd64; there is 1 in main");
+    assert_eq!(
+        error("aa 1\nDepends: bb", "aa"),
+        "aa 1 wants bb, but no repository has bb (wanted by the profile)"
+    );
+    assert_eq!(
+        error(text, "kubelet=2"),
+        "no repository has `kubelet=2` for amd64; there is 1 in main"
+    );
 }
 
 #[test]
@@ -67,7 +108,10 @@ fn alternatives_first_unless_another_is_in() {
     assert_eq!(set(text, "aa"), "aa=1 bb=1");
     assert_eq!(set(text, "aa cc"), "aa=1 cc=1");
     assert_eq!(set(text, "aa dd"), "aa=1 cc=1 dd=1");
-    assert_eq!(set("aa 1\nDepends: bb (>= 2) | cc\n\nbb 1\n\ncc 1", "aa"), "aa=1 cc=1");
+    assert_eq!(
+        set("aa 1\nDepends: bb (>= 2) | cc\n\nbb 1\n\ncc 1", "aa"),
+        "aa=1 cc=1"
+    );
 }
 
 #[test]
@@ -84,7 +128,8 @@ fn virtual_packages() {
 
 #[test]
 fn conflicts_take_a_choice_back() {
-    let text = "aa 1\nDepends: bb | cc\n\nbb 1\nDepends: b2\n\nb2 1\nBreaks: dd (<< 2)\n\ncc 1\n\ndd 1";
+    let text =
+        "aa 1\nDepends: bb | cc\n\nbb 1\nDepends: b2\n\nb2 1\nBreaks: dd (<< 2)\n\ncc 1\n\ndd 1";
     assert_eq!(set(text, "aa dd"), "aa=1 cc=1 dd=1");
     assert_eq!(set(text, "aa"), "aa=1 b2=1 bb=1");
     assert_eq!(
@@ -93,16 +138,24 @@ fn conflicts_take_a_choice_back() {
     );
     let own = "aa 1\nProvides: mta\nConflicts: mta\n\nbb 1\nProvides: mta\nConflicts: mta";
     assert_eq!(set(own, "aa"), "aa=1");
-    assert!(error(own, "aa bb").starts_with("the profile wants bb, but bb 1 conflicts with mta, which is in"));
+    assert!(
+        error(own, "aa bb")
+            .starts_with("the profile wants bb, but bb 1 conflicts with mta, which is in")
+    );
 }
 
 #[test]
 fn a_jump_skips_choices_that_are_not_to_blame() {
     // Thirty independent choices lie between the one that is wrong and where that shows.
     let mut text = "aa 1\nDepends: bad | good, ".to_owned();
-    text += &(0..30).map(|n| format!("x{n} | y{n}, ")).collect::<String>();
-    text += "late | later\n\nbad 1\n\ngood 1\n\nlate 1\nConflicts: bad\n\nlater 1\nConflicts: bad\n\n";
-    text += &(0..30).map(|n| format!("x{n} 1\n\ny{n} 1\n\n")).collect::<String>();
+    text += &(0..30)
+        .map(|n| format!("x{n} | y{n}, "))
+        .collect::<String>();
+    text +=
+        "late | later\n\nbad 1\n\ngood 1\n\nlate 1\nConflicts: bad\n\nlater 1\nConflicts: bad\n\n";
+    text += &(0..30)
+        .map(|n| format!("x{n} 1\n\ny{n} 1\n\n"))
+        .collect::<String>();
     let resolution = run(&text, "aa", "").unwrap();
     assert!(resolution.packages.contains_key("good") && resolution.packages.contains_key("late"));
     assert!((0..30).all(|n| resolution.packages.contains_key(&format!("x{n}"))));
@@ -114,11 +167,25 @@ fn waived_groups_are_dropped_and_recorded() {
                 cdebconf 1\nProvides: debconf-2.0\n\nbb 1\nDepends: adduser\n\nadduser 1\n\nucf 1";
     let resolution = run(text, "aa", "debconf cdebconf adduser ucf").unwrap();
     assert_eq!(resolution.packages.keys().collect::<Vec<_>>(), ["aa", "bb"]);
-    let waived: Vec<_> = resolution.waived.iter().map(|(name, by)| format!("{name}<-{by:?}")).collect();
+    let waived: Vec<_> = resolution
+        .waived
+        .iter()
+        .map(|(name, by)| format!("{name}<-{by:?}"))
+        .collect();
     assert_eq!(waived, [r#"adduser<-{"bb"}"#, r#"debconf<-{"aa"}"#]);
     // Another provider would still do, and what is asked for is not waived.
-    assert!(run(text, "aa", "debconf").unwrap().packages.contains_key("cdebconf"));
-    assert!(run(text, "aa adduser", "adduser").unwrap().packages.contains_key("adduser"));
+    assert!(
+        run(text, "aa", "debconf")
+            .unwrap()
+            .packages
+            .contains_key("cdebconf")
+    );
+    assert!(
+        run(text, "aa adduser", "adduser")
+            .unwrap()
+            .packages
+            .contains_key("adduser")
+    );
 }
 
 #[test]
@@ -129,10 +196,16 @@ fn low_priority_repositories_are_asked_for() {
     assert_eq!(set(text, "linux/backports"), "base=2 linux=6.18~bpo tool=1");
     // What was settled on the default version first gives way.
     assert_eq!(
-        set(&format!("{text}\n\nother 1\nDepends: base"), "other linux/backports"),
+        set(
+            &format!("{text}\n\nother 1\nDepends: base"),
+            "other linux/backports"
+        ),
         "base=2 linux=6.18~bpo other=1 tool=1"
     );
-    assert_eq!(error(text, "only"), "no repository has `only` for amd64; there is 1 in backports");
+    assert_eq!(
+        error(text, "only"),
+        "no repository has `only` for amd64; there is 1 in backports"
+    );
     assert_eq!(set(text, "only/backports"), "only=1");
 }
 
@@ -147,14 +220,23 @@ fn newest_of_equal_repositories_and_version_pins() {
 
 #[test]
 fn recommends_are_followed_where_possible() {
-    let indexes = universe("aa 1\nRecommends: bb, cc, dd\n\nbb 1\n\ncc 1\nDepends: none\n\ndd 1\nConflicts: aa");
+    let indexes = universe(
+        "aa 1\nRecommends: bb, cc, dd\n\nbb 1\n\ncc 1\nDepends: none\n\ndd 1\nConflicts: aa",
+    );
     let universe = Universe::new(&indexes, Architecture::Amd64).unwrap();
-    let request = Request { wanted: vec![Wanted::name("aa")], recommends: true, ..Request::default() };
+    let request = Request {
+        wanted: vec![Wanted::name("aa")],
+        recommends: true,
+        ..Request::default()
+    };
     let resolution = resolve(&universe, &request).unwrap();
     assert_eq!(resolution.packages.keys().collect::<Vec<_>>(), ["aa", "bb"]);
 }
 
 #[test]
 fn rings_end() {
-    assert_eq!(set("aa 1\nDepends: bb\n\nbb 1\nDepends: aa", "aa"), "aa=1 bb=1");
+    assert_eq!(
+        set("aa 1\nDepends: bb\n\nbb 1\nDepends: aa", "aa"),
+        "aa=1 bb=1"
+    );
 }

@@ -24,7 +24,10 @@ const INERT: [&str; 14] = [
 pub fn rest(text: &str, package: &str, version: &str) -> String {
     let mut rest = String::with_capacity(text.len());
     for line in text.lines().map(str::trim) {
-        if !(line.is_empty() || line.starts_with('#') || matches!(line, "set -e" | "set -u" | "set -eu" | "exit 0")) {
+        if !(line.is_empty()
+            || line.starts_with('#')
+            || matches!(line, "set -e" | "set -u" | "set -eu" | "exit 0"))
+        {
             rest.push_str(line);
             rest.push('\n');
         }
@@ -36,14 +39,23 @@ pub fn rest(text: &str, package: &str, version: &str) -> String {
         rest = rest.replace(kernel, "{kernel}");
     }
     // A short version (`7.6`) could be part of anything.
-    if version.len() >= 5 { rest.replace(version, "{version}") } else { rest }
+    if version.len() >= 5 {
+        rest.replace(version, "{version}")
+    } else {
+        rest
+    }
 }
 
 fn inert(line: &str) -> bool {
     let pattern = line.strip_suffix(')').is_some_and(|pattern| {
-        pattern.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_|* \"?.".contains(&byte))
+        pattern
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_|* \"?.".contains(&byte))
     });
-    let text = line.trim_end_matches(">&2").trim_end_matches('1').replace("\\`", "");
+    let text = line
+        .trim_end_matches(">&2")
+        .trim_end_matches('1')
+        .replace("\\`", "");
     let complaint = text.starts_with("echo ")
         && (text.contains("unknown argument") || text.contains("didn't understand being called"))
         && text.bytes().all(|byte| !b"`;&|(<>".contains(&byte));
@@ -67,14 +79,23 @@ mod tests {
                     \"postinst called with unknown argument \\`$1'\" >&2\n    exit 1\n  ;;\nesac\nexit 0\n";
         assert_eq!(rest(&text.replace('`', "'"), "a", "1.2.3-4"), "");
         assert_ne!(rest(&text.replace(";;", "rm -r /\n;;"), "a", "1.2.3-4"), "");
-        assert_ne!(rest("echo unknown argument > /etc/passwd; rm\n", "a", "1"), "");
+        assert_ne!(
+            rest("echo unknown argument > /etc/passwd; rm\n", "a", "1"),
+            ""
+        );
         assert_ne!(rest("echo \"unknown argument $(rm)\"\n", "a", "1"), "");
     }
 
     #[test]
     fn versions_are_made_general() {
         let text = "\tdepmod 6.12.117+deb13-amd64 # 6.12.117-1\n";
-        assert_eq!(rest(text, "linux-image-6.12.117+deb13-amd64", "6.12.117-1"), "depmod {kernel} # {version}\n");
-        assert_eq!(rest(text, "linux-image-amd64", "7"), "depmod 6.12.117+deb13-amd64 # 6.12.117-1\n");
+        assert_eq!(
+            rest(text, "linux-image-6.12.117+deb13-amd64", "6.12.117-1"),
+            "depmod {kernel} # {version}\n"
+        );
+        assert_eq!(
+            rest(text, "linux-image-amd64", "7"),
+            "depmod 6.12.117+deb13-amd64 # 6.12.117-1\n"
+        );
     }
 }

@@ -29,9 +29,15 @@ pub(super) fn take<'t>(text: &str, templates: &'t [Snippet]) -> (Vec<Found<'t>>,
             continue;
         };
         let rest = lines.clone();
-        let body: Vec<&str> = lines.by_ref().take_while(|line| line.trim() != END).collect();
+        let body: Vec<&str> = lines
+            .by_ref()
+            .take_while(|line| line.trim() != END)
+            .collect();
         let tool = name.split('/').next().unwrap_or_default();
-        match templates.iter().find_map(|snippet| fit(snippet, tool, &body)) {
+        match templates
+            .iter()
+            .find_map(|snippet| fit(snippet, tool, &body))
+        {
             Some(snippet) => found.push(snippet),
             None => {
                 // Not ours to judge: the body stays and lands in the digest.
@@ -53,22 +59,36 @@ fn fit<'t>(snippet: &'t Snippet, tool: &str, body: &[&str]) -> Option<Found<'t>>
         match template.strip_prefix("{repeat}") {
             None => line(&template, lines.next()?, &mut words)?,
             Some(template) => {
-                while lines.next_if(|candidate| line(template, candidate, &mut words).is_some()).is_some() {}
+                while lines
+                    .next_if(|candidate| line(template, candidate, &mut words).is_some())
+                    .is_some()
+                {}
             }
         }
     }
     let mut seen = BTreeSet::new();
     words.retain(|word| seen.insert(word.clone()));
-    lines.next().is_none().then_some(Found { tool, snippet, words })
+    lines.next().is_none().then_some(Found {
+        tool,
+        snippet,
+        words,
+    })
 }
 
 /// Lines without comments and blank ones; a backslash at the end joins the next.
 fn logical<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut logical: Vec<String> = Vec::new();
     let mut open = false;
-    for line in lines.map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        let line = line.replace("{configure}", CONFIGURE).replace("${DPKG_ROOT:-}", "$DPKG_ROOT");
-        let (text, continues) = line.strip_suffix('\\').map_or((line.as_str(), false), |text| (text.trim_end(), true));
+    for line in lines
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+    {
+        let line = line
+            .replace("{configure}", CONFIGURE)
+            .replace("${DPKG_ROOT:-}", "$DPKG_ROOT");
+        let (text, continues) = line
+            .strip_suffix('\\')
+            .map_or((line.as_str(), false), |text| (text.trim_end(), true));
         match logical.last_mut() {
             Some(last) if open => {
                 last.push(' ');
@@ -97,7 +117,10 @@ fn line(template: &str, text: &str, words: &mut Vec<String>) -> Option<()> {
             }
         };
         let inside = |word: &'_ str| {
-            word.strip_prefix(before)?.strip_suffix(after).filter(|word| plain(word)).map(str::to_owned)
+            word.strip_prefix(before)?
+                .strip_suffix(after)
+                .filter(|word| plain(word))
+                .map(str::to_owned)
         };
         found.push(inside(text.next()?)?);
         while many && text.peek().is_some_and(|word| plain(word)) {
@@ -107,7 +130,11 @@ fn line(template: &str, text: &str, words: &mut Vec<String>) -> Option<()> {
     if text.next().is_some() {
         return None;
     }
-    words.extend(found.into_iter().map(|word| word.trim_matches('\'').to_owned()));
+    words.extend(
+        found
+            .into_iter()
+            .map(|word| word.trim_matches('\'').to_owned()),
+    );
     Some(())
 }
 
@@ -132,7 +159,12 @@ mod tests {
     use super::*;
 
     fn template(text: &str) -> Vec<Snippet> {
-        vec![Snippet { tools: vec!["dh_x".into()], rules: vec![], why: "test".into(), text: text.into() }]
+        vec![Snippet {
+            tools: vec!["dh_x".into()],
+            rules: vec![],
+            why: "test".into(),
+            text: text.into(),
+        }]
     }
 
     #[test]
@@ -143,9 +175,12 @@ mod tests {
         let (found, left) = take(script, &templates);
         assert_eq!(left, "a\nd\n");
         assert_eq!(found[0].words, ["b.service", "c"]);
-        for change in
-            ["enable $(rm) >/dev/null", "enable b; rm >/dev/null", "enable b >/dev/null\nrm", "enable >/dev/null"]
-        {
+        for change in [
+            "enable $(rm) >/dev/null",
+            "enable b; rm >/dev/null",
+            "enable b >/dev/null\nrm",
+            "enable >/dev/null",
+        ] {
             let script = script.replace("enable 'b.service' c >/dev/null", change);
             let (found, left) = take(&script, &templates);
             assert!(found.is_empty() && left == script, "{change}");

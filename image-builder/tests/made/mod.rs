@@ -13,15 +13,27 @@ pub(crate) struct Member<'a> {
 
 impl<'a> Member<'a> {
     pub(crate) fn file(path: &'a str, bytes: &[u8]) -> Self {
-        Member { path, kind: b'0', link: "", mode: 0o644, bytes: bytes.to_vec(), size: None }
+        Member {
+            path,
+            kind: b'0',
+            link: "",
+            mode: 0o644,
+            bytes: bytes.to_vec(),
+            size: None,
+        }
     }
 
     /// A pax record for the member that follows.
     pub(crate) fn pax(key: &str, value: &[u8]) -> Self {
         let rest = key.len() + value.len() + 3;
-        let length = (1..).find(|length| rest + length.to_string().len() == *length).unwrap();
+        let length = (1..)
+            .find(|length| rest + length.to_string().len() == *length)
+            .unwrap();
         let bytes = [format!("{length} {key}=").as_bytes(), value, b"\n"].concat();
-        Member { kind: b'x', ..Member::file("pax", &bytes) }
+        Member {
+            kind: b'x',
+            ..Member::file("pax", &bytes)
+        }
     }
 }
 
@@ -60,7 +72,17 @@ pub(crate) fn tar(members: &[Member]) -> Vec<u8> {
 pub(crate) fn ar(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut archive = b"!<arch>\n".to_vec();
     for (name, bytes) in members {
-        archive.extend(format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100_644, bytes.len()).bytes());
+        archive.extend(
+            format!(
+                "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n",
+                0,
+                0,
+                0,
+                100_644,
+                bytes.len()
+            )
+            .bytes(),
+        );
         archive.extend(*bytes);
         archive.resize(archive.len().next_multiple_of(2), b'\n');
     }
@@ -71,7 +93,11 @@ pub(crate) fn ar(members: &[(&str, &[u8])]) -> Vec<u8> {
 pub(crate) fn deb(name: &str, fields: &str, members: &[Member]) -> Vec<u8> {
     let control = format!("Package: {name}\nVersion: 2\nArchitecture: all\n{fields}");
     let control = tar(&[Member::file("./control", control.as_bytes())]);
-    ar(&[("debian-binary", b"2.0\n"), ("control.tar", &control), ("data.tar", &tar(members))])
+    ar(&[
+        ("debian-binary", b"2.0\n"),
+        ("control.tar", &control),
+        ("data.tar", &tar(members)),
+    ])
 }
 
 /// A package with this payload.

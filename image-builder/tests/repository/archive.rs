@@ -25,8 +25,18 @@ const PACKAGES: [(&str, &str, &str, &str); 11] = [
     ("data", "3", "all", ""),
     ("other", "1", "amd64", "Breaks: first (<< 2)\n"),
     ("mailer", "1", "amd64", "Depends: mail-transport\n"),
-    ("exim", "1", "amd64", "Provides: mail-transport\nConflicts: mail-transport\nPriority: standard\n"),
-    ("postfix", "1", "amd64", "Provides: mail-transport\nConflicts: mail-transport\nPriority: optional\n"),
+    (
+        "exim",
+        "1",
+        "amd64",
+        "Provides: mail-transport\nConflicts: mail-transport\nPriority: standard\n",
+    ),
+    (
+        "postfix",
+        "1",
+        "amd64",
+        "Provides: mail-transport\nConflicts: mail-transport\nPriority: optional\n",
+    ),
     ("picky", "1", "amd64", "Depends: first (>= 2) | second\n"),
     ("either", "1", "amd64", "Depends: first | second (>= 1)\n"),
     ("first", "1", "amd64", ""),
@@ -37,7 +47,10 @@ const PACKAGES: [(&str, &str, &str, &str); 11] = [
 pub(crate) fn absent(tool: &str) -> bool {
     let absent = Command::new(tool).arg("--version").output().is_err();
     if absent {
-        assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{tool} is needed on CI");
+        assert!(
+            std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+            "{tool} is needed on CI"
+        );
         let message = format!("SKIPPED: {tool} is not installed\n");
         std::io::Write::write_all(&mut std::io::stderr(), message.as_bytes()).unwrap();
     }
@@ -46,7 +59,12 @@ pub(crate) fn absent(tool: &str) -> bool {
 
 /// Whether a command succeeds.
 pub(crate) fn run(program: &str, arguments: &[&str]) -> bool {
-    Command::new(program).args(arguments).output().unwrap().status.success()
+    Command::new(program)
+        .args(arguments)
+        .output()
+        .unwrap()
+        .status
+        .success()
 }
 
 /// What a command prints.
@@ -55,15 +73,26 @@ pub(crate) fn output(program: &str, arguments: &[&str]) -> String {
 }
 
 fn checked(command: &mut Command) -> String {
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    assert!(status.success(), "{command:?}: {}", String::from_utf8_lossy(&stderr));
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().unwrap();
+    assert!(
+        status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&stderr)
+    );
     String::from_utf8(stdout).unwrap()
 }
 
 impl Archive {
     /// Makes one; none without the tools.
     pub(crate) fn make() -> Option<Self> {
-        if ["dpkg-deb", "reprepro", "gpg", "gpgv", "apt-get"].into_iter().any(absent) {
+        if ["dpkg-deb", "reprepro", "gpg", "gpgv", "apt-get"]
+            .into_iter()
+            .any(absent)
+        {
             return None;
         }
         let folder = tempfile::tempdir().unwrap();
@@ -71,7 +100,12 @@ impl Archive {
         fs::create_dir_all(folder.path().join("gnupg")).unwrap();
         let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o700);
         fs::set_permissions(folder.path().join("gnupg"), permissions).unwrap();
-        let mut archive = Archive { folder, root, fingerprint: String::new(), key: Vec::new() };
+        let mut archive = Archive {
+            folder,
+            root,
+            fingerprint: String::new(),
+            key: Vec::new(),
+        };
         archive.fingerprint = archive.generate("archive@example.org", "1y");
         archive.key = archive.export(&archive.fingerprint);
         archive.publish();
@@ -89,9 +123,20 @@ impl Archive {
 
     /// A new key's fingerprint.
     pub(crate) fn generate(&self, user: &str, expire: &str) -> String {
-        checked(self.gpg().args(["--passphrase", "", "--quick-generate-key", user, "ed25519", "sign", expire]));
+        checked(self.gpg().args([
+            "--passphrase",
+            "",
+            "--quick-generate-key",
+            user,
+            "ed25519",
+            "sign",
+            expire,
+        ]));
         let listing = checked(self.gpg().args(["--with-colons", "--list-keys", user]));
-        let line = listing.lines().find(|line| line.starts_with("fpr")).unwrap();
+        let line = listing
+            .lines()
+            .find(|line| line.starts_with("fpr"))
+            .unwrap();
         line.split(':').nth(9).unwrap().to_owned()
     }
 
@@ -99,14 +144,20 @@ impl Archive {
     pub(crate) fn sign(&self, options: &[&str], key: &str) {
         let release = self.root.join("dists/stable/Release");
         let mut command = self.gpg();
-        command.args(["--yes", "--local-user", key]).args(options).args(["--output"]).arg(self.in_release());
+        command
+            .args(["--yes", "--local-user", key])
+            .args(options)
+            .args(["--output"])
+            .arg(self.in_release());
         checked(command.arg("--clearsign").arg(release));
     }
 
     /// The archive's key after its revocation.
     pub(crate) fn revoked(&self) -> Vec<u8> {
         let certificate = self.folder(&format!("gnupg/openpgp-revocs.d/{}.rev", self.fingerprint));
-        let text = fs::read_to_string(certificate).unwrap().replace(":-----BEGIN", "-----BEGIN");
+        let text = fs::read_to_string(certificate)
+            .unwrap()
+            .replace(":-----BEGIN", "-----BEGIN");
         let path = self.folder("revocation.asc");
         fs::write(&path, text).unwrap();
         let key = self.folder("key.asc");
@@ -114,19 +165,42 @@ impl Archive {
         let home = self.folder("revoked");
         fs::create_dir_all(&home).unwrap();
         for file in [&key, &path] {
-            checked(Command::new("gpg").args(["--batch", "--quiet", "--homedir"]).arg(&home).arg("--import").arg(file));
+            checked(
+                Command::new("gpg")
+                    .args(["--batch", "--quiet", "--homedir"])
+                    .arg(&home)
+                    .arg("--import")
+                    .arg(file),
+            );
         }
         let mut command = Command::new("gpg");
-        checked(command.args(["--batch", "--armor", "--homedir"]).arg(&home).args(["--export", &self.fingerprint]))
-            .into()
+        checked(
+            command
+                .args(["--batch", "--armor", "--homedir"])
+                .arg(&home)
+                .args(["--export", &self.fingerprint]),
+        )
+        .into()
     }
 
     /// Whether gpgv takes the release.
     pub(crate) fn gpgv(&self) -> bool {
         let ring = self.folder("ring.gpg");
         let mut command = self.gpg();
-        checked(command.args(["--yes", "--output"]).arg(&ring).args(["--export", &self.fingerprint]));
-        Command::new("gpgv").arg("--keyring").arg(&ring).arg(self.in_release()).output().unwrap().status.success()
+        checked(
+            command
+                .args(["--yes", "--output"])
+                .arg(&ring)
+                .args(["--export", &self.fingerprint]),
+        );
+        Command::new("gpgv")
+            .arg("--keyring")
+            .arg(&ring)
+            .arg(self.in_release())
+            .output()
+            .unwrap()
+            .status
+            .success()
     }
 
     /// What apt would install, as `name version`.
@@ -138,7 +212,11 @@ impl Archive {
         }
         fs::write(home.join("status"), "").unwrap();
         fs::write(home.join("key.asc"), &self.key).unwrap();
-        let source = format!("deb [signed-by={}] file://{} stable main\n", path("key.asc"), self.root.display());
+        let source = format!(
+            "deb [signed-by={}] file://{} stable main\n",
+            path("key.asc"),
+            self.root.display()
+        );
         fs::write(home.join("sources.list"), source).unwrap();
         let settings = format!(
             "Dir::State \"{0}\";\nDir::State::status \"{0}/status\";\nDir::Cache \"{0}/cache\";\nDir::Etc \"{0}/etc\";\n\
@@ -154,12 +232,20 @@ impl Archive {
             command
         };
         checked(apt().args(["-qq", "update"]));
-        let text = checked(apt().args(["-s", "--no-install-recommends", "install"]).args(wanted.split(' ')));
+        let text = checked(
+            apt()
+                .args(["-s", "--no-install-recommends", "install"])
+                .args(wanted.split(' ')),
+        );
         let installed = text.lines().filter_map(|line| line.strip_prefix("Inst "));
         installed
             .map(|line| {
                 let (name, rest) = line.split_once(" (").unwrap();
-                format!("{} {}", name.split(':').next().unwrap(), rest.split(' ').next().unwrap())
+                format!(
+                    "{} {}",
+                    name.split(':').next().unwrap(),
+                    rest.split(' ').next().unwrap()
+                )
             })
             .collect()
     }
@@ -173,10 +259,20 @@ impl Archive {
             self.fingerprint
         );
         fs::write(conf.join("distributions"), distribution).unwrap();
-        let packages: Vec<_> = PACKAGES.iter().map(|package| self.package(package)).collect();
+        let packages: Vec<_> = PACKAGES
+            .iter()
+            .map(|package| self.package(package))
+            .collect();
         let mut command = Command::new("reprepro");
-        command.env("GNUPGHOME", self.folder("gnupg")).arg("--basedir").arg(self.folder("reprepro"));
-        command.arg("--outdir").arg(&self.root).args(["includedeb", "stable"]).args(packages);
+        command
+            .env("GNUPGHOME", self.folder("gnupg"))
+            .arg("--basedir")
+            .arg(self.folder("reprepro"));
+        command
+            .arg("--outdir")
+            .arg(&self.root)
+            .args(["includedeb", "stable"])
+            .args(packages);
         checked(&mut command);
     }
 
@@ -185,14 +281,23 @@ impl Archive {
         fs::create_dir_all(tree.join("DEBIAN")).unwrap();
         fs::create_dir_all(tree.join("usr/share").join(name)).unwrap();
         fs::write(tree.join("usr/share").join(name).join("noise"), noise(name)).unwrap();
-        let priority = if fields.contains("Priority:") { "" } else { "Priority: optional\n" };
+        let priority = if fields.contains("Priority:") {
+            ""
+        } else {
+            "Priority: optional\n"
+        };
         let control = format!(
             "Package: {name}\nVersion: {version}\nArchitecture: {architecture}\nSection: misc\n{priority}{fields}\
              Maintainer: Nobody <nobody@example.org>\nDescription: test\n"
         );
         fs::write(tree.join("DEBIAN/control"), control).unwrap();
         let file = self.folder(&format!("{name}.deb"));
-        checked(Command::new("dpkg-deb").args(["--root-owner-group", "--build"]).arg(&tree).arg(&file));
+        checked(
+            Command::new("dpkg-deb")
+                .args(["--root-owner-group", "--build"])
+                .arg(&tree)
+                .arg(&file),
+        );
         file
     }
 
@@ -202,7 +307,9 @@ impl Archive {
 
     fn gpg(&self) -> Command {
         let mut command = Command::new("gpg");
-        command.args(["--batch", "--quiet", "--homedir"]).arg(self.folder("gnupg"));
+        command
+            .args(["--batch", "--quiet", "--homedir"])
+            .arg(self.folder("gnupg"));
         command
     }
 }
@@ -211,7 +318,11 @@ impl Drop for Archive {
     fn drop(&mut self) {
         for home in ["gnupg", "revoked"] {
             let mut command = Command::new("gpgconf");
-            let _ = command.arg("--homedir").arg(self.folder(home)).args(["--kill", "gpg-agent"]).output();
+            let _ = command
+                .arg("--homedir")
+                .arg(self.folder(home))
+                .args(["--kill", "gpg-agent"])
+                .output();
         }
     }
 }
@@ -222,10 +333,24 @@ pub(crate) struct Mounted(PathBuf);
 impl Mounted {
     /// None where nothing may be mounted.
     pub(crate) fn small(path: &Path) -> Option<Self> {
-        if run("mount", &["-t", "tmpfs", "-o", "size=48k", "tmpfs", path.to_str().unwrap()]) {
+        if run(
+            "mount",
+            &[
+                "-t",
+                "tmpfs",
+                "-o",
+                "size=48k",
+                "tmpfs",
+                path.to_str().unwrap(),
+            ],
+        ) {
             return Some(Mounted(path.to_owned()));
         }
-        std::io::Write::write_all(&mut std::io::stderr(), b"SKIPPED: mounting a file system needs root\n").unwrap();
+        std::io::Write::write_all(
+            &mut std::io::stderr(),
+            b"SKIPPED: mounting a file system needs root\n",
+        )
+        .unwrap();
         None
     }
 }

@@ -55,18 +55,32 @@ impl Server {
                 std::thread::spawn(move || drop(stream.map(|stream| shared.answer(stream))));
             }
         });
-        Server { address: format!("http://127.0.0.1:{port}"), state, port }
+        Server {
+            address: format!("http://127.0.0.1:{port}"),
+            state,
+            port,
+        }
     }
 
     /// The next requests for `path` go wrong in these ways.
     pub(crate) fn trouble(&self, path: &str, troubles: impl IntoIterator<Item = Trouble>) {
-        self.state.troubles.lock().unwrap().insert(path.to_owned(), troubles.into_iter().collect());
+        self.state
+            .troubles
+            .lock()
+            .unwrap()
+            .insert(path.to_owned(), troubles.into_iter().collect());
         self.state.ranges.lock().unwrap().remove(path);
     }
 
     /// First bytes asked for since the last [`Server::trouble`].
     pub(crate) fn ranges(&self, path: &str) -> Vec<Option<usize>> {
-        self.state.ranges.lock().unwrap().get(path).cloned().unwrap_or_default()
+        self.state
+            .ranges
+            .lock()
+            .unwrap()
+            .get(path)
+            .cloned()
+            .unwrap_or_default()
     }
 }
 
@@ -81,7 +95,12 @@ impl State {
     fn answer(&self, mut stream: TcpStream) -> std::io::Result<()> {
         let mut lines = BufReader::new(stream.try_clone()?).lines();
         let request = lines.next().unwrap_or_else(|| Ok(String::new()))?;
-        let path = request.split(' ').nth(1).unwrap_or_default().trim_start_matches('/').to_owned();
+        let path = request
+            .split(' ')
+            .nth(1)
+            .unwrap_or_default()
+            .trim_start_matches('/')
+            .to_owned();
         let mut from = None;
         for line in lines {
             let line = line?.to_ascii_lowercase();
@@ -92,14 +111,28 @@ impl State {
                 from = range.trim_end_matches('-').parse::<usize>().ok();
             }
         }
-        self.ranges.lock().unwrap().entry(path.clone()).or_default().push(from);
-        let trouble = self.troubles.lock().unwrap().get_mut(&path).and_then(VecDeque::pop_front);
+        self.ranges
+            .lock()
+            .unwrap()
+            .entry(path.clone())
+            .or_default()
+            .push(from);
+        let trouble = self
+            .troubles
+            .lock()
+            .unwrap()
+            .get_mut(&path)
+            .and_then(VecDeque::pop_front);
         let Ok(body) = fs::read(self.root.join(&path)) else {
-            return stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            return stream.write_all(
+                b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+            );
         };
         let start = match trouble {
             Some(Trouble::Status(status)) => {
-                let head = format!("HTTP/1.1 {status} Trouble\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                let head = format!(
+                    "HTTP/1.1 {status} Trouble\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                );
                 return stream.write_all(head.as_bytes());
             }
             Some(Trouble::IgnoreRange) => None,
@@ -107,10 +140,23 @@ impl State {
             _ => from,
         };
         let part = &body[start.unwrap_or(0).min(body.len())..];
-        let range = start.map(|at| format!("Content-Range: bytes {at}-{}/{}\r\n", body.len() - 1, body.len()));
-        let status = if start.is_some() { "206 Partial Content" } else { "200 OK" };
+        let range = start.map(|at| {
+            format!(
+                "Content-Range: bytes {at}-{}/{}\r\n",
+                body.len() - 1,
+                body.len()
+            )
+        });
+        let status = if start.is_some() {
+            "206 Partial Content"
+        } else {
+            "200 OK"
+        };
         let range = range.unwrap_or_default();
-        let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n{range}Connection: close\r\n\r\n", part.len());
+        let head = format!(
+            "HTTP/1.1 {status}\r\nContent-Length: {}\r\n{range}Connection: close\r\n\r\n",
+            part.len()
+        );
         stream.write_all(head.as_bytes())?;
         let sent = match trouble {
             Some(Trouble::CutAfter(bytes)) => &part[..bytes.min(part.len())],

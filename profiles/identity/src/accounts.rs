@@ -9,7 +9,13 @@ pub const FIRST_USER: u32 = 1000;
 
 /// Users and groups that Debian's base-passwd numbers for all time (Debian Policy 9.2.1; `group.master` of base-passwd
 /// 3.6.7), without those that no file on a node would belong to.
-const USERS: &[(&str, u32)] = &[("root", 0), ("daemon", 1), ("www-data", 33), ("backup", 34), ("nobody", 65534)];
+const USERS: &[(&str, u32)] = &[
+    ("root", 0),
+    ("daemon", 1),
+    ("www-data", 33),
+    ("backup", 34),
+    ("nobody", 65534),
+];
 const GROUPS: &[(&str, u32)] = &[
     ("root", 0),
     ("daemon", 1),
@@ -33,18 +39,34 @@ pub(crate) fn person(index: usize) -> u32 {
 
 /// A user's number.
 pub(crate) fn user(name: &str, cluster: &Cluster, ids: &Ids) -> Option<u32> {
-    let fixed = USERS.iter().find(|(known, _)| *known == name).map(|(_, id)| *id);
-    person_named(name, cluster).or_else(|| ids.users.get(name).copied()).or(fixed)
+    let fixed = USERS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, id)| *id);
+    person_named(name, cluster)
+        .or_else(|| ids.users.get(name).copied())
+        .or(fixed)
 }
 
 /// A group's number.
 pub(crate) fn group(name: &str, cluster: &Cluster, ids: &Ids) -> Option<u32> {
-    let fixed = GROUPS.iter().find(|(known, _)| *known == name).map(|(_, id)| *id);
-    let system = ids.groups.get(name).or_else(|| ids.users.get(name)).copied();
+    let fixed = GROUPS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, id)| *id);
+    let system = ids
+        .groups
+        .get(name)
+        .or_else(|| ids.users.get(name))
+        .copied();
     person_named(name, cluster).or(system).or(fixed)
 }
 
 /// The number of one of the cluster's own people; each has a group of the same name and number.
 pub(crate) fn person_named(name: &str, cluster: &Cluster) -> Option<u32> {
-    cluster.users.iter().position(|user| user.name.value == name).map(person)
+    cluster
+        .users
+        .iter()
+        .position(|user| user.name.value == name)
+        .map(person)
 }

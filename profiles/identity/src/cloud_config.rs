@@ -9,10 +9,20 @@ use crate::{Error, Scope, accounts, document, hosts};
 /// The node's `user-data`. It holds no secret; password hashes stand in it only where the user gave them.
 pub(crate) fn user_data(cluster: &Cluster, node: &Node) -> Result<String, Error> {
     let mut document = generated(cluster, node);
-    let parts = [(Scope::Cluster, &cluster.cloud_init), (Scope::Node(node.name.value.clone()), &node.cloud_init)];
+    let parts = [
+        (Scope::Cluster, &cluster.cloud_init),
+        (Scope::Node(node.name.value.clone()), &node.cloud_init),
+    ];
     for (scope, part) in parts {
         if let Some(part) = part {
-            merge(&mut document, &Part { scope, position: part.position, document: &part.value })?;
+            merge(
+                &mut document,
+                &Part {
+                    scope,
+                    position: part.position,
+                    document: &part.value,
+                },
+            )?;
         }
     }
     let yaml = document::yaml(&document::Sorted(&Value::Object(document)));
@@ -28,7 +38,15 @@ fn generated(cluster: &Cluster, node: &Node) -> Map<String, Value> {
     }
     // The Kubernetes node name is the short one.
     set("prefer_fqdn_over_hostname", json!(false));
-    set("users", cluster.users.iter().enumerate().map(|(index, user)| self::user(index, user)).collect());
+    set(
+        "users",
+        cluster
+            .users
+            .iter()
+            .enumerate()
+            .map(|(index, user)| self::user(index, user))
+            .collect(),
+    );
     set("disable_root", json!(true));
     set("ssh_pwauth", json!(false));
     set("ssh", json!({ "emit_keys_to_console": false }));
@@ -46,13 +64,22 @@ fn user(index: usize, user: &User) -> Value {
     set("uid", json!(accounts::person(index)));
     set("shell", json!(user.shell));
     if !user.groups.is_empty() {
-        set("groups", user.groups.iter().map(|group| json!(group.value)).collect());
+        set(
+            "groups",
+            user.groups.iter().map(|group| json!(group.value)).collect(),
+        );
     }
     if user.sudo {
         set("sudo", json!("ALL=(ALL) NOPASSWD:ALL"));
     }
     if !user.keys.is_empty() {
-        set("ssh_authorized_keys", user.keys.iter().map(|key| json!(key.value.to_string())).collect());
+        set(
+            "ssh_authorized_keys",
+            user.keys
+                .iter()
+                .map(|key| json!(key.value.to_string()))
+                .collect(),
+        );
     }
     set("lock_passwd", json!(user.password_hash.is_none()));
     if let Some(hash) = &user.password_hash {

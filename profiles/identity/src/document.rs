@@ -8,8 +8,10 @@ use serde_json::Value;
 /// As YAML. Strings that YAML 1.1 readers (cloud-init, Go) take for something else are quoted: `on`, `012`, `1:30`.
 /// Lines are never folded, so that keys and addresses can be searched for.
 pub(crate) fn yaml(value: &impl Serialize) -> String {
-    let options = serde_saphyr::ser_options! { folded_wrap_chars: 1 << 20, compact_list_indent: false };
-    serde_saphyr::to_string_with_options(value, options).expect("our documents have text keys and finite numbers")
+    let options =
+        serde_saphyr::ser_options! { folded_wrap_chars: 1 << 20, compact_list_indent: false };
+    serde_saphyr::to_string_with_options(value, options)
+        .expect("our documents have text keys and finite numbers")
 }
 
 /// JSON data with mappings in the order of their keys, whatever serde_json was compiled to do.
@@ -19,8 +21,10 @@ impl Serialize for Sorted<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             Value::Object(map) => {
-                let sorted: BTreeMap<&str, Sorted<'_>> =
-                    map.iter().map(|(key, value)| (key.as_str(), Sorted(value))).collect();
+                let sorted: BTreeMap<&str, Sorted<'_>> = map
+                    .iter()
+                    .map(|(key, value)| (key.as_str(), Sorted(value)))
+                    .collect();
                 serializer.collect_map(sorted)
             }
             Value::Array(list) => serializer.collect_seq(list.iter().map(Sorted)),

@@ -113,15 +113,19 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Error::Protected { key, .. } => format!("remove `{key}` from `cloud_init`"),
-            Error::Shape { expected, .. } => format!("write a {expected}: mappings are merged and lists are appended"),
+            Error::Shape { expected, .. } => {
+                format!("write a {expected}: mappings are merged and lists are appended")
+            }
             Error::User { .. } => "describe the user in one place: under `users`".into(),
             Error::Owner { .. } => {
-                "use a user of the cluster file, or one that Debian always has, such as `root:root`".into()
+                "use a user of the cluster file, or one that Debian always has, such as `root:root`"
+                    .into()
             }
             Error::Source { .. } => "the path is looked up in the cluster file's folder".into(),
             Error::Path { .. } => "choose another path".into(),
             Error::Large { .. } => {
-                "put large contents into files of their own and name them as `source` under `files`".into()
+                "put large contents into files of their own and name them as `source` under `files`"
+                    .into()
             }
             Error::Missing(_) => "run `prejoin check`".into(),
         };

@@ -23,7 +23,13 @@ pub struct NodeFile {
 impl NodeFile {
     /// A text of root's.
     pub(crate) fn text(path: &str, mode: u16, text: String) -> Self {
-        NodeFile { path: path.to_owned(), mode, uid: 0, gid: 0, content: text.into_bytes() }
+        NodeFile {
+            path: path.to_owned(),
+            mode,
+            uid: 0,
+            gid: 0,
+            content: text.into_bytes(),
+        }
     }
 }
 
@@ -52,7 +58,11 @@ pub fn files(
         let made = users(file, cluster, ids, source)?;
         if PROTECTED.contains(&made.path.as_str()) {
             let reason = "it is what makes the machine this node".to_owned();
-            return Err(Error::Path { path: file.path.value.clone(), reason, position: file.path.position });
+            return Err(Error::Path {
+                path: file.path.value.clone(),
+                reason,
+                position: file.path.position,
+            });
         }
         files.insert(made.path.clone(), made);
     }
@@ -61,13 +71,21 @@ pub fn files(
         let below = format!("{}/", file.path.trim_start_matches('/'));
         if let Some(other) = files.keys().find(|other| other.starts_with(&below)) {
             let reason = format!("`/{other}` lies below it");
-            return Err(Error::Path { path: file.path.value.clone(), reason, position: file.path.position });
+            return Err(Error::Path {
+                path: file.path.value.clone(),
+                reason,
+                position: file.path.position,
+            });
         }
         let mut parent = below.trim_end_matches('/');
         while let Some((above, _)) = parent.rsplit_once('/') {
             if files.contains_key(above) {
                 let reason = format!("`/{above}` is a file");
-                return Err(Error::Path { path: file.path.value.clone(), reason, position: file.path.position });
+                return Err(Error::Path {
+                    path: file.path.value.clone(),
+                    reason,
+                    position: file.path.position,
+                });
             }
             parent = above;
         }
@@ -82,9 +100,18 @@ fn generated(cluster: &Cluster, node: &Node) -> Result<Vec<NodeFile>, Error> {
     ];
     if !cluster.network.ntp.is_empty() {
         // Not through cloud-init, which comes so late that certificates have been looked at by then.
-        let servers: Vec<&str> = cluster.network.ntp.iter().map(|server| server.as_str()).collect();
+        let servers: Vec<&str> = cluster
+            .network
+            .ntp
+            .iter()
+            .map(|server| server.as_str())
+            .collect();
         let text = format!("[Time]\nNTP={}\n", servers.join(" "));
-        files.push(NodeFile::text("etc/systemd/timesyncd.conf.d/50-prejoin.conf", 0o644, text));
+        files.push(NodeFile::text(
+            "etc/systemd/timesyncd.conf.d/50-prejoin.conf",
+            0o644,
+            text,
+        ));
     }
     files.extend(match cluster.kubernetes.distribution.value {
         Distribution::Kubeadm => kubeadm::files(cluster, node)?,
@@ -99,15 +126,37 @@ fn generated(cluster: &Cluster, node: &Node) -> Result<Vec<NodeFile>, Error> {
 fn homes(cluster: &Cluster, node: &Node) -> Option<NodeFile> {
     let mut folders = BTreeSet::new();
     for file in cluster.files.iter().chain(&node.files) {
-        let mut parts = file.path.strip_prefix("/home/").unwrap_or_default().split('/');
-        let Some(id) = parts.next().and_then(|name| accounts::person_named(name, cluster)) else { continue };
+        let mut parts = file
+            .path
+            .strip_prefix("/home/")
+            .unwrap_or_default()
+            .split('/');
+        let Some(id) = parts
+            .next()
+            .and_then(|name| accounts::person_named(name, cluster))
+        else {
+            continue;
+        };
         let folder = |(end, _)| &file.path[..end];
-        folders.extend(file.path.match_indices('/').skip(2).map(folder).map(|folder| (folder, id)));
+        folders.extend(
+            file.path
+                .match_indices('/')
+                .skip(2)
+                .map(folder)
+                .map(|folder| (folder, id)),
+        );
     }
     let line = |(folder, id): (&str, u32)| {
-        let mode = if folder.matches('/').count() == 2 { "0700" } else { "0755" };
+        let mode = if folder.matches('/').count() == 2 {
+            "0700"
+        } else {
+            "0755"
+        };
         // Quoted as in configuration files of systemd, and `%` begins a specifier.
-        let path = folder.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
+        let path = folder
+            .replace('\\', "\\\\")
+            .replace('"', "\\\"")
+            .replace('%', "%%");
         format!("d \"{path}\" {mode} {id} {id} -\n")
     };
     let text: String = folders.into_iter().map(line).collect();
@@ -122,8 +171,15 @@ fn users(
     source: &dyn Fn(&str) -> Result<Vec<u8>, String>,
 ) -> Result<NodeFile, Error> {
     let path = || file.path.value.clone();
-    let unknown = |name: &str| Error::Owner { path: path(), name: name.to_owned(), position: file.owner.position };
-    let (user, group) = file.owner.split_once(':').ok_or_else(|| unknown(&file.owner))?;
+    let unknown = |name: &str| Error::Owner {
+        path: path(),
+        name: name.to_owned(),
+        position: file.owner.position,
+    };
+    let (user, group) = file
+        .owner
+        .split_once(':')
+        .ok_or_else(|| unknown(&file.owner))?;
     Ok(NodeFile {
         path: file.path.trim_start_matches('/').to_owned(),
         mode: u16::try_from(file.mode & 0o7777).expect("twelve bits"),

@@ -33,7 +33,11 @@ pub(crate) fn files(cluster: &Cluster, node: &Node) -> Result<Vec<NodeFile>, Err
         },
         node_name: &node.name,
         node_ip: node.address.value.to_string(),
-        node_label: node.labels.iter().map(|(key, value)| format!("{key}={value}")).collect(),
+        node_label: node
+            .labels
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect(),
         node_taint: taints(cluster, node),
         resolv_conf: "/run/systemd/resolve/resolv.conf",
         kubelet_arg: [format!("volume-plugin-dir={VOLUME_PLUGINS}")],
@@ -42,7 +46,11 @@ pub(crate) fn files(cluster: &Cluster, node: &Node) -> Result<Vec<NodeFile>, Err
             Role::Worker => None,
         },
     };
-    Ok(vec![NodeFile::text("etc/rancher/k3s/config.yaml", 0o600, yaml(&config))])
+    Ok(vec![NodeFile::text(
+        "etc/rancher/k3s/config.yaml",
+        0o600,
+        yaml(&config),
+    )])
 }
 
 #[derive(Serialize)]
@@ -99,7 +107,12 @@ fn shared(cluster: &Cluster) -> Result<Shared<'_>, Error> {
         flannel_backend: (!flannel).then_some("none"),
         disable_network_policy: !flannel,
         disable_kube_proxy: !cluster.kubernetes.kube_proxy,
-        disable: cluster.kubernetes.disable.iter().map(|name| name.as_str()).collect(),
+        disable: cluster
+            .kubernetes
+            .disable
+            .iter()
+            .map(|name| name.as_str())
+            .collect(),
         kube_controller_manager_arg: [format!("flex-volume-plugin-dir={VOLUME_PLUGINS}")],
         write_kubeconfig_mode: "0600",
     })
@@ -109,5 +122,7 @@ fn shared(cluster: &Cluster) -> Result<Shared<'_>, Error> {
 fn taints(cluster: &Cluster, node: &Node) -> Vec<String> {
     let reserved = *node.role == Role::ControlPlane && !cluster.kubernetes.schedule_control_planes;
     let own = reserved.then(|| "node-role.kubernetes.io/control-plane=true:NoSchedule".to_owned());
-    own.into_iter().chain(node.taints.iter().map(|taint| taint.value.to_string())).collect()
+    own.into_iter()
+        .chain(node.taints.iter().map(|taint| taint.value.to_string()))
+        .collect()
 }

@@ -43,7 +43,11 @@ const DNS_INDEX: u128 = 10;
 /// The files of one node, whatever its role.
 pub(crate) fn files(cluster: &Cluster, node: &Node) -> Result<Vec<NodeFile>, Error> {
     match node.role.value {
-        Role::ControlPlane => Ok(vec![NodeFile::text("etc/prejoin/kubeadm/join.yaml", 0o644, join(cluster, node)?)]),
+        Role::ControlPlane => Ok(vec![NodeFile::text(
+            "etc/prejoin/kubeadm/join.yaml",
+            0o644,
+            join(cluster, node)?,
+        )]),
         Role::Worker => {
             let kubelet = yaml(&kubelet_configuration(cluster, true)?);
             let mut files = vec![
@@ -53,7 +57,11 @@ pub(crate) fn files(cluster: &Cluster, node: &Node) -> Result<Vec<NodeFile>, Err
             // NodeLocalCRISocket; kubeadm 1.34 and later.
             if version(cluster, node)?.numbers() >= (1, 34, 0) {
                 let text = format!("containerRuntimeEndpoint: \"{CRI_SOCKET}\"\n");
-                files.push(NodeFile::text("var/lib/kubelet/instance-config.yaml", 0o644, text));
+                files.push(NodeFile::text(
+                    "var/lib/kubelet/instance-config.yaml",
+                    0o644,
+                    text,
+                ));
             }
             Ok(files)
         }
@@ -62,8 +70,13 @@ pub(crate) fn files(cluster: &Cluster, node: &Node) -> Result<Vec<NodeFile>, Err
 
 /// The node's Kubernetes version.
 pub(crate) fn version<'a>(cluster: &'a Cluster, node: &'a Node) -> Result<&'a Version, Error> {
-    let version = node.version.as_ref().or(cluster.kubernetes.version.as_ref());
-    version.map(|version| &version.value).ok_or(Error::Missing("Kubernetes version"))
+    let version = node
+        .version
+        .as_ref()
+        .or(cluster.kubernetes.version.as_ref());
+    version
+        .map(|version| &version.value)
+        .ok_or(Error::Missing("Kubernetes version"))
 }
 
 /// `kubeadm init --config`: three documents, for the first control plane and once in the life of a cluster.
@@ -81,8 +94,11 @@ pub fn init(cluster: &Cluster, node: &Node) -> Result<String, Error> {
             ..Timeouts::NONE
         },
     };
-    let documents =
-        [yaml(&init), yaml(&cluster_configuration(cluster, node)?), yaml(&kubelet_configuration(cluster, false)?)];
+    let documents = [
+        yaml(&init),
+        yaml(&cluster_configuration(cluster, node)?),
+        yaml(&kubelet_configuration(cluster, false)?),
+    ];
     Ok(documents.join("---\n"))
 }
 
@@ -92,8 +108,14 @@ pub fn join(cluster: &Cluster, node: &Node) -> Result<String, Error> {
         api_version: API,
         kind: "JoinConfiguration",
         node_registration: registration(cluster, node),
-        discovery: Discovery { file: DiscoveryFile { kube_config_path: DISCOVERY } },
-        control_plane: ControlPlane { local_api_endpoint: local(cluster, node) },
+        discovery: Discovery {
+            file: DiscoveryFile {
+                kube_config_path: DISCOVERY,
+            },
+        },
+        control_plane: ControlPlane {
+            local_api_endpoint: local(cluster, node),
+        },
         timeouts: Timeouts {
             control_plane_component_health_check: Some(START),
             discovery: Some("30m"),
@@ -216,7 +238,14 @@ fn registration<'a>(cluster: &Cluster, node: &'a Node) -> NodeRegistration<'a> {
     let schedulable = cluster.kubernetes.schedule_control_planes;
     if !schedulable && !taints.is_empty() {
         let key = "node-role.kubernetes.io/control-plane";
-        taints.insert(0, TaintDocument { key, value: "", effect: "NoSchedule".to_owned() });
+        taints.insert(
+            0,
+            TaintDocument {
+                key,
+                value: "",
+                effect: "NoSchedule".to_owned(),
+            },
+        );
     }
     NodeRegistration {
         name: &node.name,
@@ -228,15 +257,28 @@ fn registration<'a>(cluster: &Cluster, node: &'a Node) -> NodeRegistration<'a> {
 }
 
 fn local(cluster: &Cluster, node: &Node) -> LocalEndpoint {
-    LocalEndpoint { advertise_address: node.address.value, bind_port: bind_port(cluster) }
+    LocalEndpoint {
+        advertise_address: node.address.value,
+        bind_port: bind_port(cluster),
+    }
 }
 
 /// Arguments of the kubelet that kubeadm and `kubeadm-flags.env` share.
 fn arguments(node: &Node) -> Vec<Argument> {
-    let mut arguments = vec![Argument { name: "node-ip", value: node.address.value.to_string() }];
+    let mut arguments = vec![Argument {
+        name: "node-ip",
+        value: node.address.value.to_string(),
+    }];
     if !node.labels.is_empty() {
-        let labels: Vec<String> = node.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        arguments.push(Argument { name: "node-labels", value: labels.join(",") });
+        let labels: Vec<String> = node
+            .labels
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        arguments.push(Argument {
+            name: "node-labels",
+            value: labels.join(","),
+        });
     }
     arguments
 }
@@ -246,10 +288,20 @@ fn arguments(node: &Node) -> Vec<Argument> {
 fn flags(node: &Node) -> String {
     let mut arguments = arguments(node);
     if !node.taints.is_empty() {
-        let taints: Vec<String> = node.taints.iter().map(|taint| taint.value.to_string()).collect();
-        arguments.push(Argument { name: "register-with-taints", value: taints.join(",") });
+        let taints: Vec<String> = node
+            .taints
+            .iter()
+            .map(|taint| taint.value.to_string())
+            .collect();
+        arguments.push(Argument {
+            name: "register-with-taints",
+            value: taints.join(","),
+        });
     }
-    let flags: Vec<String> = arguments.iter().map(|flag| format!("--{}={}", flag.name, flag.value)).collect();
+    let flags: Vec<String> = arguments
+        .iter()
+        .map(|flag| format!("--{}={}", flag.name, flag.value))
+        .collect();
     format!("KUBELET_KUBEADM_ARGS=\"{}\"\n", flags.join(" "))
 }
 
@@ -296,10 +348,16 @@ struct Disabled {
     disabled: bool,
 }
 
-fn cluster_configuration<'a>(cluster: &'a Cluster, node: &'a Node) -> Result<ClusterConfiguration<'a>, Error> {
+fn cluster_configuration<'a>(
+    cluster: &'a Cluster,
+    node: &'a Node,
+) -> Result<ClusterConfiguration<'a>, Error> {
     let version = version(cluster, node)?;
     // Before 1.36 kubeadm mounts the default folder, below the read-only /usr, into the controller manager.
-    let volumes = || Argument { name: "flex-volume-plugin-dir", value: VOLUME_PLUGINS.to_owned() };
+    let volumes = || Argument {
+        name: "flex-volume-plugin-dir",
+        value: VOLUME_PLUGINS.to_owned(),
+    };
     Ok(ClusterConfiguration {
         api_version: API,
         kind: "ClusterConfiguration",
@@ -312,8 +370,12 @@ fn cluster_configuration<'a>(cluster: &'a Cluster, node: &'a Node) -> Result<Clu
             dns_domain: &cluster.kubernetes.dns_domain,
         },
         encryption_algorithm: "ECDSA-P256",
-        api_server: ApiServer { cert_sans: names(cluster) },
-        controller_manager: (version.numbers() < (1, 36, 0)).then(|| Component { extra_args: [volumes()] }),
+        api_server: ApiServer {
+            cert_sans: names(cluster),
+        },
+        controller_manager: (version.numbers() < (1, 36, 0)).then(|| Component {
+            extra_args: [volumes()],
+        }),
         proxy: (!cluster.kubernetes.kube_proxy).then_some(Disabled { disabled: true }),
     })
 }
@@ -328,9 +390,15 @@ pub(crate) fn bind_port(cluster: &Cluster) -> u16 {
 
 /// Host and port of the API server, an IPv6 address in brackets.
 pub(crate) fn authority(cluster: &Cluster) -> Result<String, Error> {
-    let host = cluster.api_host().ok_or(Error::Missing("control plane and no endpoint"))?;
+    let host = cluster
+        .api_host()
+        .ok_or(Error::Missing("control plane and no endpoint"))?;
     let port = cluster.api_port();
-    Ok(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
+    Ok(if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    })
 }
 
 /// Every name and address that the API server may be reached by, so that certificates need not be issued again.
@@ -338,7 +406,12 @@ pub(crate) fn names(cluster: &Cluster) -> Vec<String> {
     let mut names = Vec::new();
     if let Some(endpoint) = &cluster.endpoint {
         names.extend(endpoint.name.as_ref().map(|name| name.value.clone()));
-        names.extend(endpoint.address.as_ref().map(|address| address.value.to_string()));
+        names.extend(
+            endpoint
+                .address
+                .as_ref()
+                .map(|address| address.value.to_string()),
+        );
     }
     for node in cluster.control_planes() {
         names.extend([node.name.value.clone(), node.address.value.to_string()]);
@@ -350,7 +423,13 @@ pub(crate) fn names(cluster: &Cluster) -> Vec<String> {
 
 /// Address of the cluster's DNS service.
 pub(crate) fn cluster_dns(cluster: &Cluster) -> Result<IpAddr, Error> {
-    cluster.network.services.nth(DNS_INDEX).ok_or(Error::Missing("room for its DNS service in the service network"))
+    cluster
+        .network
+        .services
+        .nth(DNS_INDEX)
+        .ok_or(Error::Missing(
+            "room for its DNS service in the service network",
+        ))
 }
 
 #[derive(Serialize)]
@@ -403,12 +482,17 @@ struct Authorization {
     mode: &'static str,
 }
 
-fn kubelet_configuration(cluster: &Cluster, whole: bool) -> Result<KubeletConfiguration<'_>, Error> {
+fn kubelet_configuration(
+    cluster: &Cluster,
+    whole: bool,
+) -> Result<KubeletConfiguration<'_>, Error> {
     let access = Access {
         authentication: Authentication {
             anonymous: Enabled { enabled: false },
             webhook: Enabled { enabled: true },
-            x509: X509 { client_ca_file: "/etc/kubernetes/pki/ca.crt" },
+            x509: X509 {
+                client_ca_file: "/etc/kubernetes/pki/ca.crt",
+            },
         },
         authorization: Authorization { mode: "Webhook" },
         healthz_bind_address: "127.0.0.1",

@@ -12,18 +12,36 @@ use crate::{Error, Scope};
 /// What only prejoin can say, and what it says it from.
 const PROTECTED: &[(&str, &str)] = &[
     ("hostname", "the node's `name`"),
-    ("fqdn", "the node's `name` and the first of `network.search`"),
+    (
+        "fqdn",
+        "the node's `name` and the first of `network.search`",
+    ),
     ("local-hostname", "the node's `name`"),
-    ("prefer_fqdn_over_hostname", "the image: Kubernetes knows the node by its short name"),
+    (
+        "prefer_fqdn_over_hostname",
+        "the image: Kubernetes knows the node by its short name",
+    ),
     ("preserve_hostname", "the image"),
     ("create_hostname_file", "the image"),
-    ("manage_etc_hosts", "the cluster's nodes: add names with a file `/etc/hosts`"),
+    (
+        "manage_etc_hosts",
+        "the cluster's nodes: add names with a file `/etc/hosts`",
+    ),
     ("network", "`network` and the node's `address`"),
     ("instance-id", "the content of the seed"),
     ("instance_id", "the content of the seed"),
-    ("datasource", "the image: the seed is on the node's own disk"),
-    ("datasource_list", "the image: the seed is on the node's own disk"),
-    ("manual_cache_clean", "the image: a new seed must take effect"),
+    (
+        "datasource",
+        "the image: the seed is on the node's own disk",
+    ),
+    (
+        "datasource_list",
+        "the image: the seed is on the node's own disk",
+    ),
+    (
+        "manual_cache_clean",
+        "the image: a new seed must take effect",
+    ),
 ];
 
 /// One part of the user's cloud-config and where it stands.
@@ -41,7 +59,12 @@ pub(crate) fn merge(base: &mut Map<String, Value>, part: &Part<'_>) -> Result<()
     for (key, source_of_truth) in PROTECTED {
         if document.contains_key(*key) {
             let (scope, position) = (part.scope.clone(), part.position);
-            return Err(Error::Protected { scope, key: (*key).to_owned(), source_of_truth, position });
+            return Err(Error::Protected {
+                scope,
+                key: (*key).to_owned(),
+                source_of_truth,
+                position,
+            });
         }
     }
     part.users(base, document)?;
@@ -49,9 +72,18 @@ pub(crate) fn merge(base: &mut Map<String, Value>, part: &Part<'_>) -> Result<()
 }
 
 impl Part<'_> {
-    fn mapping(&self, base: &mut Map<String, Value>, over: &Map<String, Value>, at: &str) -> Result<(), Error> {
+    fn mapping(
+        &self,
+        base: &mut Map<String, Value>,
+        over: &Map<String, Value>,
+        at: &str,
+    ) -> Result<(), Error> {
         for (key, value) in over {
-            let path = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
+            let path = if at.is_empty() {
+                key.clone()
+            } else {
+                format!("{at}.{key}")
+            };
             match base.get_mut(key) {
                 Some(below) => self.value(below, value, &path)?,
                 None => {
@@ -82,12 +114,21 @@ impl Part<'_> {
     /// cloud-init would work through both entries, the second without effect where the user exists already.
     fn users(&self, base: &Map<String, Value>, over: &Map<String, Value>) -> Result<(), Error> {
         let names = |document: &Map<String, Value>| -> Vec<String> {
-            let list = document.get("users").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-            list.iter().filter_map(|user| Some(user.get("name")?.as_str()?.to_owned())).collect()
+            let list = document
+                .get("users")
+                .and_then(Value::as_array)
+                .map_or(&[][..], Vec::as_slice);
+            list.iter()
+                .filter_map(|user| Some(user.get("name")?.as_str()?.to_owned()))
+                .collect()
         };
         let known = names(base);
         match names(over).into_iter().find(|name| known.contains(name)) {
-            Some(name) => Err(Error::User { scope: self.scope.clone(), name, position: self.position }),
+            Some(name) => Err(Error::User {
+                scope: self.scope.clone(),
+                name,
+                position: self.position,
+            }),
             None => Ok(()),
         }
     }
@@ -98,7 +139,13 @@ impl Part<'_> {
             Value::Array(_) => "list",
             _ => "single value",
         };
-        Error::Shape { scope: self.scope.clone(), key: key.to_owned(), expected, found, position: self.position }
+        Error::Shape {
+            scope: self.scope.clone(),
+            key: key.to_owned(),
+            expected,
+            found,
+            position: self.position,
+        }
     }
 }
 
@@ -109,8 +156,17 @@ mod tests {
     use super::*;
 
     fn merged(base: Value, over: Value) -> Result<Value, Error> {
-        let Value::Object(mut base) = base else { panic!("a mapping") };
-        merge(&mut base, &Part { scope: Scope::Cluster, position: Position::default(), document: &over })?;
+        let Value::Object(mut base) = base else {
+            panic!("a mapping")
+        };
+        merge(
+            &mut base,
+            &Part {
+                scope: Scope::Cluster,
+                position: Position::default(),
+                document: &over,
+            },
+        )?;
         Ok(Value::Object(base))
     }
 
@@ -118,13 +174,18 @@ mod tests {
     fn mappings_merge_lists_append_and_single_values_are_replaced() {
         let base = json!({ "a": { "x": 1, "y": [1] }, "b": "old", "c": null });
         let over = json!({ "a": { "y": [2, 1], "z": {} }, "b": true, "c": 3, "d": [] });
-        let result = json!({ "a": { "x": 1, "y": [1, 2, 1], "z": {} }, "b": true, "c": 3, "d": [] });
+        let result =
+            json!({ "a": { "x": 1, "y": [1, 2, 1], "z": {} }, "b": true, "c": 3, "d": [] });
         assert_eq!(merged(base, over), Ok(result));
     }
 
     #[test]
     fn contradictions_are_named() {
-        let error = merged(json!({ "ntp": { "servers": [] } }), json!({ "ntp": { "servers": "a" } })).unwrap_err();
+        let error = merged(
+            json!({ "ntp": { "servers": [] } }),
+            json!({ "ntp": { "servers": "a" } }),
+        )
+        .unwrap_err();
         assert_eq!(
             error.to_string(),
             "the cluster's `cloud_init` has a single value under `ntp.servers`, where there is a list already"
@@ -133,16 +194,27 @@ mod tests {
         assert!(merged(json!({ "a": {} }), json!({ "a": null })).is_err());
         assert!(merged(json!({}), json!([])).is_err());
         let twice = json!({ "users": [{ "name": "ann" }] });
-        assert!(matches!(merged(twice.clone(), twice), Err(Error::User { name, .. }) if name == "ann"));
-        let beside = merged(json!({ "users": [] }), json!({ "users": ["default", { "name": "bob" }] }));
-        assert_eq!(beside, Ok(json!({ "users": ["default", { "name": "bob" }] })));
+        assert!(
+            matches!(merged(twice.clone(), twice), Err(Error::User { name, .. }) if name == "ann")
+        );
+        let beside = merged(
+            json!({ "users": [] }),
+            json!({ "users": ["default", { "name": "bob" }] }),
+        );
+        assert_eq!(
+            beside,
+            Ok(json!({ "users": ["default", { "name": "bob" }] }))
+        );
     }
 
     #[test]
     fn what_is_generated_is_protected() {
         for (key, _) in PROTECTED {
             let error = merged(json!({}), json!({ *key: "mine" })).unwrap_err();
-            assert!(matches!(&error, Error::Protected { key: found, .. } if found == key), "{error}");
+            assert!(
+                matches!(&error, Error::Protected { key: found, .. } if found == key),
+                "{error}"
+            );
             assert!(error.hint().is_some_and(|hint| hint.contains(key)));
         }
     }

@@ -71,16 +71,29 @@ impl Serialize for Ethernets<'_> {
 pub(crate) fn network_config(cluster: &Cluster, node: &Node) -> String {
     let network = &cluster.network;
     let addresses: Vec<IpAddr> = network.dns.iter().map(|server| server.value).collect();
-    let search: Vec<&str> = network.search.iter().map(|domain| domain.as_str()).collect();
+    let search: Vec<&str> = network
+        .search
+        .iter()
+        .map(|domain| domain.as_str())
+        .collect();
     let nameservers = NameServers { addresses, search };
     let empty = nameservers.addresses.is_empty() && nameservers.search.is_empty();
     let ethernet = Ethernet {
-        r#match: node.mac.map(|mac| Match { macaddress: mac.to_string() }),
+        r#match: node.mac.map(|mac| Match {
+            macaddress: mac.to_string(),
+        }),
         set_name: node.mac.map(|_| INTERFACE),
         dhcp4: false,
         dhcp6: false,
-        addresses: [format!("{}/{}", node.address.value, network.subnet.prefix())],
-        routes: [Route { to: everywhere(network.gateway.value), via: network.gateway.value }],
+        addresses: [format!(
+            "{}/{}",
+            node.address.value,
+            network.subnet.prefix()
+        )],
+        routes: [Route {
+            to: everywhere(network.gateway.value),
+            via: network.gateway.value,
+        }],
         nameservers: (!empty).then_some(nameservers),
         mtu: network.mtu.map(|mtu| mtu.value),
     };
@@ -88,11 +101,18 @@ pub(crate) fn network_config(cluster: &Cluster, node: &Node) -> String {
     // not look at `match: {name: …}`: with a hardware address the interface must really be called so, and without one
     // the key itself is the pattern. Seen with `cloud-init devel net-convert` of 25.1.4.
     let name = if node.mac.is_some() { INTERFACE } else { ANY };
-    document::yaml(&Document { version: 2, ethernets: Ethernets(name, ethernet) })
+    document::yaml(&Document {
+        version: 2,
+        ethernets: Ethernets(name, ethernet),
+    })
 }
 
 /// Every destination of the address's family. cloud-init's networkd renderer refuses `default` ("Address default is
 /// not a valid ip address"), and with it everything that comes after.
 fn everywhere(address: IpAddr) -> &'static str {
-    if address.is_ipv4() { "0.0.0.0/0" } else { "::/0" }
+    if address.is_ipv4() {
+        "0.0.0.0/0"
+    } else {
+        "::/0"
+    }
 }

@@ -32,16 +32,33 @@ impl Seed {
         let user_data = cloud_config::user_data(cluster, node)?;
         let network_config = network_config::network_config(cluster, node);
         let name = node.name.as_str();
-        let digest = Digest::of([user_data.as_bytes(), network_config.as_bytes()].concat().as_slice()).to_string();
+        let digest = Digest::of(
+            [user_data.as_bytes(), network_config.as_bytes()]
+                .concat()
+                .as_slice(),
+        )
+        .to_string();
         let instance_id = format!("prejoin-{name}-{}", &digest[..16]);
-        let meta_data = document::yaml(&MetaData { instance_id: &instance_id, local_hostname: name });
-        let seed = Seed { user_data, meta_data, network_config };
+        let meta_data = document::yaml(&MetaData {
+            instance_id: &instance_id,
+            local_hostname: name,
+        });
+        let seed = Seed {
+            user_data,
+            meta_data,
+            network_config,
+        };
         for (file, text) in seed.files() {
             let size = text.len() as u64;
             if size > LARGEST_DOCUMENT {
                 let own = node.cloud_init.as_ref().or(cluster.cloud_init.as_ref());
                 let position = own.map_or(node.name.position, |document| document.position);
-                return Err(Error::Large { file, node: name.to_owned(), size, position });
+                return Err(Error::Large {
+                    file,
+                    node: name.to_owned(),
+                    size,
+                    position,
+                });
             }
         }
         Ok(seed)
@@ -49,6 +66,10 @@ impl Seed {
 
     /// Name and text of each file.
     pub fn files(&self) -> [(&'static str, &str); 3] {
-        [("user-data", &self.user_data), ("meta-data", &self.meta_data), ("network-config", &self.network_config)]
+        [
+            ("user-data", &self.user_data),
+            ("meta-data", &self.meta_data),
+            ("network-config", &self.network_config),
+        ]
     }
 }

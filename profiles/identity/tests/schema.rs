@@ -40,18 +40,28 @@ for seed in sorted(os.listdir()):
             print(said.getvalue(), 'exit code', code)
 print('done')
 ";
-    let output = cloud_init.python(folder).args(["-c", script]).output().unwrap();
+    let output = cloud_init
+        .python(folder)
+        .args(["-c", script])
+        .output()
+        .unwrap();
     let said = String::from_utf8([output.stderr, output.stdout].concat()).unwrap();
     said.strip_suffix("done\n").expect(&said).to_owned()
 }
 
 #[test]
 fn every_seed_is_valid() {
-    let Some(cloud_init) = CloudInit::find() else { return };
+    let Some(cloud_init) = CloudInit::find() else {
+        return;
+    };
     let folder = tempfile::tempdir().unwrap();
     for (name, cluster) in clusters() {
         for node in &cluster.nodes {
-            write(&cluster, node, &folder.path().join(format!("{name}@{}", node.name.value)));
+            write(
+                &cluster,
+                node,
+                &folder.path().join(format!("{name}@{}", node.name.value)),
+            );
         }
     }
     assert_eq!(complaints(&cloud_init, folder.path()), "");
@@ -59,20 +69,28 @@ fn every_seed_is_valid() {
 
 #[test]
 fn the_judge_is_awake() {
-    let Some(cloud_init) = CloudInit::find() else { return };
+    let Some(cloud_init) = CloudInit::find() else {
+        return;
+    };
     let folder = tempfile::tempdir().unwrap();
     let cluster = traps(|text| text.replace("bootcmd: [echo cluster]", "bootcmd: [12]"));
     write(&cluster, &cluster.nodes[0], &folder.path().join("wrong"));
     assert!(complaints(&cloud_init, folder.path()).contains("bootcmd"));
     let folder = tempfile::tempdir().unwrap();
     let cluster = traps(|text| text.replace("bootcmd: [echo cluster]", "chpasswd: { list: [] }"));
-    write(&cluster, &cluster.nodes[0], &folder.path().join("deprecated"));
+    write(
+        &cluster,
+        &cluster.nodes[0],
+        &folder.path().join("deprecated"),
+    );
     assert!(complaints(&cloud_init, folder.path()).contains("eprecated"));
 }
 
 #[test]
 fn names_that_look_like_something_else_arrive() {
-    let Some(cloud_init) = CloudInit::find() else { return };
+    let Some(cloud_init) = CloudInit::find() else {
+        return;
+    };
     let cluster = traps(|text| text);
     let folder = tempfile::tempdir().unwrap();
     write(&cluster, cluster.node("012").unwrap(), folder.path());
@@ -82,7 +100,11 @@ user, meta = (util.load_yaml(open(name).read()) for name in ('user-data', 'meta-
 print(repr(user['hostname']), [u['name'] for u in user['users']], repr(meta['local-hostname']), user['bootcmd'])
 print(repr(user['users'][1]['ssh_authorized_keys'][0][-14:]), user['ssh_pwauth'], user['ssh'], repr(user['final_message']))
 ";
-    let output = cloud_init.python(folder.path()).args(["-c", script]).output().unwrap();
+    let output = cloud_init
+        .python(folder.path())
+        .args(["-c", script])
+        .output()
+        .unwrap();
     assert_eq!(
         String::from_utf8(output.stdout).unwrap(),
         "'012' ['no', 'y'] '012' ['echo cluster', 'echo node']\n\
@@ -94,14 +116,20 @@ print(repr(user['users'][1]['ssh_authorized_keys'][0][-14:]), user['ssh_pwauth']
 
 #[test]
 fn networkd_gets_a_file_that_matches_the_interface() {
-    let Some(cloud_init) = CloudInit::find() else { return };
+    let Some(cloud_init) = CloudInit::find() else {
+        return;
+    };
     let cluster = traps(|text| text);
     let rendered = |node: &str, name: &str| {
         let folder = tempfile::tempdir().unwrap();
         write(&cluster, cluster.node(node).unwrap(), folder.path());
         let arguments = "devel net-convert -p network-config -k yaml -O networkd -D debian -d out";
         let output = cloud_init.run(&arguments.split(' ').collect::<Vec<_>>(), folder.path());
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         let path = format!("out/etc/systemd/network/10-cloud-init-{name}.network");
         fs::read_to_string(folder.path().join(path)).unwrap()
     };

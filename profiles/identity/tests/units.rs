@@ -26,22 +26,44 @@ fn complaints(files: &[(&str, &str)]) -> Option<String> {
         write(&format!("usr/bin/{program}"), "", 0o755);
     }
     // What the units refer to comes from the host, so that only ours are judged.
-    for target in ["network-online", "time-sync", "network", "multi-user", "sysinit", "basic", "shutdown"] {
-        write(&format!("usr/lib/systemd/system/{target}.target"), "[Unit]\nDescription=x\n", 0o644);
+    for target in [
+        "network-online",
+        "time-sync",
+        "network",
+        "multi-user",
+        "sysinit",
+        "basic",
+        "shutdown",
+    ] {
+        write(
+            &format!("usr/lib/systemd/system/{target}.target"),
+            "[Unit]\nDescription=x\n",
+            0o644,
+        );
     }
     symlink("usr/lib", root.path().join("lib")).unwrap();
     for (path, text) in files {
         write(path, text, 0o644);
     }
     let units = files.iter().filter(|(path, _)| path.ends_with(".service"));
-    let units: Vec<&str> = units.map(|(path, _)| Path::new(path).file_name().unwrap().to_str().unwrap()).collect();
+    let units: Vec<&str> = units
+        .map(|(path, _)| Path::new(path).file_name().unwrap().to_str().unwrap())
+        .collect();
     let output = Command::new("systemd-analyze")
-        .args(["verify", "--man=no", "--generators=no", "--recursive-errors=no"])
+        .args([
+            "verify",
+            "--man=no",
+            "--generators=no",
+            "--recursive-errors=no",
+        ])
         .arg(format!("--root={}", root.path().display()))
         .args(units)
         .output();
     let Ok(output) = output else {
-        assert!(std::env::var_os("CI").is_none(), "systemd-analyze is missing: run tests/setup");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "systemd-analyze is missing: run tests/setup"
+        );
         eprintln!("SKIPPED: systemd-analyze is missing: run tests/setup");
         return None;
     };
@@ -57,7 +79,12 @@ fn units_are_sound() {
     for (distribution, _) in BUILT_IN {
         let definition = Definition::built_in(distribution).unwrap();
         let mut files = definition.base.recipe.files.clone();
-        files.extend(definition.runtime.map(|part| part.recipe.files).unwrap_or_default());
+        files.extend(
+            definition
+                .runtime
+                .map(|part| part.recipe.files)
+                .unwrap_or_default(),
+        );
         let units: Vec<(&str, &str)> = files
             .iter()
             .filter(|(path, _)| path.contains("/systemd/"))
@@ -72,8 +99,12 @@ fn units_are_sound() {
 
 #[test]
 fn the_judge_is_awake() {
-    let unit = "[Unit]\nConditionFileIsExecutable=x\nAftr=y\n[Service]\nExecStart=/usr/bin/nothing\n";
+    let unit =
+        "[Unit]\nConditionFileIsExecutable=x\nAftr=y\n[Service]\nExecStart=/usr/bin/nothing\n";
     if let Some(text) = complaints(&[("usr/lib/systemd/system/bad.service", unit)]) {
-        assert!(text.contains("Aftr") && text.contains("/usr/bin/nothing"), "{text}");
+        assert!(
+            text.contains("Aftr") && text.contains("/usr/bin/nothing"),
+            "{text}"
+        );
     }
 }

@@ -9,28 +9,45 @@ use crate::yaml::Located;
 
 pub(super) fn check(cluster: &Cluster, f: &mut Vec<Finding>) {
     let nodes = || cluster.nodes.iter();
-    duplicates(nodes().map(|node| (node.name.value.as_str(), &node.name)), |item, first| {
-        f.push(
-            twice(Code::DuplicateName, "the node name", item, first)
-                .hint("Kubernetes knows nodes by name: choose another"),
-        );
-    });
-    duplicates(nodes().filter_map(|node| node.mac.as_ref()).map(|mac| (mac.value, mac)), |item, first| {
-        f.push(
-            twice(Code::DuplicateMac, "the hardware address", item, first)
-                .hint("one of the two was copied: look at the label"),
-        );
-    });
+    duplicates(
+        nodes().map(|node| (node.name.value.as_str(), &node.name)),
+        |item, first| {
+            f.push(
+                twice(Code::DuplicateName, "the node name", item, first)
+                    .hint("Kubernetes knows nodes by name: choose another"),
+            );
+        },
+    );
+    duplicates(
+        nodes()
+            .filter_map(|node| node.mac.as_ref())
+            .map(|mac| (mac.value, mac)),
+        |item, first| {
+            f.push(
+                twice(Code::DuplicateMac, "the hardware address", item, first)
+                    .hint("one of the two was copied: look at the label"),
+            );
+        },
+    );
     let serials = nodes().filter_map(|node| node.serial.as_ref());
-    duplicates(serials.map(|serial| (serial.value.to_lowercase(), serial)), |item, first| {
-        f.push(
-            twice(Code::DuplicateSerial, "the serial number", item, first)
-                .hint("one of the two was copied: look at the label"),
-        );
-    });
-    duplicates(nodes().map(|node| (node.address.value, &node.address)), |item, first| {
-        f.push(twice(Code::DuplicateAddress, "the address", item, first).hint("give each node its own"));
-    });
+    duplicates(
+        serials.map(|serial| (serial.value.to_lowercase(), serial)),
+        |item, first| {
+            f.push(
+                twice(Code::DuplicateSerial, "the serial number", item, first)
+                    .hint("one of the two was copied: look at the label"),
+            );
+        },
+    );
+    duplicates(
+        nodes().map(|node| (node.address.value, &node.address)),
+        |item, first| {
+            f.push(
+                twice(Code::DuplicateAddress, "the address", item, first)
+                    .hint("give each node its own"),
+            );
+        },
+    );
     disks(cluster, f);
     for node in nodes() {
         anonymous(node, f);
@@ -42,8 +59,12 @@ pub(super) fn check(cluster: &Cluster, f: &mut Vec<Finding>) {
 
 /// No two nodes may want the same disk: with identifiers of disks they would both match on a machine that has it.
 fn disks(cluster: &Cluster, f: &mut Vec<Finding>) {
-    let selectors =
-        |node: &'_ Node| [Some(node.disk.clone()), node.data_disk.clone()].into_iter().flatten().collect::<Vec<_>>();
+    let selectors = |node: &'_ Node| {
+        [Some(node.disk.clone()), node.data_disk.clone()]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+    };
     let mut seen: BTreeMap<String, &str> = BTreeMap::new();
     for node in &cluster.nodes {
         for selector in selectors(node) {
@@ -51,7 +72,10 @@ fn disks(cluster: &Cluster, f: &mut Vec<Finding>) {
                 let Some(id) = id else { continue };
                 let key = format!("{kind} {}", id.value.to_lowercase());
                 if let Some(first) = seen.get(&key) {
-                    let message = format!("`{first}` and `{}` want the disk with the {kind} `{id}`", node.name.value);
+                    let message = format!(
+                        "`{first}` and `{}` want the disk with the {kind} `{id}`",
+                        node.name.value
+                    );
                     let finding = Finding::error(Code::DuplicateDisk, id.position, id, message);
                     f.push(finding.hint("give each node the serial number of its own disk"));
                 } else {
@@ -60,12 +84,23 @@ fn disks(cluster: &Cluster, f: &mut Vec<Finding>) {
             }
         }
         let same = |data: &&Located<DiskSelector>| data.value == node.disk.value;
-        if let Some(data) = node.data_disk.as_ref().filter(same).filter(|data| !data.is_unique()) {
-            let message = format!("`disk` and `data_disk` of node `{}` describe the same disk", node.name.value);
+        if let Some(data) = node
+            .data_disk
+            .as_ref()
+            .filter(same)
+            .filter(|data| !data.is_unique())
+        {
+            let message = format!(
+                "`disk` and `data_disk` of node `{}` describe the same disk",
+                node.name.value
+            );
             let finding = Finding::error(Code::DuplicateDisk, data.position, &"", message);
             f.push(finding.hint("tell them apart by `transport`, `model`, sizes or `serial`"));
         }
-        for (key, selector) in [("disk", Some(&node.disk)), ("data_disk", node.data_disk.as_ref())] {
+        for (key, selector) in [
+            ("disk", Some(&node.disk)),
+            ("data_disk", node.data_disk.as_ref()),
+        ] {
             if let Some(selector) = selector.filter(|selector| selector.is_any()) {
                 let message = format!("any disk fits `{key}` of node `{}`", node.name.value);
                 let finding = Finding::warning(Code::DiskAny, selector.position, &key, message);
@@ -93,19 +128,33 @@ fn anonymous(node: &Node, f: &mut Vec<Finding>) {
 fn card(node: &Node, cluster: &Cluster, f: &mut Vec<Finding>) {
     let runs_etcd = node.role.value == Role::ControlPlane && cluster.kubernetes.version.is_some();
     if runs_etcd && node.disk.transport == Some(Transport::Mmc) {
-        let message = format!("control plane `{}` keeps etcd on an SD card or eMMC", node.name.value);
+        let message = format!(
+            "control plane `{}` keeps etcd on an SD card or eMMC",
+            node.name.value
+        );
         let finding = Finding::warning(Code::Weak, place(&node.disk, &node.name), &"mmc", message);
         f.push(finding.hint("use NVMe, or an SSD on USB: `disk: { transport: usb }`"));
     }
 }
 
 fn people(cluster: &Cluster, f: &mut Vec<Finding>) {
-    duplicates(cluster.users.iter().map(|user| (user.name.value.as_str(), &user.name)), |item, first| {
-        f.push(twice(Code::DuplicateName, "the user", item, first).hint("put the keys together"));
-    });
+    duplicates(
+        cluster
+            .users
+            .iter()
+            .map(|user| (user.name.value.as_str(), &user.name)),
+        |item, first| {
+            f.push(
+                twice(Code::DuplicateName, "the user", item, first).hint("put the keys together"),
+            );
+        },
+    );
     for user in &cluster.users {
         if user.keys.is_empty() && user.password_hash.is_none() {
-            let message = format!("user `{}` has neither a key nor a password, and cannot log in", user.name.value);
+            let message = format!(
+                "user `{}` has neither a key nor a password, and cannot log in",
+                user.name.value
+            );
             let finding = Finding::warning(Code::Login, user.name.position, &user.name, message);
             f.push(finding.hint("add `ssh_keys:` with the line of your `.pub` file"));
         }
@@ -114,7 +163,11 @@ fn people(cluster: &Cluster, f: &mut Vec<Finding>) {
 
 fn files(cluster: &Cluster, f: &mut Vec<Finding>) {
     for node in &cluster.nodes {
-        let all = cluster.files.iter().chain(&node.files).map(|File { path, .. }| (path.value.as_str(), path));
+        let all = cluster
+            .files
+            .iter()
+            .chain(&node.files)
+            .map(|File { path, .. }| (path.value.as_str(), path));
         duplicates(all, |item, first| {
             f.push(twice(Code::DuplicateName, "the file", item, first).hint("keep one of the two"));
         });

@@ -23,24 +23,40 @@ pub(super) fn check(cluster: &Cluster, catalog: &Catalog, f: &mut Vec<Finding>) 
     mirrors(cluster, catalog, f);
     // Profiles are read from text: once per name, however many nodes there are.
     let mut boards = BTreeSet::new();
-    for node in cluster.nodes.iter().filter(|node| boards.insert(node.board.value.as_str())) {
+    for node in cluster
+        .nodes
+        .iter()
+        .filter(|node| boards.insert(node.board.value.as_str()))
+    {
         board(node, cluster, catalog, f);
     }
-    let layouts: BTreeSet<&str> = cluster.nodes.iter().map(|node| node.layout.value.as_str()).collect();
+    let layouts: BTreeSet<&str> = cluster
+        .nodes
+        .iter()
+        .map(|node| node.layout.value.as_str())
+        .collect();
     for name in layouts {
-        let mut nodes = cluster.nodes.iter().filter(|node| node.layout.value == name);
+        let mut nodes = cluster
+            .nodes
+            .iter()
+            .filter(|node| node.layout.value == name);
         match catalog.layout(name) {
             Ok(layout) => nodes.for_each(|node| disks(node, &layout, f)),
-            Err(error) => {
-                f.extend(nodes.next().map(|node| unusable(&error, place(&node.layout, &node.name), &node.layout)))
-            }
+            Err(error) => f.extend(
+                nodes
+                    .next()
+                    .map(|node| unusable(&error, place(&node.layout, &node.name), &node.layout)),
+            ),
         }
     }
 }
 
 fn unusable(error: &Error, position: Position, text: &str) -> Finding {
     let finding = Finding::error(Code::Unknown, position, &text, error.to_string());
-    Finding { hint: error.hint(), ..finding }
+    Finding {
+        hint: error.hint(),
+        ..finding
+    }
 }
 
 fn board(node: &Node, cluster: &Cluster, catalog: &Catalog, f: &mut Vec<Finding>) {
@@ -48,7 +64,10 @@ fn board(node: &Node, cluster: &Cluster, catalog: &Catalog, f: &mut Vec<Finding>
     match catalog.board(&node.board) {
         Err(error) => f.push(unusable(&error, at, &node.board)),
         Ok(board) if catalog.os(&cluster.os).is_ok() && board.on(&cluster.os).is_none() => {
-            let message = format!("`{}` has no kernel for board `{}`", cluster.os.value, board.name);
+            let message = format!(
+                "`{}` has no kernel for board `{}`",
+                cluster.os.value, board.name
+            );
             let systems: Vec<_> = board.kernel.keys().map(|os| format!("`{os}`")).collect();
             let hint = format!("the board runs {}", systems.join(" and "));
             f.push(Finding::error(Code::BoardOs, at, &node.board, message).hint(hint));
@@ -59,13 +78,23 @@ fn board(node: &Node, cluster: &Cluster, catalog: &Catalog, f: &mut Vec<Finding>
 
 /// A mirror of an archive that nobody knows would never be asked; one that others use may be there for them.
 fn mirrors(cluster: &Cluster, catalog: &Catalog, f: &mut Vec<Finding>) {
-    let Ok(os) = catalog.os(&cluster.os) else { return };
+    let Ok(os) = catalog.os(&cluster.os) else {
+        return;
+    };
     let mut used = os.archives();
-    used.extend(Definition::built_in(cluster.kubernetes.distribution.value).iter().flat_map(Definition::archives));
+    used.extend(
+        Definition::built_in(cluster.kubernetes.distribution.value)
+            .iter()
+            .flat_map(Definition::archives),
+    );
     let known = catalog.archives();
     let list: Vec<String> = used.iter().map(|name| format!("`{name}`")).collect();
     let hint = format!("this cluster takes from {}", list.join(", "));
-    for (name, urls) in cluster.mirrors.iter().filter(|(name, _)| !used.contains(*name)) {
+    for (name, urls) in cluster
+        .mirrors
+        .iter()
+        .filter(|(name, _)| !used.contains(*name))
+    {
         let at = urls.first().map_or(Position::default(), |url| url.position);
         let finding = if known.contains(name) {
             let message = format!("nothing in this cluster comes from the archive `{name}`");
@@ -84,14 +113,18 @@ fn disks(node: &Node, layout: &Layout, f: &mut Vec<Finding>) {
     match (&node.data_disk, layout.uses_data_disk()) {
         (Some(selector), true) => fits(node, selector, layout, Disk::Data, f),
         (None, true) => {
-            let message =
-                format!("layout `{}` needs a second disk, and node `{}` names none", layout.name, node.name.value);
+            let message = format!(
+                "layout `{}` needs a second disk, and node `{}` names none",
+                layout.name, node.name.value
+            );
             let finding = Finding::error(Code::DataDisk, at, &node.layout, message);
             f.push(finding.hint("add `data_disk:` to the node or to `defaults:`"));
         }
         (Some(selector), false) => {
-            let message =
-                format!("layout `{}` does not use the `data_disk` of node `{}`", layout.name, node.name.value);
+            let message = format!(
+                "layout `{}` does not use the `data_disk` of node `{}`",
+                layout.name, node.name.value
+            );
             let finding = Finding::warning(Code::DataDisk, selector.position, &"", message);
             f.push(finding.hint("nothing is ever written to it; `layout: ceph` would use it"));
         }
@@ -100,11 +133,22 @@ fn disks(node: &Node, layout: &Layout, f: &mut Vec<Finding>) {
 }
 
 /// The layout must fit every disk that the selector lets through.
-fn fits(node: &Node, selector: &Located<DiskSelector>, layout: &Layout, disk: Disk, f: &mut Vec<Finding>) {
+fn fits(
+    node: &Node,
+    selector: &Located<DiskSelector>,
+    layout: &Layout,
+    disk: Disk,
+    f: &mut Vec<Finding>,
+) {
     let needed = layout.min_size(disk);
-    let limits = [(&selector.min_size, "the smallest disk allowed"), (&selector.max_size, "the largest disk allowed")];
+    let limits = [
+        (&selector.min_size, "the smallest disk allowed"),
+        (&selector.max_size, "the largest disk allowed"),
+    ];
     for (limit, what) in limits {
-        let Some(limit) = limit.as_ref().filter(|limit| limit.value < needed) else { continue };
+        let Some(limit) = limit.as_ref().filter(|limit| limit.value < needed) else {
+            continue;
+        };
         let message = format!(
             "layout `{}` of node `{}` needs {}, {what} has {limit}",
             layout.name,
@@ -112,7 +156,10 @@ fn fits(node: &Node, selector: &Located<DiskSelector>, layout: &Layout, disk: Di
             about(needed)
         );
         let finding = Finding::error(Code::LayoutSize, limit.position, limit, message);
-        f.push(finding.hint(format!("allow disks from {} only, or choose a smaller layout", about(needed))));
+        f.push(finding.hint(format!(
+            "allow disks from {} only, or choose a smaller layout",
+            about(needed)
+        )));
         return;
     }
 }

@@ -332,7 +332,10 @@ impl<'de> Deserialize<'de> for OneOrMany {
                 Ok(vec![text.to_owned()])
             }
 
-            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(
+                self,
+                mut list: A,
+            ) -> Result<Vec<String>, A::Error> {
                 let mut items = Vec::new();
                 while let Some(item) = list.next_element()? {
                     items.push(item);
@@ -352,7 +355,13 @@ impl<'de> Deserialize<'de> for OneOrMany {
         // The list's place serves for its items: serde's buffering would lose theirs.
         let list = Located::<List>::deserialize(deserializer)?;
         let position = list.position;
-        Ok(OneOrMany(list.value.0.into_iter().map(|item| Located::at(item, position)).collect()))
+        Ok(OneOrMany(
+            list.value
+                .0
+                .into_iter()
+                .map(|item| Located::at(item, position))
+                .collect(),
+        ))
     }
 }
 

@@ -33,7 +33,11 @@ pub struct SshKey {
 impl fmt::Display for SshKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind, self.data)?;
-        if self.comment.is_empty() { Ok(()) } else { write!(f, " {}", self.comment) }
+        if self.comment.is_empty() {
+            Ok(())
+        } else {
+            write!(f, " {}", self.comment)
+        }
     }
 }
 

@@ -330,8 +330,14 @@ impl Content {
     /// Without a primary copy it is not believed against something that takes the whole disk: `mkfs` on a disk leaves the
     /// backup copy of its old table at the end.
     pub fn table(&self) -> Option<&Table> {
-        let table = self.tables.iter().find(|table| table.valid && table.scheme != Scheme::ProtectiveMbr)?;
-        let taken = self.signatures.iter().any(|signature| signature.of.start == 0 && !signature.copy);
+        let table = self
+            .tables
+            .iter()
+            .find(|table| table.valid && table.scheme != Scheme::ProtectiveMbr)?;
+        let taken = self
+            .signatures
+            .iter()
+            .any(|signature| signature.of.start == 0 && !signature.copy);
         (table.place == Place::Primary || !taken).then_some(table)
     }
 

@@ -10,7 +10,9 @@ pub fn listed(text: &str, name: &str) -> Option<Digest> {
     let mut bare = Vec::new();
     for line in text.lines() {
         let mut words = line.split_ascii_whitespace();
-        let Some(digest) = words.next().and_then(|word| word.parse::<Digest>().ok()) else { continue };
+        let Some(digest) = words.next().and_then(|word| word.parse::<Digest>().ok()) else {
+            continue;
+        };
         match words.next() {
             None => bare.push(digest),
             Some(file) => {
@@ -44,7 +46,12 @@ mod tests {
             "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n{two} runc.amd64\n-----BEGIN PGP SIGNATURE-----\niQ\n"
         );
         assert_eq!(listed(&signed, "runc.amd64"), Some(two));
-        for none in ["", "<html>404</html>", "abcd  kubelet", &format!("{one}\n{two}\n")] {
+        for none in [
+            "",
+            "<html>404</html>",
+            "abcd  kubelet",
+            &format!("{one}\n{two}\n"),
+        ] {
             assert_eq!(listed(none, "kubelet"), None, "{none}");
         }
     }

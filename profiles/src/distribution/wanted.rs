@@ -26,7 +26,12 @@ pub struct Wanted {
 
 impl Wanted {
     /// Fills in a source's texts.
-    pub(super) fn new(name: &str, source: &Source, version: String, architecture: Architecture) -> Self {
+    pub(super) fn new(
+        name: &str,
+        source: &Source,
+        version: String,
+        architecture: Architecture,
+    ) -> Self {
         let number = version.strip_prefix('v').unwrap_or(&version);
         let suffix = source.suffix.get(&architecture).map_or("", String::as_str);
         let fill = |text: &str, version: &str, number: &str| {
@@ -36,7 +41,13 @@ impl Wanted {
                 .replace("{suffix}", suffix)
         };
         // A plus in a path means itself to RFC 3986, and a blank to some servers; k3s' releases are found under `%2B`.
-        let address = |text: &str| fill(text, &version.replace('+', "%2B"), &number.replace('+', "%2B"));
+        let address = |text: &str| {
+            fill(
+                text,
+                &version.replace('+', "%2B"),
+                &number.replace('+', "%2B"),
+            )
+        };
         let url = address(&source.url);
         Wanted {
             name: name.to_owned(),
@@ -62,7 +73,10 @@ impl Wanted {
 
     /// Where its checksum file is, beside each of [`Wanted::places`]; flat, it is called after the file.
     pub fn checksum_places(&self) -> [String; 2] {
-        [below_scheme(&self.checksum).to_owned(), format!("{}.sha256", self.file)]
+        [
+            below_scheme(&self.checksum).to_owned(),
+            format!("{}.sha256", self.file),
+        ]
     }
 
     /// Its last part of upstream's path: the name under which checksum lists have it.

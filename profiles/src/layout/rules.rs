@@ -33,7 +33,10 @@ const VAR: &str = "/var";
 
 /// What is wrong with a layout, as a lower-case fragment.
 pub(super) fn problem(layout: &Layout) -> Option<String> {
-    sizes(layout).or_else(|| meanings(layout)).or_else(|| missing(layout)).or_else(|| mounts(layout))
+    sizes(layout)
+        .or_else(|| meanings(layout))
+        .or_else(|| missing(layout))
+        .or_else(|| mounts(layout))
 }
 
 /// Names that a table can hold, and sizes that leave no question open.
@@ -42,21 +45,31 @@ fn sizes(layout: &Layout) -> Option<String> {
     for (index, partition) in layout.partitions.iter().enumerate() {
         let name = &partition.name;
         if name.is_empty() || name.encode_utf16().count() > 36 {
-            return Some(format!("the partition name `{name}` is empty or longer than 36 UTF-16 units"));
+            return Some(format!(
+                "the partition name `{name}` is empty or longer than 36 UTF-16 units"
+            ));
         }
         if !names.insert(name) {
             return Some(format!("two partitions are called `{name}`"));
         }
-        let whole = |size: &Size| size.bytes() > 0 && size.bytes().is_multiple_of(Size::MIB.bytes());
+        let whole =
+            |size: &Size| size.bytes() > 0 && size.bytes().is_multiple_of(Size::MIB.bytes());
         let Some(size) = partition.size.or(partition.min_size).filter(whole) else {
-            return Some(format!("partition `{name}` needs a `size`, or a `min_size`, in whole MiB"));
+            return Some(format!(
+                "partition `{name}` needs a `size`, or a `min_size`, in whole MiB"
+            ));
         };
         let later = &layout.partitions[index + 1..];
         if partition.size.is_none() && later.iter().any(|p| p.disk == partition.disk) {
-            return Some(format!("partition `{name}` takes the rest of its disk, but others follow"));
+            return Some(format!(
+                "partition `{name}` takes the rest of its disk, but others follow"
+            ));
         }
         if partition.purpose == Purpose::State && size.bytes() < SMALLEST_STATE {
-            return Some(format!("partition `{name}` needs at least {} MiB", SMALLEST_STATE >> 20));
+            return Some(format!(
+                "partition `{name}` needs at least {} MiB",
+                SMALLEST_STATE >> 20
+            ));
         }
     }
     None
@@ -64,19 +77,35 @@ fn sizes(layout: &Layout) -> Option<String> {
 
 /// A name says what the partition is for, and the other way round.
 fn meanings(layout: &Layout) -> Option<String> {
-    for Partition { name, purpose, disk, .. } in &layout.partitions {
+    for Partition {
+        name,
+        purpose,
+        disk,
+        ..
+    } in &layout.partitions
+    {
         let known = SYSTEM.iter().find(|(known, ..)| known == name);
         if let Some((_, meant, _)) = known.filter(|(_, meant, _)| meant != purpose) {
             let (meant, purpose) = (word(*meant), word(*purpose));
-            return Some(format!("a partition called `{name}` has the purpose `{meant}`, not `{purpose}`"));
+            return Some(format!(
+                "a partition called `{name}` has the purpose `{meant}`, not `{purpose}`"
+            ));
         }
         if *disk == Disk::System && known.is_none() {
-            let names: Vec<_> = SYSTEM.iter().map(|(name, ..)| format!("`{name}`")).collect();
+            let names: Vec<_> = SYSTEM
+                .iter()
+                .map(|(name, ..)| format!("`{name}`"))
+                .collect();
             let names = names.join(", ");
-            return Some(format!("the system disk has no use for a partition `{name}`; known there: {names}"));
+            return Some(format!(
+                "the system disk has no use for a partition `{name}`; known there: {names}"
+            ));
         }
         if *disk == Disk::Data && *purpose != Purpose::Data {
-            return Some(format!("partition `{name}` is for `{}`, and not on the system disk", word(*purpose)));
+            return Some(format!(
+                "partition `{name}` is for `{}`, and not on the system disk",
+                word(*purpose)
+            ));
         }
     }
     None
@@ -84,12 +113,18 @@ fn meanings(layout: &Layout) -> Option<String> {
 
 /// The system disk has what it must, in the order in which image builder and agent make it.
 fn missing(layout: &Layout) -> Option<String> {
-    let place = |name: &str| layout.on(Disk::System).position(|partition| partition.name == name);
+    let place = |name: &str| {
+        layout
+            .on(Disk::System)
+            .position(|partition| partition.name == name)
+    };
     let mut last: Option<(&str, usize)> = None;
     for (name, _, needed) in SYSTEM {
         let Some(at) = place(name) else {
             match needed {
-                Needed::Yes => return Some(format!("there is no partition `{name}` on the system disk")),
+                Needed::Yes => {
+                    return Some(format!("there is no partition `{name}` on the system disk"));
+                }
                 Needed::With(other) if place(other).is_some() => {
                     return Some(format!("there is a partition `{other}`, but no `{name}`"));
                 }
@@ -97,7 +132,9 @@ fn missing(layout: &Layout) -> Option<String> {
             }
         };
         if let Some((before, _)) = last.filter(|(_, before)| at < *before) {
-            return Some(format!("partition `{name}` stands before `{before}`, and must come after it"));
+            return Some(format!(
+                "partition `{name}` stands before `{before}`, and must come after it"
+            ));
         }
         last = Some((name, at));
     }
@@ -107,22 +144,44 @@ fn missing(layout: &Layout) -> Option<String> {
 /// File systems that the agent makes, on places that the node can mount them at.
 fn mounts(layout: &Layout) -> Option<String> {
     let mut mounts = BTreeSet::new();
-    for Partition { name, purpose, filesystem, mount, .. } in &layout.partitions {
+    for Partition {
+        name,
+        purpose,
+        filesystem,
+        mount,
+        ..
+    } in &layout.partitions
+    {
         match (purpose, filesystem, mount.as_deref()) {
             (Purpose::State, Some(Filesystem::Ext4), Some(VAR)) | (Purpose::Data, _, None) => {}
-            (Purpose::State, ..) => return Some(format!("partition `{name}` is ext4, and mounted at `{VAR}`")),
+            (Purpose::State, ..) => {
+                return Some(format!(
+                    "partition `{name}` is ext4, and mounted at `{VAR}`"
+                ));
+            }
             (Purpose::Data, None, Some(_)) => {
-                return Some(format!("partition `{name}` has a `mount` and no `filesystem`"));
+                return Some(format!(
+                    "partition `{name}` has a `mount` and no `filesystem`"
+                ));
             }
             (Purpose::Data, Some(_), Some(mount)) => {
                 if let Some(problem) = place(mount) {
-                    return Some(format!("partition `{name}` cannot be mounted at `{mount}`: {problem}"));
+                    return Some(format!(
+                        "partition `{name}` cannot be mounted at `{mount}`: {problem}"
+                    ));
                 }
             }
             (_, None, None) => {}
-            _ => return Some(format!("partition `{name}` has neither `filesystem` nor `mount` of your choice")),
+            _ => {
+                return Some(format!(
+                    "partition `{name}` has neither `filesystem` nor `mount` of your choice"
+                ));
+            }
         }
-        if let Some(mount) = mount.as_ref().filter(|mount| !mounts.insert(mount.as_str())) {
+        if let Some(mount) = mount
+            .as_ref()
+            .filter(|mount| !mounts.insert(mount.as_str()))
+        {
             return Some(format!("two partitions are mounted at `{mount}`"));
         }
     }
@@ -133,7 +192,10 @@ fn mounts(layout: &Layout) -> Option<String> {
 fn place(mount: &str) -> Option<String> {
     // Mount units are called after their escaped paths (systemd.unit(5)); these characters are all that is foreseen.
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.');
-    let Some(path) = mount.strip_prefix('/').filter(|path| path.chars().all(plain)) else {
+    let Some(path) = mount
+        .strip_prefix('/')
+        .filter(|path| path.chars().all(plain))
+    else {
         return Some("not an absolute path of letters, digits, `-`, `_` and `.`".to_owned());
     };
     // Trees of their own, without people's homes, which are made before anything is mounted over them.
@@ -143,7 +205,9 @@ fn place(mount: &str) -> Option<String> {
     if let Err(error) = path::check_file(path.as_bytes()) {
         return Some(error.to_string());
     }
-    let fits = ["var/", "srv/", "opt/"].iter().any(|tree| path.starts_with(tree));
+    let fits = ["var/", "srv/", "opt/"]
+        .iter()
+        .any(|tree| path.starts_with(tree));
     (!fits).then(|| "data goes to a folder in `/var`, or to `/srv` or `/opt`".to_owned())
 }
 

@@ -5,7 +5,12 @@ use std::str::FromStr;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mac(pub [u8; 6]);
 
-super::text_form!(Mac, "Mac", "hardware address", "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$");
+super::text_form!(
+    Mac,
+    "Mac",
+    "hardware address",
+    "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$"
+);
 
 impl Mac {
     /// Whether the group bit is set: such an address never belongs to one machine.
@@ -42,7 +47,10 @@ impl FromStr for Mac {
 
     /// Accepts `aa:bb:cc:dd:ee:ff` and `AA-BB-CC-DD-EE-FF`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let error = || "not a hardware address: six pairs of hexadecimal digits with colons are expected".to_owned();
+        let error = || {
+            "not a hardware address: six pairs of hexadecimal digits with colons are expected"
+                .to_owned()
+        };
         let separator = if text.contains('-') { '-' } else { ':' };
         let mut bytes = [0; 6];
         let mut pairs = text.split(separator);
@@ -53,7 +61,11 @@ impl FromStr for Mac {
             }
             *byte = u8::from_str_radix(pair, 16).map_err(|_| error())?;
         }
-        if pairs.next().is_some() { Err(error()) } else { Ok(Mac(bytes)) }
+        if pairs.next().is_some() {
+            Err(error())
+        } else {
+            Ok(Mac(bytes))
+        }
     }
 }
 
@@ -67,7 +79,14 @@ mod tests {
         assert_eq!(mac.to_string(), "d8:3a:dd:00:12:ff");
         assert_eq!(mac.hyphenated(), "d8-3a-dd-00-12-ff");
         assert_eq!(mac.to_string().parse(), Ok(mac));
-        for bad in ["", "d8:3a", "d8:3a:dd:00:12:ff:00", "d8:3a:dd:00:12:+f", "d83add0012ff", "d8:3a-dd:00:12:ff"] {
+        for bad in [
+            "",
+            "d8:3a",
+            "d8:3a:dd:00:12:ff:00",
+            "d8:3a:dd:00:12:+f",
+            "d83add0012ff",
+            "d8:3a-dd:00:12:ff",
+        ] {
             assert!(bad.parse::<Mac>().is_err(), "{bad}");
         }
         assert!("01:00:5e:00:00:01".parse::<Mac>().unwrap().is_group());

@@ -58,7 +58,8 @@ impl Subnet {
 
     /// The `index`th address, if it lies in the network.
     pub fn nth(self, index: u128) -> Option<IpAddr> {
-        (index <= host_mask(self.base, self.prefix)).then(|| address(self.base, number(self.base) + index))
+        (index <= host_mask(self.base, self.prefix))
+            .then(|| address(self.base, number(self.base) + index))
     }
 
     /// Number of bits that tell hosts apart.
@@ -91,7 +92,10 @@ impl AddressRange {
 
 impl From<Subnet> for AddressRange {
     fn from(subnet: Subnet) -> Self {
-        AddressRange { first: subnet.base, last: subnet.last() }
+        AddressRange {
+            first: subnet.base,
+            last: subnet.last(),
+        }
     }
 }
 
@@ -123,8 +127,10 @@ impl FromStr for Subnet {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let error =
-            || "not a network: an address and a prefix length such as `192.168.10.0/24` are expected".to_owned();
+        let error = || {
+            "not a network: an address and a prefix length such as `192.168.10.0/24` are expected"
+                .to_owned()
+        };
         let (base, prefix) = text.split_once('/').ok_or_else(error)?;
         let base: IpAddr = base.parse().map_err(|_| error())?;
         let digits = !prefix.is_empty() && prefix.bytes().all(|b| b.is_ascii_digit());
@@ -134,7 +140,9 @@ impl FromStr for Subnet {
         }
         let network = address(base, number(base) & !host_mask(base, prefix));
         if network != base {
-            return Err(format!("bits are set beyond the prefix; the network is written `{network}/{prefix}`"));
+            return Err(format!(
+                "bits are set beyond the prefix; the network is written `{network}/{prefix}`"
+            ));
         }
         Ok(Subnet { base, prefix })
     }
@@ -145,7 +153,8 @@ impl FromStr for AddressRange {
 
     /// Accepts `A-B`, a network, or a single address; `192.168.10.150-160` is short for the last number.
     fn from_str(text: &str) -> Result<Self, String> {
-        let error = || "not a range: `192.168.10.150-192.168.10.160` or a network is expected".to_owned();
+        let error =
+            || "not a range: `192.168.10.150-192.168.10.160` or a network is expected".to_owned();
         if text.contains('/') {
             return text.parse::<Subnet>().map(AddressRange::from);
         }
@@ -161,7 +170,11 @@ impl FromStr for AddressRange {
         if !same_family(first, last) {
             return Err("the two ends are of different families".to_owned());
         }
-        if first > last { Err("the range ends before it begins".to_owned()) } else { Ok(AddressRange { first, last }) }
+        if first > last {
+            Err("the range ends before it begins".to_owned())
+        } else {
+            Ok(AddressRange { first, last })
+        }
     }
 }
 
@@ -209,10 +222,32 @@ mod tests {
         assert_eq!(net.nth(256), None);
         assert!(net.overlaps("192.168.0.0/16".parse().unwrap()));
         let all: Subnet = "::/0".parse().unwrap();
-        assert_eq!(all.last().to_string(), "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
-        assert!("0.0.0.0/0".parse::<Subnet>().unwrap().contains("255.255.255.255".parse().unwrap()));
-        assert_eq!("192.168.10.7/24".parse::<Subnet>().unwrap_err().matches("192.168.10.0/24").count(), 1);
-        for bad in ["", "10.0.0.0", "10.0.0.0/33", "10.0.0.0/+8", "::/129", "10.0.0/8"] {
+        assert_eq!(
+            all.last().to_string(),
+            "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
+        );
+        assert!(
+            "0.0.0.0/0"
+                .parse::<Subnet>()
+                .unwrap()
+                .contains("255.255.255.255".parse().unwrap())
+        );
+        assert_eq!(
+            "192.168.10.7/24"
+                .parse::<Subnet>()
+                .unwrap_err()
+                .matches("192.168.10.0/24")
+                .count(),
+            1
+        );
+        for bad in [
+            "",
+            "10.0.0.0",
+            "10.0.0.0/33",
+            "10.0.0.0/+8",
+            "::/129",
+            "10.0.0/8",
+        ] {
             assert!(bad.parse::<Subnet>().is_err(), "{bad}");
         }
     }
@@ -222,8 +257,19 @@ mod tests {
         let pool: AddressRange = "192.168.10.150-160".parse().unwrap();
         assert_eq!(pool.to_string(), "192.168.10.150-192.168.10.160");
         assert!(pool.contains("192.168.10.151".parse().unwrap()));
-        assert!("fd00::1-fd00::9".parse::<AddressRange>().unwrap().contains("fd00::5".parse().unwrap()));
-        for bad in ["", "a-b", "10.0.0.9-10.0.0.1", "10.0.0.1-::1", "10.0.0.1-256"] {
+        assert!(
+            "fd00::1-fd00::9"
+                .parse::<AddressRange>()
+                .unwrap()
+                .contains("fd00::5".parse().unwrap())
+        );
+        for bad in [
+            "",
+            "a-b",
+            "10.0.0.9-10.0.0.1",
+            "10.0.0.1-::1",
+            "10.0.0.1-256",
+        ] {
             assert!(bad.parse::<AddressRange>().is_err(), "{bad}");
         }
     }

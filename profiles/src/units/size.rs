@@ -33,8 +33,10 @@ impl Size {
 impl fmt::Display for Size {
     /// In the largest unit that divides it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit =
-            UNITS.iter().filter(|(_, bytes)| self.0 != 0 && self.0.is_multiple_of(*bytes)).max_by_key(|(_, b)| *b);
+        let unit = UNITS
+            .iter()
+            .filter(|(_, bytes)| self.0 != 0 && self.0.is_multiple_of(*bytes))
+            .max_by_key(|(_, b)| *b);
         match unit {
             Some((name, bytes)) => write!(f, "{} {name}", self.0 / bytes),
             None => write!(f, "{} B", self.0),
@@ -53,7 +55,9 @@ impl FromStr for Size {
 
     /// Accepts a whole number and a unit of [`UNITS`], with or without a space between; without a unit it is bytes.
     fn from_str(text: &str) -> Result<Self, String> {
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let digits = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
         let (number, unit) = text.split_at(digits);
         let unit = unit.trim();
         let factor = match unit {
@@ -62,8 +66,13 @@ impl FromStr for Size {
                 "not a size: a whole number and one of B, kB, MB, GB, TB, KiB, MiB, GiB, TiB is expected".to_owned()
             })?,
         };
-        let number: u64 = number.parse().map_err(|_| "not a size: it must begin with a whole number".to_owned())?;
-        number.checked_mul(factor).map(Size).ok_or_else(|| "the size does not fit 64 bits".to_owned())
+        let number: u64 = number
+            .parse()
+            .map_err(|_| "not a size: it must begin with a whole number".to_owned())?;
+        number
+            .checked_mul(factor)
+            .map(Size)
+            .ok_or_else(|| "the size does not fit 64 bits".to_owned())
     }
 }
 
@@ -75,7 +84,9 @@ impl serde::Serialize for Size {
 
 impl<'de> serde::Deserialize<'de> for Size {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        <String as serde::Deserialize>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        <String as serde::Deserialize>::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -105,7 +116,16 @@ mod tests {
         assert_eq!(Size(3 << 30).to_string(), "3 GiB");
         assert_eq!(Size(32_000_000_000).to_string(), "32 GB");
         assert_eq!(Size(1025).to_string(), "1025 B");
-        for bad in ["", "GiB", "1.5 GiB", "-1", "99999999999999999999", "99999999999 TiB", "5 gb", "5G"] {
+        for bad in [
+            "",
+            "GiB",
+            "1.5 GiB",
+            "-1",
+            "99999999999999999999",
+            "99999999999 TiB",
+            "5 gb",
+            "5G",
+        ] {
             assert!(bad.parse::<Size>().is_err(), "{bad}");
         }
     }

@@ -28,14 +28,21 @@ pub(crate) fn look(path: &Path) -> Result<Facts, Failure> {
 /// The same of a disk that this process holds.
 pub(crate) fn held(target: &Target, path: &Path) -> Result<Facts, Failure> {
     let device = inventory::device(path).map_err(|error| unusable(&error))?;
-    target.unchanged(&device).map_err(|error| unusable(&error))?;
+    target
+        .unchanged(&device)
+        .map_err(|error| unusable(&error))?;
     let users = usage::while_held(&device);
     Ok(facts(device, users, target))
 }
 
 fn facts(device: Device, usage: Vec<Usage>, disk: &(dyn ReadAt + Sync)) -> Facts {
     let content = probe(disk, device.size, device.sector_size);
-    Facts { version: VERSION, device, usage, content }
+    Facts {
+        version: VERSION,
+        device,
+        usage,
+        content,
+    }
 }
 
 /// What it means that the kernel was asked to read a disk's table and has not done it.
@@ -55,19 +62,29 @@ pub(crate) fn look_or_read(path: &Path) -> Result<Facts, Failure> {
 
 /// Facts from a file.
 pub(crate) fn read(path: &Path) -> Result<Facts, Failure> {
-    let wrong = |why: String| Failure::plain(Class::Input, format!("reading facts from {}: {why}", path.display()));
+    let wrong = |why: String| {
+        Failure::plain(
+            Class::Input,
+            format!("reading facts from {}: {why}", path.display()),
+        )
+    };
     let mut text = Vec::new();
     let file = File::open(path).map_err(|error| wrong(error.to_string()))?;
-    file.take(LONGEST + 1).read_to_end(&mut text).map_err(|error: io::Error| wrong(error.to_string()))?;
+    file.take(LONGEST + 1)
+        .read_to_end(&mut text)
+        .map_err(|error: io::Error| wrong(error.to_string()))?;
     if text.len() as u64 > LONGEST {
         return Err(wrong(format!("longer than {LONGEST} bytes")));
     }
     let facts: Facts = serde_json::from_slice(&text).map_err(|error| {
-        wrong(error.to_string()).hint("facts are what `prejoin disk inspect DEVICE --json` prints".to_owned())
+        wrong(error.to_string())
+            .hint("facts are what `prejoin disk inspect DEVICE --json` prints".to_owned())
     })?;
     match facts.version {
         VERSION => Ok(facts),
-        version => Err(wrong(format!("they have version {version}, this program reads version {VERSION}"))),
+        version => Err(wrong(format!(
+            "they have version {version}, this program reads version {VERSION}"
+        ))),
     }
 }
 
@@ -75,7 +92,13 @@ pub(crate) fn read(path: &Path) -> Result<Facts, Failure> {
 fn is_document(path: &Path) -> bool {
     let mut first = [0; 64];
     let is_file = fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
-    let count = is_file.then(|| File::open(path).and_then(|mut file| file.read(&mut first)).ok()).flatten();
+    let count = is_file
+        .then(|| {
+            File::open(path)
+                .and_then(|mut file| file.read(&mut first))
+                .ok()
+        })
+        .flatten();
     let text = first[..count.unwrap_or(0)].trim_ascii_start();
     text.starts_with(b"{") && text[1..].trim_ascii_start().starts_with(b"\"")
 }
@@ -83,7 +106,9 @@ fn is_document(path: &Path) -> bool {
 /// A disk that cannot be used, and what the user can do.
 pub(crate) fn unusable(error: &disk::Error) -> Failure {
     let class = match error {
-        disk::Error::Open { source, .. } if source.kind() == io::ErrorKind::NotFound => Class::Input,
+        disk::Error::Open { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            Class::Input
+        }
         disk::Error::Kind { .. } | disk::Error::Partition { .. } => Class::Input,
         _ => Class::Environment,
     };

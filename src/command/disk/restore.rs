@@ -20,7 +20,12 @@ use crate::report::Report;
 use crate::settings;
 
 pub(crate) fn run(args: &Restore, report: &Report) -> Result<(), Failure> {
-    let Tables { serial, wwid, saved, .. } = read(&args.saved)?;
+    let Tables {
+        serial,
+        wwid,
+        saved,
+        ..
+    } = read(&args.saved)?;
     let device = inventory::device(&args.disk).map_err(|error| unusable(&error))?;
     if device.size != saved.size {
         let message = format!(
@@ -43,43 +48,78 @@ pub(crate) fn run(args: &Restore, report: &Report) -> Result<(), Failure> {
             name(&serial),
             name(&wwid)
         );
-        return Err(Failure::plain(Class::Input, message).exit(exit::REFUSED).hint("is it the right disk?".to_owned()));
+        return Err(Failure::plain(Class::Input, message)
+            .exit(exit::REFUSED)
+            .hint("is it the right disk?".to_owned()));
     }
     let users = usage::usage(&device);
-    if let Some(user) = users.iter().find(|user| !matches!(user, Usage::Open { .. })) {
+    if let Some(user) = users
+        .iter()
+        .find(|user| !matches!(user, Usage::Open { .. }))
+    {
         let message = format!("{} is in use: {}", device.path, picture::usage(user));
         return Err(Failure::plain(Class::Input, message).exit(exit::REFUSED));
     }
-    let areas: Vec<Extent> =
-        saved.areas.iter().map(|area| Extent { start: area.offset, length: area.bytes.len() as u64 }).collect();
+    let areas: Vec<Extent> = saved
+        .areas
+        .iter()
+        .map(|area| Extent {
+            start: area.offset,
+            length: area.bytes.len() as u64,
+        })
+        .collect();
     for area in &areas {
-        report.say(format!("bytes {} to {} of {} will be as they were", area.start, area.end(), device.path));
+        report.say(format!(
+            "bytes {} to {} of {} will be as they were",
+            area.start,
+            area.end(),
+            device.path
+        ));
     }
     let reader = Reader::open(&args.disk).map_err(|error| unusable(&error))?;
-    let kept = saved.compare(&reader).map_err(|error| carry::restored(&error))?;
+    let kept = saved
+        .compare(&reader)
+        .map_err(|error| carry::restored(&error))?;
     for (partition, same) in &kept {
-        let state = if *same { "is what it was" } else { "has changed since" };
+        let state = if *same {
+            "is what it was"
+        } else {
+            "has changed since"
+        };
         let (number, name) = (partition.number, picture::printable(&partition.name));
-        report.say(format!("partition {number} \"{name}\", which was kept, {state}"));
+        report.say(format!(
+            "partition {number} \"{name}\", which was kept, {state}"
+        ));
     }
     let dropped = saved.drops(&reader);
     for (number, name) in &dropped {
-        report.say(format!("partition {number} \"{}\" will not be listed any more", picture::printable(name)));
+        report.say(format!(
+            "partition {number} \"{}\" will not be listed any more",
+            picture::printable(name)
+        ));
     }
     let (what, expected) = ask::password(&device);
     match &args.confirm {
         None => ask::typed(&device)?,
         Some(given) if *given == expected => {}
         Some(_) => {
-            let message = format!("{expected} is the {what} of {}, and another one was confirmed", device.path);
+            let message = format!(
+                "{expected} is the {what} of {}, and another one was confirmed",
+                device.path
+            );
             return Err(Failure::plain(Class::Input, message).exit(exit::CONFIRM));
         }
     }
-    let target = Target::open(&args.disk, &target::Options::default()).map_err(|error| unusable(&error))?;
-    target.unchanged(&device).map_err(|error| unusable(&error))?;
-    write::restore(&Guarded::new(&target, areas), &saved).map_err(|error| carry::restored(&error))?;
+    let target =
+        Target::open(&args.disk, &target::Options::default()).map_err(|error| unusable(&error))?;
+    target
+        .unchanged(&device)
+        .map_err(|error| unusable(&error))?;
+    write::restore(&Guarded::new(&target, areas), &saved)
+        .map_err(|error| carry::restored(&error))?;
     let kernel = target.reread().err().map(|error| stale(&error));
-    let document = |(partition, same): &(&Kept, bool)| json!({ "partition": partition, "same": same });
+    let document =
+        |(partition, same): &(&Kept, bool)| json!({ "partition": partition, "same": same });
     report.result(
         || {
             let note = kernel.as_ref().map(|kernel| format!("\n{kernel}")).unwrap_or_default();
@@ -96,5 +136,6 @@ pub(crate) fn run(args: &Restore, report: &Report) -> Result<(), Failure> {
 
 fn read(path: &Path) -> Result<Tables, Failure> {
     let text = settings::read(path, "saved tables")?;
-    serde_json::from_str(&text).map_err(|error| Failure::new(Class::Input, &error).of(path.display()))
+    serde_json::from_str(&text)
+        .map_err(|error| Failure::new(Class::Input, &error).of(path.display()))
 }

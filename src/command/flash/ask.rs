@@ -41,14 +41,21 @@ fn one(args: &Flash, case: &Case, report: &Report) -> Result<bool, Failure> {
     if device.file && verdict == Verdict::Ok {
         return Ok(false);
     }
-    let message = format!("{} needs a confirmation, and there is no terminal to ask on", device.path);
-    Err(Failure::plain(Class::Input, message).exit(exit::CONFIRM).hint(how(&[case])))
+    let message = format!(
+        "{} needs a confirmation, and there is no terminal to ask on",
+        device.path
+    );
+    Err(Failure::plain(Class::Input, message)
+        .exit(exit::CONFIRM)
+        .hint(how(&[case])))
 }
 
 /// How these are confirmed where nobody can be asked.
 pub(crate) fn how(cases: &[&Case]) -> String {
-    let tokens: Vec<String> =
-        cases.iter().filter_map(|case| Some(format!("--confirm {}", case.judgement.token.as_ref()?))).collect();
+    let tokens: Vec<String> = cases
+        .iter()
+        .filter_map(|case| Some(format!("--confirm {}", case.judgement.token.as_ref()?)))
+        .collect();
     format!("run it on a terminal, or add {}", tokens.join(" "))
 }
 
@@ -65,14 +72,21 @@ pub(crate) fn typed(device: &Device) -> Result<(), Failure> {
     let (what, expected) = password(device);
     let mut out = std::io::stderr();
     let mut line = String::new();
-    let asked = write!(out, "\nType the {what} of {} to write to it ({expected}): ", device.path)
-        .and_then(|()| out.flush())
-        .and_then(|()| std::io::stdin().lock().read_line(&mut line));
+    let asked = write!(
+        out,
+        "\nType the {what} of {} to write to it ({expected}): ",
+        device.path
+    )
+    .and_then(|()| out.flush())
+    .and_then(|()| std::io::stdin().lock().read_line(&mut line));
     match asked {
         Ok(_) if line.trim() == expected => Ok(()),
-        Ok(_) => Err(Failure::plain(Class::Input, format!("that is not the {what} of {}", device.path))
-            .exit(exit::CONFIRM)
-            .hint("nothing was written".to_owned())),
+        Ok(_) => Err(Failure::plain(
+            Class::Input,
+            format!("that is not the {what} of {}", device.path),
+        )
+        .exit(exit::CONFIRM)
+        .hint("nothing was written".to_owned())),
         Err(error) => Err(Failure::new(Class::Environment, &error)),
     }
 }

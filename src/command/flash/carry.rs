@@ -42,7 +42,10 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// As JSON.
     pub(crate) fn document(&self) -> Value {
-        let words = self.failure.as_ref().map(|failure| (failure.number(), failure.words()));
+        let words = self
+            .failure
+            .as_ref()
+            .map(|failure| (failure.number(), failure.words()));
         json!({
             "result": self.written,
             "phases": self.phases,
@@ -54,10 +57,20 @@ impl Outcome {
 }
 
 /// Writes the image to one target, which was judged and agreed to.
-pub(crate) fn carry(args: &Flash, image: &Image, case: &Case, keep: &Keep, bars: &MultiProgress) -> Outcome {
+pub(crate) fn carry(
+    args: &Flash,
+    image: &Image,
+    case: &Case,
+    keep: &Keep,
+    bars: &MultiProgress,
+) -> Outcome {
     let path = case.judgement.disk.clone();
     let meter = Meter::new(bars, &last(&path));
-    let mut outcome = Outcome { node: args.node.clone(), path, ..Outcome::default() };
+    let mut outcome = Outcome {
+        node: args.node.clone(),
+        path,
+        ..Outcome::default()
+    };
     match steps(args, image, case, keep, &meter, &mut outcome) {
         Ok(written) => outcome.written = Some(written),
         Err(failure) => outcome.failure = Some(failure.of(&outcome.path)),
@@ -78,8 +91,11 @@ fn steps(
     let target = match &case.hold {
         Some(target) => target,
         None => {
-            opened = Target::open(Path::new(&case.facts.device.path), &target::Options::default())
-                .map_err(|error| look::unusable(&error))?;
+            opened = Target::open(
+                Path::new(&case.facts.device.path),
+                &target::Options::default(),
+            )
+            .map_err(|error| look::unusable(&error))?;
             &opened
         }
     };
@@ -90,9 +106,11 @@ fn steps(
     let disk = Guarded::new(target, plan::writes(&plan));
 
     let journal = FileJournal::open(&keep.journal()).map_err(|error| {
-        Failure::new(Class::Environment, &error).of(format!("the journal {}", keep.journal().display()))
+        Failure::new(Class::Environment, &error)
+            .of(format!("the journal {}", keep.journal().display()))
     })?;
-    let old = write::before(&plan, &disk).map_err(|error| failed(&error, &args.node, &image.store))?;
+    let old =
+        write::before(&plan, &disk).map_err(|error| failed(&error, &args.node, &image.store))?;
     outcome.saved = Some(saved(keep, &journal, &plan, &disk, &old)?);
     if !args.verify_first {
         capacity(target, case, &plan)?;
@@ -127,9 +145,13 @@ fn saved(
     disk: &dyn ReadAt,
     now: &write::Saved,
 ) -> Result<PathBuf, Failure> {
-    let ended = journal.load().is_ok_and(|records| records.contains(&Record::Done));
+    let ended = journal
+        .load()
+        .is_ok_and(|records| records.contains(&Record::Done));
     let precedes = |first: &write::Saved| first.precedes(plan, disk).unwrap_or(false);
-    let first = keep.unfinished().filter(|(_, first)| !ended && precedes(first));
+    let first = keep
+        .unfinished()
+        .filter(|(_, first)| !ended && precedes(first));
     // What is there now is kept in any case: somebody may have changed it between the runs.
     let path = keep.save(now)?;
     match first {
@@ -145,16 +167,26 @@ fn again(image: &Image, case: &Case, target: &Target) -> Result<Plan, Failure> {
             .exit(exit::REFUSED)
             .hint("nothing was written; look again with --dry-run".to_owned())
     };
-    target.unchanged(&case.facts.device).map_err(|error| changed(error.to_string()))?;
+    target
+        .unchanged(&case.facts.device)
+        .map_err(|error| changed(error.to_string()))?;
     let facts = look::held(target, Path::new(&case.facts.device.path))?;
     let judgement = judge(&facts, &case.intent, &image.view());
     if judgement.verdict == Verdict::Refuse {
-        let first = judgement.findings.first().map(|finding| format!("{}: {}", finding.code, finding.evidence));
-        return Err(changed(format!("it must not be written any more: {}", first.unwrap_or_default())));
+        let first = judgement
+            .findings
+            .first()
+            .map(|finding| format!("{}: {}", finding.code, finding.evidence));
+        return Err(changed(format!(
+            "it must not be written any more: {}",
+            first.unwrap_or_default()
+        )));
     }
     match judgement.plan {
         Some(plan) if judgement.token == case.judgement.token => Ok(plan),
-        _ => Err(changed("what is on it has changed since it was looked at".into())),
+        _ => Err(changed(
+            "what is on it has changed since it was looked at".into(),
+        )),
     }
 }
 
@@ -163,23 +195,30 @@ fn capacity(target: &Target, case: &Case, plan: &Plan) -> Result<(), Failure> {
     let end = Extent::between(plan.size.saturating_sub(1 << 20), plan.size);
     // The copy of the table there is overwritten for a moment, which must not be the only one.
     let content = &case.facts.content;
-    let needed = content.table().is_some_and(|table| table.place != Place::Primary);
+    let needed = content
+        .table()
+        .is_some_and(|table| table.place != Place::Primary);
     if needed || case.facts.device.file || plan.kept.iter().any(|kept| kept.extent.meets(&end)) {
         return Ok(());
     }
     let disk = Guarded::new(target, vec![end]);
     capacity::last_mib_check(&disk, plan.size).map_err(|error| match Fake::of(&error) {
-        Some(fake) => Failure::plain(Class::Environment, format!("{}: {fake}", Code::DvFake)).exit(exit::REFUSED),
-        None => {
-            Failure::new(Class::Environment, &error).exit(exit::DISK).hint(Failed::of(&error).and_then(Failed::hint))
-        }
+        Some(fake) => Failure::plain(Class::Environment, format!("{}: {fake}", Code::DvFake))
+            .exit(exit::REFUSED),
+        None => Failure::new(Class::Environment, &error)
+            .exit(exit::DISK)
+            .hint(Failed::of(&error).and_then(Failed::hint)),
     })
 }
 
 /// A failure of writing, with the exit code that stands for it.
 fn failed(error: &write::Error, node: &str, store: &ChunkStore) -> Failure {
     use write::Error;
-    let disk = |source| Failed::of(source).and_then(Failed::hint).or_else(|| error.hint());
+    let disk = |source| {
+        Failed::of(source)
+            .and_then(Failed::hint)
+            .or_else(|| error.hint())
+    };
     let failure = |class| Failure::new(class, error);
     match error {
         Error::Fetch { source, .. } => match source.downcast_ref::<chunks::Error>() {
@@ -188,24 +227,40 @@ fn failed(error: &write::Error, node: &str, store: &ChunkStore) -> Failure {
         },
         Error::Chunk { digest, found, .. } => {
             let what = format!("its content has digest {found}");
-            let damaged = chunks::Error::Damaged { digest: *digest, path: store.path(digest), what };
+            let damaged = chunks::Error::Damaged {
+                digest: *digest,
+                path: store.path(digest),
+                what,
+            };
             verify::damage(&damaged, node)
         }
-        Error::Io { source, .. } | Error::Flush { source, .. } => {
-            failure(Class::Environment).exit(exit::DISK).hint(disk(source))
-        }
-        Error::Unlisted { .. } => failure(Class::Environment).exit(exit::DISK).hint(error.hint()),
+        Error::Io { source, .. } | Error::Flush { source, .. } => failure(Class::Environment)
+            .exit(exit::DISK)
+            .hint(disk(source)),
+        Error::Unlisted { .. } => failure(Class::Environment)
+            .exit(exit::DISK)
+            .hint(error.hint()),
         Error::Journal { .. } => failure(Class::Environment).hint(error.hint()),
-        Error::Unstable { .. } => failure(Class::Environment).exit(exit::READ_BACK).hint(error.hint()),
-        Error::DataChanged { .. } => failure(Class::Environment).exit(exit::DATA).hint(error.hint()),
+        Error::Unstable { .. } => failure(Class::Environment)
+            .exit(exit::READ_BACK)
+            .hint(error.hint()),
+        Error::DataChanged { .. } => failure(Class::Environment)
+            .exit(exit::DATA)
+            .hint(error.hint()),
         _ => failure(Class::Input).exit(exit::REFUSED).hint(error.hint()),
     }
 }
 
 /// The same for what puts old tables back.
 pub(crate) fn restored(error: &write::Error) -> Failure {
-    let code = if matches!(error, write::Error::Plan(_)) { exit::REFUSED } else { exit::DISK };
-    Failure::new(Class::Environment, error).exit(code).hint(error.hint())
+    let code = if matches!(error, write::Error::Plan(_)) {
+        exit::REFUSED
+    } else {
+        exit::DISK
+    };
+    Failure::new(Class::Environment, error)
+        .exit(code)
+        .hint(error.hint())
 }
 
 #[cfg(test)]
@@ -219,7 +274,11 @@ mod tests {
 
     #[test]
     fn exit_codes() {
-        let spot = || Spot { offset: 0, length: 1, owner: "partition 1".into() };
+        let spot = || Spot {
+            offset: 0,
+            length: 1,
+            owner: "partition 1".into(),
+        };
         let phase = Phase::Write;
         let broken = || io::Error::other("broken");
         let print = Fingerprint(Digest::of(b""));
@@ -228,15 +287,80 @@ mod tests {
         let missing = Box::new(chunks::Error::Missing(digest));
         for (error, code) in [
             (Error::Plan("it cannot be".into()), 20),
-            (Error::NotListed { number: 1, name: "data".into() }, 20),
-            (Error::Unlisted { phase, number: 1, name: "data".into() }, 30),
-            (Error::Io { phase, doing: "writing", spot: spot(), source: broken() }, 30),
-            (Error::Flush { phase, source: broken() }, 30),
-            (Error::Unstable { phase, spot: spot(), repairs: 3 }, 31),
-            (Error::DataChanged { phase, number: 1, name: "data".into(), before: print, after: print }, 32),
-            (Error::Journal { phase, source: broken() }, 6),
-            (Error::Chunk { phase, digest, found: digest, spot: spot() }, 5),
-            (Error::Fetch { phase, digest, spot: spot(), source: missing }, 5),
+            (
+                Error::NotListed {
+                    number: 1,
+                    name: "data".into(),
+                },
+                20,
+            ),
+            (
+                Error::Unlisted {
+                    phase,
+                    number: 1,
+                    name: "data".into(),
+                },
+                30,
+            ),
+            (
+                Error::Io {
+                    phase,
+                    doing: "writing",
+                    spot: spot(),
+                    source: broken(),
+                },
+                30,
+            ),
+            (
+                Error::Flush {
+                    phase,
+                    source: broken(),
+                },
+                30,
+            ),
+            (
+                Error::Unstable {
+                    phase,
+                    spot: spot(),
+                    repairs: 3,
+                },
+                31,
+            ),
+            (
+                Error::DataChanged {
+                    phase,
+                    number: 1,
+                    name: "data".into(),
+                    before: print,
+                    after: print,
+                },
+                32,
+            ),
+            (
+                Error::Journal {
+                    phase,
+                    source: broken(),
+                },
+                6,
+            ),
+            (
+                Error::Chunk {
+                    phase,
+                    digest,
+                    found: digest,
+                    spot: spot(),
+                },
+                5,
+            ),
+            (
+                Error::Fetch {
+                    phase,
+                    digest,
+                    spot: spot(),
+                    source: missing,
+                },
+                5,
+            ),
         ] {
             assert_eq!(failed(&error, "w1", &store).number(), code, "{error}");
         }

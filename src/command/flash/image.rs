@@ -34,14 +34,27 @@ impl Image {
     pub(crate) fn open(out: &Path, node: &str) -> Result<Self, Failure> {
         let (manifest, store) = verify::open(out, node)?;
         let digest = Digest::of(manifest.to_json().as_bytes());
-        let table = table(&manifest, &store).map_err(|why| broken(node, "the partition table", why))?;
-        let handoff = handoff(&manifest, &store).map_err(|why| broken(node, "partition identity", why))?;
-        Ok(Image { manifest, store, digest, table, handoff })
+        let table =
+            table(&manifest, &store).map_err(|why| broken(node, "the partition table", why))?;
+        let handoff =
+            handoff(&manifest, &store).map_err(|why| broken(node, "partition identity", why))?;
+        Ok(Image {
+            manifest,
+            store,
+            digest,
+            table,
+            handoff,
+        })
     }
 
     /// As a plan sees it.
     pub(crate) fn view(&self) -> plan::Image<'_> {
-        plan::Image { manifest: &self.manifest, digest: self.digest, table: &self.table, handoff: &self.handoff }
+        plan::Image {
+            manifest: &self.manifest,
+            digest: self.digest,
+            table: &self.table,
+            handoff: &self.handoff,
+        }
     }
 
     /// Fails if a chunk is missing: that is seen before the first write.
@@ -67,15 +80,25 @@ thread_local! {
 }
 
 impl Chunks for Image {
-    fn read(&self, digest: &ChunkDigest, into: &mut [u8]) -> Result<(), Box<dyn Error + Send + Sync>> {
+    fn read(
+        &self,
+        digest: &ChunkDigest,
+        into: &mut [u8],
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
         let frame = self.store.frame(digest)?;
-        let damaged = |what: String| chunks::Error::Damaged { digest: *digest, path: self.store.path(digest), what };
+        let damaged = |what: String| chunks::Error::Damaged {
+            digest: *digest,
+            path: self.store.path(digest),
+            what,
+        };
         DECOMPRESSOR.with_borrow_mut(|kept| {
             let decompressor = match kept {
                 Some(decompressor) => decompressor,
                 None => kept.insert(zstd::bulk::Decompressor::new()?),
             };
-            let count = decompressor.decompress_to_buffer(&frame, into).map_err(|error| damaged(error.to_string()))?;
+            let count = decompressor
+                .decompress_to_buffer(&frame, into)
+                .map_err(|error| damaged(error.to_string()))?;
             match count == into.len() {
                 true => Ok(()),
                 false => Err(damaged(format!("{count} bytes instead of {}", into.len())).into()),
@@ -92,7 +115,11 @@ fn table(manifest: &Arc<Manifest>, store: &Arc<ChunkStore>) -> Result<Table, Box
 
 fn handoff(manifest: &Arc<Manifest>, store: &Arc<ChunkStore>) -> Result<Handoff, Box<dyn Error>> {
     let partition = manifest.partition("identity").ok_or("there is none")?;
-    let volume = PartitionReader::new(ImageReader::new(manifest, store), partition.start, partition.size);
+    let volume = PartitionReader::new(
+        ImageReader::new(manifest, store),
+        partition.start,
+        partition.size,
+    );
     let mut text = None;
     readback::fat(volume, partition.size, |path, file| {
         if path.eq_ignore_ascii_case("node.json") {
@@ -108,8 +135,12 @@ fn broken(node: &str, what: &str, error: Box<dyn Error>) -> Failure {
     let mut cause: Option<&(dyn Error + 'static)> = Some(&*error);
     while let Some(error) = cause {
         // Errors of reading wrap those of the store.
-        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let found = inner.and_then(|inner| inner.downcast_ref()).or_else(|| error.downcast_ref::<chunks::Error>());
+        let inner = error
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        let found = inner
+            .and_then(|inner| inner.downcast_ref())
+            .or_else(|| error.downcast_ref::<chunks::Error>());
         if let Some(found) = found {
             return verify::damage(found, node);
         }

@@ -18,11 +18,17 @@ use crate::failure::Failure;
 /// The node of this name.
 pub(crate) fn node<'a>(project: &'a Project, name: &str) -> Result<&'a Node, Failure> {
     let nodes = &project.cluster.nodes;
-    nodes.iter().find(|node| node.name.value == name).ok_or_else(|| {
-        let names: Vec<&str> = nodes.iter().map(|node| node.name.value.as_str()).collect();
-        Failure::plain(Class::Input, format!("{} has no node {name}", project.file.display()))
+    nodes
+        .iter()
+        .find(|node| node.name.value == name)
+        .ok_or_else(|| {
+            let names: Vec<&str> = nodes.iter().map(|node| node.name.value.as_str()).collect();
+            Failure::plain(
+                Class::Input,
+                format!("{} has no node {name}", project.file.display()),
+            )
             .hint(format!("its nodes are {}", names.join(", ")))
-    })
+        })
 }
 
 /// What is wanted of one disk.
@@ -39,13 +45,18 @@ pub(crate) fn intent(
         .board(&node.board.value)
         .map_err(|error| Failure::new(Class::Input, &error).hint(error.hint()))?;
     Ok(Intent {
-        wish: Wish { mode: mode(args, facts, image), delete: args.delete.iter().cloned().collect() },
+        wish: Wish {
+            mode: mode(args, facts, image),
+            delete: args.delete.iter().cloned().collect(),
+        },
         selector: node.disk.value.clone(),
         node: args.node.clone(),
         architecture: Some(board.architecture),
         sector_sizes: board.sector_sizes.clone(),
         by_kernel_name: !facts.device.file && is_kernel_name(asked),
-        rules: Rules { accepted: args.accept.iter().copied().collect() },
+        rules: Rules {
+            accepted: args.accept.iter().copied().collect(),
+        },
     })
 }
 
@@ -62,5 +73,6 @@ fn mode(args: &Flash, facts: &Facts, image: &Image) -> Mode {
 /// Whether another disk may have this name after the next start: a node right in `/dev` that is no link.
 fn is_kernel_name(path: &Path) -> bool {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
-    path.parent() == Some(Path::new("/dev")) && !fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink())
+    path.parent() == Some(Path::new("/dev"))
+        && !fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink())
 }

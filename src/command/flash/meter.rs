@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use crate::settings::Stopwatch;
 
-const BYTES: &str = "{prefix} {msg:>10} [{bar:30}] {bytes}/{total_bytes} {binary_bytes_per_sec}, {eta} left";
+const BYTES: &str =
+    "{prefix} {msg:>10} [{bar:30}] {bytes}/{total_bytes} {binary_bytes_per_sec}, {eta} left";
 const PLAIN: &str = "{prefix} {msg}";
 
 /// How much was done in a phase, and how long it took.
@@ -41,8 +42,15 @@ struct Current {
 impl Meter {
     /// A bar below those of other targets.
     pub(crate) fn new(bars: &MultiProgress, name: &str) -> Self {
-        let bar = bars.add(ProgressBar::new(0).with_style(style(PLAIN)).with_prefix(name.to_owned()));
-        Meter { bar, state: Mutex::default() }
+        let bar = bars.add(
+            ProgressBar::new(0)
+                .with_style(style(PLAIN))
+                .with_prefix(name.to_owned()),
+        );
+        Meter {
+            bar,
+            state: Mutex::default(),
+        }
     }
 
     /// Shows one event.
@@ -50,8 +58,13 @@ impl Meter {
         match event {
             Event::Begin { phase, total } => {
                 self.settle();
-                self.state().current = Some(Current { phase, watch: Stopwatch::start(), done: 0 });
-                self.bar.set_style(style(if total > 0 { BYTES } else { PLAIN }));
+                self.state().current = Some(Current {
+                    phase,
+                    watch: Stopwatch::start(),
+                    done: 0,
+                });
+                self.bar
+                    .set_style(style(if total > 0 { BYTES } else { PLAIN }));
                 self.bar.set_message(phase.to_string());
                 self.bar.set_length(total);
                 self.bar.reset();
@@ -63,7 +76,9 @@ impl Meter {
                 }
                 self.bar.set_position(done);
             }
-            Event::Repair { phase, spot } => self.bar.println(format!("{phase}: {spot} is written anew")),
+            Event::Repair { phase, spot } => {
+                self.bar.println(format!("{phase}: {spot} is written anew"))
+            }
             Event::End { .. } => self.settle(),
         }
     }
@@ -78,11 +93,17 @@ impl Meter {
     /// Adds the portion that has ended to its phase.
     fn settle(&self) {
         let mut state = self.state();
-        let Some(Current { phase, watch, done }) = state.current.take() else { return };
+        let Some(Current { phase, watch, done }) = state.current.take() else {
+            return;
+        };
         let seconds = watch.elapsed().as_secs_f64();
         match state.took.iter_mut().find(|took| took.phase == phase) {
             Some(took) => (took.bytes, took.seconds) = (took.bytes + done, took.seconds + seconds),
-            None => state.took.push(Took { phase, bytes: done, seconds }),
+            None => state.took.push(Took {
+                phase,
+                bytes: done,
+                seconds,
+            }),
         }
     }
 
@@ -92,5 +113,7 @@ impl Meter {
 }
 
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).expect("the template is a constant").progress_chars("=> ")
+    ProgressStyle::with_template(template)
+        .expect("the template is a constant")
+        .progress_chars("=> ")
 }

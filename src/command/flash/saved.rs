@@ -58,11 +58,29 @@ impl Keep {
             (wwid, serial) => format!("{wwid:?} {serial:?}"),
         };
         let shown = device.serial.clone().unwrap_or_else(|| last(&device.path));
-        let shown: String =
-            shown.chars().map(|c| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '-' }).collect();
-        let name = format!("{node}-{}-{}", &shown[..shown.len().min(40)], Digest::of(identity.as_bytes()).short());
+        let shown: String = shown
+            .chars()
+            .map(|c| {
+                if c.is_ascii_alphanumeric() || "-_".contains(c) {
+                    c
+                } else {
+                    '-'
+                }
+            })
+            .collect();
+        let name = format!(
+            "{node}-{}-{}",
+            &shown[..shown.len().min(40)],
+            Digest::of(identity.as_bytes()).short()
+        );
         let (serial, wwid) = (device.serial.clone(), device.wwid.clone());
-        Ok(Keep { folder, node: node.to_owned(), serial, wwid, name })
+        Ok(Keep {
+            folder,
+            node: node.to_owned(),
+            serial,
+            wwid,
+            name,
+        })
     }
 
     /// The journal's file.
@@ -75,9 +93,10 @@ impl Keep {
         let name = settings::read(&self.mark(), "the mark of a run").ok()?;
         // The name of a file beside it, whatever is written there.
         let path = self.folder.join(Path::new(name.trim()).file_name()?);
-        let tables: Tables = serde_json::from_str(&settings::read(&path, "saved tables").ok()?).ok()?;
-        let ours =
-            (tables.node, tables.serial, tables.wwid) == (self.node.clone(), self.serial.clone(), self.wwid.clone());
+        let tables: Tables =
+            serde_json::from_str(&settings::read(&path, "saved tables").ok()?).ok()?;
+        let ours = (tables.node, tables.serial, tables.wwid)
+            == (self.node.clone(), self.serial.clone(), self.wwid.clone());
         ours.then(|| (fs::canonicalize(&path).unwrap_or(path), tables.saved))
     }
 
@@ -95,12 +114,24 @@ impl Keep {
     /// Keeps the old tables, for good; nothing is overwritten.
     pub(crate) fn save(&self, saved: &Saved) -> Result<PathBuf, Failure> {
         let (serial, wwid) = (self.serial.clone(), self.wwid.clone());
-        let tables = Tables { node: self.node.clone(), serial, wwid, saved: saved.clone() };
-        let text = serde_json::to_string(&tables).expect("saved areas have only string keys and whole numbers");
+        let tables = Tables {
+            node: self.node.clone(),
+            serial,
+            wwid,
+            saved: saved.clone(),
+        };
+        let text = serde_json::to_string(&tables)
+            .expect("saved areas have only string keys and whole numbers");
         let now = settings::now();
         for count in 0.. {
-            let counted = if count == 0 { String::new() } else { format!("-{count}") };
-            let path = self.folder.join(format!("{}-{now}{counted}.saved.json", self.name));
+            let counted = if count == 0 {
+                String::new()
+            } else {
+                format!("-{count}")
+            };
+            let path = self
+                .folder
+                .join(format!("{}-{now}{counted}.saved.json", self.name));
             let write = || {
                 let mut file = File::options().write(true).create_new(true).open(&path)?;
                 file.write_all(text.as_bytes())?;
@@ -133,11 +164,18 @@ impl Keep {
 /// `$XDG_STATE_HOME/prejoin` (XDG Base Directory Specification 0.8).
 fn default() -> Option<PathBuf> {
     let state = settings::variable("XDG_STATE_HOME").map(PathBuf::from);
-    let state = state.or_else(|| settings::variable("HOME").map(|home| Path::new(&home).join(".local/state")))?;
+    let state = state
+        .or_else(|| settings::variable("HOME").map(|home| Path::new(&home).join(".local/state")))?;
     Some(state.join("prejoin"))
 }
 
 fn cannot(doing: &str, path: &Path, error: &io::Error) -> Failure {
-    Failure::plain(Class::Environment, format!("{doing} {}: {error}", path.display()))
-        .hint("the old tables must be kept before anything is written; --save names another folder".to_owned())
+    Failure::plain(
+        Class::Environment,
+        format!("{doing} {}: {error}", path.display()),
+    )
+    .hint(
+        "the old tables must be kept before anything is written; --save names another folder"
+            .to_owned(),
+    )
 }

@@ -13,10 +13,17 @@ use crate::report::{size, table};
 pub(crate) fn case(case: &Case, width: usize, colour: bool) -> String {
     let report: Report = printable(&case.judgement);
     let device = printable(&case.facts.device);
-    let mut text =
-        format!("{}\nThis is: {}\n", device.title(), picture::sentence(&device, &printable(&case.facts.content)));
+    let mut text = format!(
+        "{}\nThis is: {}\n",
+        device.title(),
+        picture::sentence(&device, &printable(&case.facts.content))
+    );
     text.push_str(&picture::line(&report.regions, width, colour));
-    text.push_str(&format!("\nVerdict on writing node {}: {}\n", report.node, verdict(report.verdict, colour)));
+    text.push_str(&format!(
+        "\nVerdict on writing node {}: {}\n",
+        report.node,
+        verdict(report.verdict, colour)
+    ));
     for finding in &report.findings {
         text.push_str(&self::finding(finding, colour));
     }
@@ -39,7 +46,11 @@ fn verdict(verdict: Verdict, colour: bool) -> String {
 }
 
 fn painted(text: &str, paint: &str, colour: bool) -> String {
-    if colour { format!("\x1b[{paint}m{text}\x1b[0m") } else { text.to_owned() }
+    if colour {
+        format!("\x1b[{paint}m{text}\x1b[0m")
+    } else {
+        text.to_owned()
+    }
 }
 
 /// `  refuse   DT-TOUCH  partition 3 "data": bytes … would be overwritten`, and what to do about it below.
@@ -49,8 +60,17 @@ fn finding(finding: &Finding, colour: bool) -> String {
         Severity::Confirm => ("confirm", "33"),
         Severity::Info => ("info   ", "36"),
     };
-    let Finding { code, subject, evidence, .. } = finding;
-    let mut text = format!("  {}  {:<18} {subject}: {evidence}\n", painted(name, paint, colour), code.name());
+    let Finding {
+        code,
+        subject,
+        evidence,
+        ..
+    } = finding;
+    let mut text = format!(
+        "  {}  {:<18} {subject}: {evidence}\n",
+        painted(name, paint, colour),
+        code.name()
+    );
     if let Some(advice) = &finding.advice {
         text.push_str(&format!("           {:<18} -> {advice}\n", ""));
     }
@@ -67,13 +87,34 @@ fn plan(plan: &Plan) -> String {
     text.push_str(&entries("Before", &plan.before, plan));
     text.push_str(&entries("After", &plan.after, plan));
     text.push_str("\nWritten, and nothing else\n");
-    let mut rows = vec![["first byte", "end", "size", "what"].map(str::to_owned).to_vec()];
-    let mut extents: Vec<_> = plan.table_extents.iter().map(|extent| (*extent, "partition table".to_owned())).collect();
-    extents.extend(plan.image_extents.iter().map(|extent| (*extent, "image".to_owned())));
-    extents.extend(plan.clear.iter().map(|clear| (clear.extent, format!("zeroes: {}", clear.why))));
+    let mut rows = vec![
+        ["first byte", "end", "size", "what"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    let mut extents: Vec<_> = plan
+        .table_extents
+        .iter()
+        .map(|extent| (*extent, "partition table".to_owned()))
+        .collect();
+    extents.extend(
+        plan.image_extents
+            .iter()
+            .map(|extent| (*extent, "image".to_owned())),
+    );
+    extents.extend(
+        plan.clear
+            .iter()
+            .map(|clear| (clear.extent, format!("zeroes: {}", clear.why))),
+    );
     extents.sort();
     for (extent, what) in extents {
-        rows.push(vec![extent.start.to_string(), extent.end().to_string(), size(extent.length), what]);
+        rows.push(vec![
+            extent.start.to_string(),
+            extent.end().to_string(),
+            size(extent.length),
+            what,
+        ]);
     }
     text.push_str(&indented(&table(&rows)));
     let sum = plan::writes(plan).iter().map(|extent| extent.length).sum();
@@ -81,7 +122,11 @@ fn plan(plan: &Plan) -> String {
     if !plan.kept.is_empty() {
         text.push_str("\nKept, to the bit\n");
         for kept in &plan.kept {
-            let what = if kept.what.is_empty() { "nothing that is known" } else { &kept.what };
+            let what = if kept.what.is_empty() {
+                "nothing that is known"
+            } else {
+                &kept.what
+            };
             let (start, end) = (kept.extent.start, kept.extent.end());
             text.push_str(&format!(
                 "  partition {} \"{}\" ({}), bytes {start} to {end}: {what}\n",
@@ -97,7 +142,11 @@ fn entries(name: &str, entries: &[Entry], plan: &Plan) -> String {
     if entries.is_empty() {
         return format!("\n{name}: no partitions\n");
     }
-    let mut rows = vec![["no.", "name", "first byte", "size", "PARTUUID", "becomes"].map(str::to_owned).to_vec()];
+    let mut rows = vec![
+        ["no.", "name", "first byte", "size", "PARTUUID", "becomes"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
     if name == "After" {
         rows[0][5] = "from".into();
     }
@@ -134,22 +183,37 @@ pub(crate) fn outcomes(outcomes: &[Outcome]) -> String {
 
 /// Whether nothing had to be written.
 fn is_idle(written: &Written) -> bool {
-    [written.written, written.zeroed, written.cleared, written.tables] == [0; 4]
+    [
+        written.written,
+        written.zeroed,
+        written.cleared,
+        written.tables,
+    ] == [0; 4]
 }
 
 fn outcome(outcome: &Outcome) -> String {
     let mut text = match (&outcome.written, &outcome.failure) {
         (Some(written), _) if is_idle(written) => {
-            format!("{} holds the image of node {} already: nothing was written\n", outcome.path, outcome.node)
+            format!(
+                "{} holds the image of node {} already: nothing was written\n",
+                outcome.path, outcome.node
+            )
         }
-        (Some(_), _) => format!("{} is written: node {} starts from it\n", outcome.path, outcome.node),
+        (Some(_), _) => format!(
+            "{} is written: node {} starts from it\n",
+            outcome.path, outcome.node
+        ),
         (None, Some(_)) => format!("{} is not written to its end\n", outcome.path),
         (None, None) => String::new(),
     };
     if !outcome.phases.is_empty() {
         let mut rows = vec![["phase", "amount", "time"].map(str::to_owned).to_vec()];
         for phase in &outcome.phases {
-            rows.push(vec![phase.phase.to_string(), size(phase.bytes), format!("{:.1} s", phase.seconds)]);
+            rows.push(vec![
+                phase.phase.to_string(),
+                size(phase.bytes),
+                format!("{:.1} s", phase.seconds),
+            ]);
         }
         text.push_str(&indented(&table(&rows)));
     }
@@ -168,7 +232,10 @@ fn outcome(outcome: &Outcome) -> String {
             .collect();
         text.push_str(&format!("  {}\n", amounts.join(", ")));
         if written.repairs > 0 {
-            text.push_str(&format!("  {} pieces read back wrongly and were written anew\n", written.repairs));
+            text.push_str(&format!(
+                "  {} pieces read back wrongly and were written anew\n",
+                written.repairs
+            ));
         }
         for proof in &written.kept {
             let partition = &proof.partition;
@@ -184,10 +251,19 @@ fn outcome(outcome: &Outcome) -> String {
     if let Some(kernel) = &outcome.kernel {
         text.push_str(&format!("  {kernel}\n"));
     }
-    if let (Some(saved), false) = (&outcome.saved, outcome.written.as_ref().is_some_and(is_idle)) {
+    if let (Some(saved), false) = (
+        &outcome.saved,
+        outcome.written.as_ref().is_some_and(is_idle),
+    ) {
         let disk = &outcome.path;
-        text.push_str(&format!("  the old tables are in {}; to put them back:\n", last(&saved.display().to_string())));
-        text.push_str(&format!("    prejoin disk restore {} {disk}\n", saved.display()));
+        text.push_str(&format!(
+            "  the old tables are in {}; to put them back:\n",
+            last(&saved.display().to_string())
+        ));
+        text.push_str(&format!(
+            "    prejoin disk restore {} {disk}\n",
+            saved.display()
+        ));
     }
     text
 }

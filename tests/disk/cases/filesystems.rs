@@ -14,10 +14,26 @@ fn linux() -> Vec<Case> {
     let uuid = "11111111-1111-4111-8111-000000000001";
     let plain = |name, about, make: &str| live(name, about, format!("new 4G\n{make}"));
     vec![
-        plain("ext4", "ext4 over the whole disk", &format!("ext a 4G {uuid} data\nput a 0")),
-        plain("xfs", "XFS over the whole disk", &format!("xfs a 4G {uuid} data\nput a 0")),
-        plain("btrfs", "btrfs over the whole disk", &format!("mkfs.btrfs -q -U {uuid} -L data \"$disk\"")),
-        plain("f2fs", "F2FS over the whole disk", &format!("mkfs.f2fs -q -U {uuid} -l data \"$disk\" >/dev/null")),
+        plain(
+            "ext4",
+            "ext4 over the whole disk",
+            &format!("ext a 4G {uuid} data\nput a 0"),
+        ),
+        plain(
+            "xfs",
+            "XFS over the whole disk",
+            &format!("xfs a 4G {uuid} data\nput a 0"),
+        ),
+        plain(
+            "btrfs",
+            "btrfs over the whole disk",
+            &format!("mkfs.btrfs -q -U {uuid} -L data \"$disk\""),
+        ),
+        plain(
+            "f2fs",
+            "F2FS over the whole disk",
+            &format!("mkfs.f2fs -q -U {uuid} -l data \"$disk\" >/dev/null"),
+        ),
         plain(
             "jfs",
             "JFS over the whole disk",
@@ -73,8 +89,16 @@ put a 0"#
 
 fn others() -> Vec<Case> {
     vec![
-        live("refs", "ReFS over the whole disk", "new 4G\nlabel refs 0 4G"),
-        live("ntfs", "NTFS over the whole disk", "new 4G\nntfs a 4G 1111222233334444 Photos\nput a 0"),
+        live(
+            "refs",
+            "ReFS over the whole disk",
+            "new 4G\nlabel refs 0 4G",
+        ),
+        live(
+            "ntfs",
+            "NTFS over the whole disk",
+            "new 4G\nntfs a 4G 1111222233334444 Photos\nput a 0",
+        ),
         live(
             "exfat",
             "exFAT over the whole disk",
@@ -93,7 +117,11 @@ text files/IMG_0001.JPG 'somebody'
 fill a files
 put a 0"#,
         ),
-        live("fat16", "FAT16 over the whole disk", "new 2000M\nfat a 2000M 16 11114111 PHOTOS\nput a 0"),
+        live(
+            "fat16",
+            "FAT16 over the whole disk",
+            "new 2000M\nfat a 2000M 16 11114111 PHOTOS\nput a 0",
+        ),
         live(
             "udf",
             "UDF over the whole disk",
@@ -119,7 +147,11 @@ truncate -s 3G a
 mkapfs -L Macintosh -U 11111111-1111-4111-8111-000000000001 -u 11111111-1111-4111-8111-000000000002 a
 put a 201M"#,
         ),
-        live("hfsplus", "HFS+ over the whole disk", "new 2G\nlabel hfsplus 0 2G"),
+        live(
+            "hfsplus",
+            "HFS+ over the whole disk",
+            "new 2G\nlabel hfsplus 0 2G",
+        ),
         live(
             "iso-hybrid",
             "an installer's stick: ISO 9660 with a GPT for UEFI beside it",
@@ -153,7 +185,9 @@ truncate -s 2G s
         live(
             "swap-64k",
             "a swap partition of a machine with pages of 64 KiB",
-            format!("{partition}mkswap -q -p 65536 -U 11111111-1111-4111-8111-000000000001 s 2>/dev/null\nput s 1M"),
+            format!(
+                "{partition}mkswap -q -p 65536 -U 11111111-1111-4111-8111-000000000001 s 2>/dev/null\nput s 1M"
+            ),
         ),
         live(
             "hibernated",

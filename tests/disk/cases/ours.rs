@@ -7,16 +7,44 @@ use crate::node::Node;
 pub fn cases() -> Vec<Case> {
     let own = Node::new("worker1");
     let with = |name, about, state: &str, change: &str| {
-        live(name, about, format!("{}{}{change}", own.system(), own.state(state)))
+        live(
+            name,
+            about,
+            format!("{}{}{change}", own.system(), own.state(state)),
+        )
     };
     let mut cases = vec![
         with("ours", "worker1's own disk after some time", USED, ""),
-        live("ours-fresh", "worker1's image, copied to a larger disk and never started", own.system())
-            .unseen(&["table gpt stray"]),
-        with("ours-longhorn", "worker1's own disk, Longhorn's volumes below /var", "longhorn tree/lib/longhorn", ""),
-        with("ours-etcd", "worker1's own disk, etcd below /var", "text tree/lib/etcd/member/snap/db pages", ""),
-        with("ours-primary-lost", "worker1's own disk without the first copy of the table", USED, "label zero 0 24K\n"),
-        with("ours-foreign", "worker1's own disk, to which somebody added a partition", USED, ADDED),
+        live(
+            "ours-fresh",
+            "worker1's image, copied to a larger disk and never started",
+            own.system(),
+        )
+        .unseen(&["table gpt stray"]),
+        with(
+            "ours-longhorn",
+            "worker1's own disk, Longhorn's volumes below /var",
+            "longhorn tree/lib/longhorn",
+            "",
+        ),
+        with(
+            "ours-etcd",
+            "worker1's own disk, etcd below /var",
+            "text tree/lib/etcd/member/snap/db pages",
+            "",
+        ),
+        with(
+            "ours-primary-lost",
+            "worker1's own disk without the first copy of the table",
+            USED,
+            "label zero 0 24K\n",
+        ),
+        with(
+            "ours-foreign",
+            "worker1's own disk, to which somebody added a partition",
+            USED,
+            ADDED,
+        ),
         with(
             "ours-slot-used",
             "worker1's own disk, Longhorn's volumes in the second slot",
@@ -27,11 +55,19 @@ ext other.img 128M 11111111-1111-4111-8111-000000000009 stuff other
 put other.img 201M
 "#,
         ),
-        with("ours-identity-lost", "worker1's own disk, its identity was zeroed", USED, "label zero 337M 16M\n"),
+        with(
+            "ours-identity-lost",
+            "worker1's own disk, its identity was zeroed",
+            USED,
+            "label zero 337M 16M\n",
+        ),
         live(
             "ours-stale-array",
             "worker1's image, copied over a member of an array",
-            format!("{}label md 1.0 11111111-1111-4111-8111-000000000001\n", own.system()),
+            format!(
+                "{}label md 1.0 11111111-1111-4111-8111-000000000001\n",
+                own.system()
+            ),
         )
         .unseen(&["table gpt primary", "table gpt stray"]),
     ];
@@ -39,10 +75,19 @@ put other.img 201M
     cases.push(live(
         "ours-data",
         "worker1's own disk, Longhorn on a partition of its own",
-        format!("{}{}{}", data.system(), data.state(USED), data.data("longhorn data")),
+        format!(
+            "{}{}{}",
+            data.system(),
+            data.state(USED),
+            data.data("longhorn data")
+        ),
     ));
     let other = Node::new("worker2");
-    cases.push(live("other-node", "worker2's disk", format!("{}{}", other.system(), other.state(USED))));
+    cases.push(live(
+        "other-node",
+        "worker2's disk",
+        format!("{}{}", other.system(), other.state(USED)),
+    ));
     cases
 }
 

@@ -31,8 +31,16 @@ put r 14613M
 
 fn windows() -> Vec<Case> {
     vec![
-        live("windows", "Windows 11", format!("{WINDOWS}ntfs w 14G 1111222233334444 Windows\nput w 277M")),
-        live("windows-bitlocker", "Windows 11 with BitLocker on C:", format!("{WINDOWS}label bitlocker 277M 14G")),
+        live(
+            "windows",
+            "Windows 11",
+            format!("{WINDOWS}ntfs w 14G 1111222233334444 Windows\nput w 277M"),
+        ),
+        live(
+            "windows-bitlocker",
+            "Windows 11 with BitLocker on C:",
+            format!("{WINDOWS}label bitlocker 277M 14G"),
+        ),
         live(
             "bitlocker-stick",
             "a stick with BitLocker over its one partition",

@@ -31,11 +31,28 @@ pub fn cases() -> Vec<Case> {
 fn gpt() -> Vec<Case> {
     vec![
         two("gpt", "a sound GPT with two partitions", ""),
-        two("gpt-primary-damaged", "the primary header has a wrong byte", "label write 568 x:ff"),
-        two("gpt-primary-zeroed", "the first MiB was zeroed", "label zero 0 1M").unseen(&["table gpt backup"]),
-        two("gpt-backup-damaged", "the backup header was zeroed", "label zero -512 512"),
-        two("gpt-grown", "the disk is larger than its table says: a copied image", "truncate -s 6G \"$disk\"")
-            .unseen(&["table gpt stray"]),
+        two(
+            "gpt-primary-damaged",
+            "the primary header has a wrong byte",
+            "label write 568 x:ff",
+        ),
+        two(
+            "gpt-primary-zeroed",
+            "the first MiB was zeroed",
+            "label zero 0 1M",
+        )
+        .unseen(&["table gpt backup"]),
+        two(
+            "gpt-backup-damaged",
+            "the backup header was zeroed",
+            "label zero -512 512",
+        ),
+        two(
+            "gpt-grown",
+            "the disk is larger than its table says: a copied image",
+            "truncate -s 6G \"$disk\"",
+        )
+        .unseen(&["table gpt stray"]),
         two(
             "gpt-stray",
             "a copied image on a larger disk, then the first MiB was zeroed",
@@ -57,7 +74,11 @@ dd if=b of="$disk" bs=512 skip=12582879 seek=12582879 count=33 conv=notrunc stat
 label zero 0 1M"#,
         )
         .unseen(&["table gpt stray"]),
-        two("gpt-disagree", "both copies are sound and differ", "label gpt -512 512 2.name=other 2.end=6291455"),
+        two(
+            "gpt-disagree",
+            "both copies are sound and differ",
+            "label gpt -512 512 2.name=other 2.end=6291455",
+        ),
         two(
             "gpt-overlap",
             "the second partition begins inside the first, in both copies",
@@ -79,11 +100,27 @@ label gpt -512 512 2.guid=aaaaaaaa-aaaa-4aaa-8aaa-000000000001"#,
 label gpt 512 512 2.end=80000000
 label gpt -512 512 2.end=80000000"#,
         ),
-        two("gpt-unprotected", "a GPT whose protective MBR was zeroed", "label zero 446 66")
-            .unseen(&["table gpt primary"]),
-        two("gpt-hybrid", "the protective MBR names the first partition, too", "label hybrid 1M 1G 83"),
-        two("gpt-wide", "256 entries instead of 128", "sgdisk --resize-table=256 \"$disk\" >/dev/null"),
-        two("gpt-cut", "the disk is smaller than its table says: a copy that broke off", "truncate -s 3G \"$disk\""),
+        two(
+            "gpt-unprotected",
+            "a GPT whose protective MBR was zeroed",
+            "label zero 446 66",
+        )
+        .unseen(&["table gpt primary"]),
+        two(
+            "gpt-hybrid",
+            "the protective MBR names the first partition, too",
+            "label hybrid 1M 1G 83",
+        ),
+        two(
+            "gpt-wide",
+            "256 entries instead of 128",
+            "sgdisk --resize-table=256 \"$disk\" >/dev/null",
+        ),
+        two(
+            "gpt-cut",
+            "the disk is smaller than its table says: a copy that broke off",
+            "truncate -s 3G \"$disk\"",
+        ),
         live(
             "gpt-4k",
             "a GPT for sectors of 4096 bytes, seen with 512",

@@ -153,7 +153,11 @@ new 4G
 label bcachefs 0 4G 11111111-1111-4111-8111-000000000001 11111111-1111-4111-8111-000000000002"#,
         )
         .unseen(&["signature bcachefs"]),
-        live("stratis", "a block device of a Stratis pool", "new 4G\nlabel stratis 0 4G"),
+        live(
+            "stratis",
+            "a block device of a Stratis pool",
+            "new 4G\nlabel stratis 0 4G",
+        ),
         live(
             "storage-spaces",
             "a partition of Windows Storage Spaces",
@@ -198,7 +202,11 @@ label vmfs 1M"#,
 fn stores() -> Vec<Case> {
     let bluestore = |name, about, copies: &str| {
         let osd = "11111111-1111-4111-8111-000000000001";
-        live(name, about, format!("new 12G\nlabel bluestore 0 12G {osd} {copies}\n"))
+        live(
+            name,
+            about,
+            format!("new 12G\nlabel bluestore 0 12G {osd} {copies}\n"),
+        )
     };
     vec![
         bluestore("bluestore-1", "a Ceph OSD, its label at the start only", ""),

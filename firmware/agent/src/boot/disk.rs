@@ -49,7 +49,10 @@ impl Disk {
             }
             if disks.len() > 1 {
                 let disks: Vec<String> = disks.iter().map(Disk::path).collect();
-                return Err(Error::Ambiguous { root, disks: disks.join(", ") });
+                return Err(Error::Ambiguous {
+                    root,
+                    disks: disks.join(", "),
+                });
             }
             if let Some(disk) = disks.pop() {
                 log.say(&format!("root partition {root} is on {}", disk.path()));
@@ -61,7 +64,11 @@ impl Disk {
             let waited = clock::uptime().saturating_sub(start);
             if waited >= wait {
                 let seen: Vec<String> = others.keys().map(|name| format!("/dev/{name}")).collect();
-                let seen = if seen.is_empty() { "no disk at all".to_owned() } else { seen.join(", ") };
+                let seen = if seen.is_empty() {
+                    "no disk at all".to_owned()
+                } else {
+                    seen.join(", ")
+                };
                 return Err(Error::NoDisk { root, waited, seen });
             }
             sleep(PAUSE);
@@ -77,12 +84,26 @@ impl Disk {
         }
         let found = read_table(&file, size);
         // One that could not be read, or not whole, is looked at again: it may not be ready yet.
-        let seen = if matches!(found, Ok(_) | Err(gpt::ReadError::None)) { size } else { 0 };
-        let found = found.ok().filter(|found| found.table.partitions.iter().any(|partition| partition.guid == root));
+        let seen = if matches!(found, Ok(_) | Err(gpt::ReadError::None)) {
+            size
+        } else {
+            0
+        };
+        let found = found.ok().filter(|found| {
+            found
+                .table
+                .partitions
+                .iter()
+                .any(|partition| partition.guid == root)
+        });
         if found.is_none() {
             others.insert(name.clone(), seen);
         }
-        Some(Disk { name, size, found: found? })
+        Some(Disk {
+            name,
+            size,
+            found: found?,
+        })
     }
 
     /// Its device node, for people and programs.
@@ -92,7 +113,10 @@ impl Disk {
 
     /// The partitions to boot from.
     pub(super) fn source(&self, root: Guid, slot: char) -> Result<Source, Error> {
-        Source::find(&self.found.table, root, slot).map_err(|source| Error::Layout { disk: self.path(), source })
+        Source::find(&self.found.table, root, slot).map_err(|source| Error::Layout {
+            disk: self.path(),
+            source,
+        })
     }
 
     /// The device node of a partition. If the kernel did not read the table (it may have been built without GPT), it
@@ -106,7 +130,11 @@ impl Disk {
             if clock::uptime().saturating_sub(start) >= PARTITION_WAIT {
                 self.announce(partition)?;
                 break self.known(partition.number).ok_or_else(|| Error::Io {
-                    doing: format!("looking for partition {} of {}", partition.number, self.path()),
+                    doing: format!(
+                        "looking for partition {} of {}",
+                        partition.number,
+                        self.path()
+                    ),
                     source: std::io::ErrorKind::NotFound.into(),
                 })?;
             }
@@ -114,10 +142,19 @@ impl Disk {
         };
         // /sys counts in 512-byte units whatever the sector size.
         let start = fs::read_to_string(format!("/sys/class/block/{device}/start"));
-        let start = start.ok().and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or(0).saturating_mul(512);
+        let start = start
+            .ok()
+            .and_then(|text| text.trim().parse::<u64>().ok())
+            .unwrap_or(0)
+            .saturating_mul(512);
         if start != partition.start {
             let (number, table) = (partition.number, partition.start);
-            return Err(Error::KernelDiffers { device: self.path(), number, kernel: start, table });
+            return Err(Error::KernelDiffers {
+                device: self.path(),
+                number,
+                kernel: start,
+                table,
+            });
         }
         Ok(format!("/dev/{device}"))
     }
@@ -132,7 +169,13 @@ impl Disk {
 
     /// Tells the kernel about a partition.
     pub(super) fn announce(&self, partition: &Partition) -> Result<(), Error> {
-        let doing = || format!("telling the kernel about partition {} of {}", partition.number, self.path());
+        let doing = || {
+            format!(
+                "telling the kernel about partition {} of {}",
+                partition.number,
+                self.path()
+            )
+        };
         let disk = File::open(self.path()).doing(doing)?;
         block::add_partition(&disk, partition.number, partition.start, partition.size).doing(doing)
     }
@@ -141,17 +184,27 @@ impl Disk {
     /// partitions exists at any time.
     pub(super) fn write_table(&mut self, table: &Table) -> Result<(), Error> {
         let disk = self.path();
-        let layout = |source: gpt::Error| Error::Layout { disk: disk.clone(), source: source.into() };
+        let layout = |source: gpt::Error| Error::Layout {
+            disk: disk.clone(),
+            source: source.into(),
+        };
         let (offset, backup) = table.backup().map_err(layout)?;
         let primary = table.primary().map_err(layout)?;
         let doing = || format!("writing the partition table of {disk}");
-        let file = File::options().read(true).write(true).open(&disk).doing(doing)?;
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .open(&disk)
+            .doing(doing)?;
         for (offset, bytes) in [(offset, backup), (0, primary)] {
             file.write_all_at(&bytes, offset).doing(doing)?;
             file.sync_all().doing(doing)?;
         }
         block::flush(&file).doing(doing)?;
-        let found = read_table(&file, self.size).map_err(|source| Error::ReadBack { disk: disk.clone(), source })?;
+        let found = read_table(&file, self.size).map_err(|source| Error::ReadBack {
+            disk: disk.clone(),
+            source,
+        })?;
         if found.table != *table || !found.findings.is_empty() {
             return Err(Error::NotWritten { disk });
         }
@@ -163,13 +216,22 @@ impl Disk {
 
 fn read_table(file: &File, size: u64) -> Result<Found, gpt::ReadError> {
     let sector = block::sector_size(file).unwrap_or(512);
-    gpt::read(|offset, buffer| file.read_exact_at(buffer, offset), size, sector)
+    gpt::read(
+        |offset, buffer| file.read_exact_at(buffer, offset),
+        size,
+        sector,
+    )
 }
 
 fn names() -> Vec<String> {
-    let entries = fs::read_dir(PathBuf::from("/sys/block")).into_iter().flatten().flatten();
+    let entries = fs::read_dir(PathBuf::from("/sys/block"))
+        .into_iter()
+        .flatten()
+        .flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    let mut names: Vec<String> = names.filter(|name| !NOT_DISKS.iter().any(|other| name.starts_with(other))).collect();
+    let mut names: Vec<String> = names
+        .filter(|name| !NOT_DISKS.iter().any(|other| name.starts_with(other)))
+        .collect();
     names.sort();
     names
 }

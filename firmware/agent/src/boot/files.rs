@@ -49,13 +49,21 @@ impl Files<'_> {
     pub(super) fn unpack(&self, archive: &Archive<'_>, digest: &str) -> Result<Done, Error> {
         let doing = || format!("writing /var/lib/{MEMORY}");
         let (memory, new) = (self.memory, archive.files());
-        let old = memory.read(OsStr::new(FILES), handoff::Archive::LARGEST).doing(doing)?.unwrap_or_default();
+        let old = memory
+            .read(OsStr::new(FILES), handoff::Archive::LARGEST)
+            .doing(doing)?
+            .unwrap_or_default();
         let old = unlist(&old);
         memory.remove(OsStr::new(DIGEST)).doing(doing)?;
-        memory.write(OsStr::new(FILES), &list(old.union(&new)), self.private).doing(doing)?;
+        memory
+            .write(OsStr::new(FILES), &list(old.union(&new)), self.private)
+            .doing(doing)?;
         memory.sync().doing(doing)?;
 
-        let mut done = Done { unpacked: new.len(), ..Done::default() };
+        let mut done = Done {
+            unpacked: new.len(),
+            ..Done::default()
+        };
         let mut listed = new.clone();
         for path in old.difference(&new) {
             match self.remove(path, &new) {
@@ -67,19 +75,38 @@ impl Files<'_> {
             }
         }
         for entry in &archive.entries {
-            self.put(entry).doing(|| format!("unpacking {} of the node's files", entry.path.name().display()))?;
+            self.put(entry).doing(|| {
+                format!(
+                    "unpacking {} of the node's files",
+                    entry.path.name().display()
+                )
+            })?;
         }
 
-        self.var.sync_file_system().doing(|| "bringing the node's files to the disk".to_owned())?;
-        memory.write(OsStr::new(FILES), &list(&listed), self.private).doing(doing)?;
-        memory.write(OsStr::new(DIGEST), format!("{digest}\n").as_bytes(), self.private).doing(doing)?;
+        self.var
+            .sync_file_system()
+            .doing(|| "bringing the node's files to the disk".to_owned())?;
+        memory
+            .write(OsStr::new(FILES), &list(&listed), self.private)
+            .doing(doing)?;
+        memory
+            .write(
+                OsStr::new(DIGEST),
+                format!("{digest}\n").as_bytes(),
+                self.private,
+            )
+            .doing(doing)?;
         memory.sync().doing(doing)?;
         Ok(done)
     }
 
     /// Removes a file, and the directories it leaves empty where a new file is to stand. What has become something else
     /// belongs to whoever made it so.
-    fn remove(&self, path: &archive::Path<'_>, new: &BTreeSet<archive::Path<'_>>) -> io::Result<()> {
+    fn remove(
+        &self,
+        path: &archive::Path<'_>,
+        new: &BTreeSet<archive::Path<'_>>,
+    ) -> io::Result<()> {
         let (steps, name) = path.steps();
         let mut directories: Vec<Directory> = Vec::new();
         for step in &steps {
@@ -93,9 +120,13 @@ impl Files<'_> {
         if directories.len() == steps.len() && directory.kind(name)? != Some(Kind::Directory) {
             directory.clear(name)?;
         }
-        let Some(place) = new.iter().find(|place| place.is_above(path)) else { return Ok(()) };
+        let Some(place) = new.iter().find(|place| place.is_above(path)) else {
+            return Ok(());
+        };
         for index in (place.steps().0.len()..directories.len()).rev() {
-            let parent = index.checked_sub(1).map_or(self.var, |above| &directories[above]);
+            let parent = index
+                .checked_sub(1)
+                .map_or(self.var, |above| &directories[above]);
             if !parent.remove_empty(steps[index])? {
                 break;
             }
@@ -109,8 +140,15 @@ impl Files<'_> {
     fn put(&self, entry: &Entry<'_>) -> io::Result<()> {
         let var = self.var;
         let (steps, name) = entry.path.steps();
-        let layer = steps.iter().take_while(|step| **step != OsStr::new(UPPER)).count() + 1;
-        let mut place = Place { directory: None, image: None };
+        let layer = steps
+            .iter()
+            .take_while(|step| **step != OsStr::new(UPPER))
+            .count()
+            + 1;
+        let mut place = Place {
+            directory: None,
+            image: None,
+        };
         for (index, step) in steps.into_iter().enumerate() {
             place = place.down(var, step, PARENT, false)?;
             if entry.path.below_etc() && index + 1 == layer {
@@ -119,7 +157,9 @@ impl Files<'_> {
         }
         let directory = place.directory.as_ref().unwrap_or(var);
         match entry.content {
-            Content::Directory => place.down(var, name, entry.access, entry.is_explicit()).map(drop),
+            Content::Directory => place
+                .down(var, name, entry.access, entry.is_explicit())
+                .map(drop),
             Content::File(bytes) => directory.write(name, bytes, entry.access),
             Content::Link(target) => directory.link(name, OsStr::from_bytes(target), entry.access),
         }
@@ -135,7 +175,13 @@ struct Place {
 impl Place {
     /// One step down. A directory that is missing is made with the owner and mode of the one it covers, else with
     /// `access`; one that exists keeps its own, unless this entry is explicit about it.
-    fn down(self, var: &Directory, step: &OsStr, access: Access, explicit: bool) -> io::Result<Self> {
+    fn down(
+        self,
+        var: &Directory,
+        step: &OsStr,
+        access: Access,
+        explicit: bool,
+    ) -> io::Result<Self> {
         let parent = self.directory.as_ref().unwrap_or(var);
         let covered = match &self.image {
             Some(image) => image.access(step)?,
@@ -156,7 +202,10 @@ impl Place {
             (Some(image), Some(_)) => Some(image.child(step)?),
             _ => None,
         };
-        Ok(Place { directory: Some(directory), image })
+        Ok(Place {
+            directory: Some(directory),
+            image,
+        })
     }
 }
 
@@ -179,28 +228,53 @@ mod tests {
 
     impl Node {
         fn new(test: &str) -> Self {
-            let folder = std::env::temp_dir().join(format!("prejoin-agent-{test}-{}", std::process::id()));
+            let folder =
+                std::env::temp_dir().join(format!("prejoin-agent-{test}-{}", std::process::id()));
             for path in ["var/lib/prejoin", "var/lib/overlay/etc.upper", "image/etc"] {
                 fs::create_dir_all(folder.join(path)).unwrap();
             }
             let own = fs::metadata(&folder).unwrap();
-            Node { folder, uid: own.uid(), gid: own.gid() }
+            Node {
+                folder,
+                uid: own.uid(),
+                gid: own.gid(),
+            }
         }
 
         /// Unpacks an archive of these entries, directories with a slash at the end.
         fn unpack(&self, names: &[&str]) -> Result<Done, Error> {
             // Not what `PARENT` is, so that root does not take them for mere parents.
-            let access = |mode| Access { mode, uid: self.uid, gid: self.gid };
-            let entry = |name: &&'static str| match name.strip_suffix('/') {
-                Some(path) => Entry { path: path_of(path), access: access(0o750), content: Content::Directory },
-                None => Entry { path: path_of(name), access: access(0o640), content: Content::File(name.as_bytes()) },
+            let access = |mode| Access {
+                mode,
+                uid: self.uid,
+                gid: self.gid,
             };
-            let names: Vec<&'static str> = names.iter().map(|name| &*name.to_string().leak()).collect();
-            let archive = Archive { entries: names.iter().map(entry).collect() };
+            let entry = |name: &&'static str| match name.strip_suffix('/') {
+                Some(path) => Entry {
+                    path: path_of(path),
+                    access: access(0o750),
+                    content: Content::Directory,
+                },
+                None => Entry {
+                    path: path_of(name),
+                    access: access(0o640),
+                    content: Content::File(name.as_bytes()),
+                },
+            };
+            let names: Vec<&'static str> =
+                names.iter().map(|name| &*name.to_string().leak()).collect();
+            let archive = Archive {
+                entries: names.iter().map(entry).collect(),
+            };
             let var = Directory::open(&self.folder.join("var")).unwrap();
             let memory = Directory::open(&self.folder.join("var/lib/prejoin")).unwrap();
             let etc = self.folder.join("image/etc");
-            let files = Files { var: &var, memory: &memory, etc: &etc, private: access(0o600) };
+            let files = Files {
+                var: &var,
+                memory: &memory,
+                etc: &etc,
+                private: access(0o600),
+            };
             files.unpack(&archive, &names.join(" "))
         }
 
@@ -230,11 +304,21 @@ mod tests {
 
         /// Whether exactly these files are there and remembered.
         fn holds(&self, names: &[&str]) {
-            let mut files: Vec<&str> = names.iter().copied().filter(|name| !name.ends_with('/')).collect();
+            let mut files: Vec<&str> = names
+                .iter()
+                .copied()
+                .filter(|name| !name.ends_with('/'))
+                .collect();
             files.sort_unstable();
             assert_eq!(self.files(), files);
-            assert_eq!(self.remembered(FILES).unwrap().lines().collect::<Vec<_>>(), files);
-            assert_eq!(self.remembered(DIGEST).unwrap(), format!("{}\n", names.join(" ")));
+            assert_eq!(
+                self.remembered(FILES).unwrap().lines().collect::<Vec<_>>(),
+                files
+            );
+            assert_eq!(
+                self.remembered(DIGEST).unwrap(),
+                format!("{}\n", names.join(" "))
+            );
         }
     }
 
@@ -250,7 +334,14 @@ mod tests {
 
     /// Identities that differ in what is a file, a directory, or not there.
     const IDENTITIES: [&[&str]; 4] = [
-        &["etc/a", "etc/b/", "etc/b/c/", "etc/b/c/d", "etc/b/e", "etc/same"],
+        &[
+            "etc/a",
+            "etc/b/",
+            "etc/b/c/",
+            "etc/b/c/d",
+            "etc/b/e",
+            "etc/same",
+        ],
         &["etc/a/", "etc/a/x/", "etc/a/x/y", "etc/b", "etc/same"],
         &["etc/a", "etc/b/", "etc/b/c", "etc/same"],
         &["etc/same"],
@@ -299,8 +390,13 @@ mod tests {
 
     /// The name that a file of the archive has until it is complete, if its folder is there.
     fn path_of_parent(node: &Node, name: &str) -> Option<PathBuf> {
-        let path = node.folder.join("var/lib/overlay/etc.upper").join(name.strip_prefix("etc/")?);
-        let parent = path.parent().filter(|parent| parent.is_dir() && !name.ends_with('/'))?;
+        let path = node
+            .folder
+            .join("var/lib/overlay/etc.upper")
+            .join(name.strip_prefix("etc/")?);
+        let parent = path
+            .parent()
+            .filter(|parent| parent.is_dir() && !name.ends_with('/'))?;
         Some(parent.join(format!(".prejoin-new.{}", path.file_name()?.to_str()?)))
     }
 

@@ -24,11 +24,18 @@ pub(super) fn writable_trees() -> Result<(), Error> {
     let trees = format!("{ROOT}/var/{}", OVERLAY.join("/"));
     let etc = format!("{ROOT}/etc");
     let layers = format!("lowerdir={etc},upperdir={trees}/{UPPER},workdir={trees}/{WORK}");
-    mount::mount(Path::new("overlay"), Path::new(&etc), "overlay", Flags::default(), &layers)
-        .doing(|| "mounting the overlay on /etc".to_owned())?;
+    mount::mount(
+        Path::new("overlay"),
+        Path::new(&etc),
+        "overlay",
+        Flags::default(),
+        &layers,
+    )
+    .doing(|| "mounting the overlay on /etc".to_owned())?;
     for (name, _) in BOUND {
         let (source, target) = (format!("{trees}/{name}"), format!("{ROOT}/{name}"));
-        mount::bind(Path::new(&source), Path::new(&target)).doing(|| format!("binding {source} to /{name}"))?;
+        mount::bind(Path::new(&source), Path::new(&target))
+            .doing(|| format!("binding {source} to /{name}"))?;
     }
     Ok(())
 }
@@ -50,7 +57,8 @@ pub(super) fn switch_root(log: &Log) -> Result<Infallible, Error> {
     }
     for name in ["/dev", "/proc", "/sys", "/run"] {
         let target = format!("{ROOT}{name}");
-        mount::relocate(Path::new(name), Path::new(&target)).doing(|| format!("moving {name} to the new root"))?;
+        mount::relocate(Path::new(name), Path::new(&target))
+            .doing(|| format!("moving {name} to the new root"))?;
     }
     let error = process::switch_root(Path::new(ROOT), INIT, INIT_NAME);
     Err(error).doing(|| format!("starting {INIT}"))

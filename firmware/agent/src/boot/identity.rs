@@ -36,30 +36,43 @@ impl Identity {
         let device = disk.device(partition)?;
         let target = Path::new(MOUNT);
         make_directory(target)?;
-        let flags = Flags { read_only: true, no_suid: true, no_dev: true, no_exec: true, ..Flags::default() };
+        let flags = Flags {
+            read_only: true,
+            no_suid: true,
+            no_dev: true,
+            no_exec: true,
+            ..Flags::default()
+        };
         // Certificates and keys: for root's eyes.
-        mount::mount(Path::new(&device), target, "vfat", flags, "umask=0077").map_err(|source| Error::Identity {
-            device: device.clone(),
-            what: "mounting it as FAT",
-            source,
-        })?;
+        mount::mount(Path::new(&device), target, "vfat", flags, "umask=0077").map_err(
+            |source| Error::Identity {
+                device: device.clone(),
+                what: "mounting it as FAT",
+                source,
+            },
+        )?;
         let document = "node.json";
         let json = read(&device, document, LARGEST_DOCUMENT)?.ok_or_else(|| Error::Identity {
             device: device.clone(),
             what: "reading node.json",
             source: io::ErrorKind::NotFound.into(),
         })?;
-        let handoff =
-            Handoff::parse(&json).map_err(|source| Error::Handoff { device: device.clone(), document, source })?;
+        let handoff = Handoff::parse(&json).map_err(|source| Error::Handoff {
+            device: device.clone(),
+            document,
+            source,
+        })?;
         Ok(Identity { device, handoff })
     }
 
     /// Makes the directories that the overlay and the bound trees need, unpacks the archive if it is a new one, and
     /// copies the seed. All on the mounted state partition, before anything else looks at it.
     pub(super) fn unpack(&self, log: &Log) -> Result<(), Error> {
-        let var = Directory::open(Path::new(&format!("{ROOT}/var"))).doing(|| "opening /var".to_owned())?;
+        let var = Directory::open(Path::new(&format!("{ROOT}/var")))
+            .doing(|| "opening /var".to_owned())?;
         let lib = make_trees(&var).doing(|| "making the writable trees in /var".to_owned())?;
-        let memory = ensure(&lib, OsStr::new(MEMORY), 0o700).doing(|| format!("making /var/lib/{MEMORY}"))?;
+        let memory = ensure(&lib, OsStr::new(MEMORY), 0o700)
+            .doing(|| format!("making /var/lib/{MEMORY}"))?;
         let wanted = self.handoff.archive.digest.to_string();
         let known = memory
             .read(OsStr::new(DIGEST), LARGEST_DOCUMENT)
@@ -70,19 +83,39 @@ impl Identity {
         self.seed(&var, log)
     }
 
-    fn unpack_archive(&self, var: &Directory, memory: &Directory, digest: &str, log: &Log) -> Result<(), Error> {
+    fn unpack_archive(
+        &self,
+        var: &Directory,
+        memory: &Directory,
+        digest: &str,
+        log: &Log,
+    ) -> Result<(), Error> {
         let bytes = read(&self.device, "node.cpio", handoff::Archive::LARGEST)?.unwrap_or_default();
-        if bytes.len() as u64 != self.handoff.archive.size || Digest::of(&bytes) != self.handoff.archive.digest {
-            return Err(Error::Digest { device: self.device.clone() });
+        if bytes.len() as u64 != self.handoff.archive.size
+            || Digest::of(&bytes) != self.handoff.archive.digest
+        {
+            return Err(Error::Digest {
+                device: self.device.clone(),
+            });
         }
         let archive = Archive::parse(&bytes)?;
         let etc = format!("{ROOT}/etc");
-        let files = Files { var, memory, etc: Path::new(&etc), private: PRIVATE };
+        let files = Files {
+            var,
+            memory,
+            etc: Path::new(&etc),
+            private: PRIVATE,
+        };
         let done = files.unpack(&archive, digest)?;
         for (path, error) in &done.kept {
-            log.say(&format!("removing {path} of the previous identity: {error}"));
+            log.say(&format!(
+                "removing {path} of the previous identity: {error}"
+            ));
         }
-        log.say(&format!("unpacked {} files of the identity, removed {}", done.unpacked, done.removed));
+        log.say(&format!(
+            "unpacked {} files of the identity, removed {}",
+            done.unpacked, done.removed
+        ));
         Ok(())
     }
 
@@ -98,7 +131,11 @@ impl Identity {
         let seed = seed.expect("the path has steps");
         for name in SEED_FILES {
             let name = OsStr::new(name);
-            let wanted = read(&self.device, name.to_str().expect("a constant"), LARGEST_DOCUMENT)?;
+            let wanted = read(
+                &self.device,
+                name.to_str().expect("a constant"),
+                LARGEST_DOCUMENT,
+            )?;
             let known = seed.read(name, LARGEST_DOCUMENT).doing(doing)?;
             if wanted == known {
                 continue;
@@ -119,7 +156,11 @@ impl Identity {
     }
 }
 
-const PRIVATE: Access = Access { mode: 0o600, uid: 0, gid: 0 };
+const PRIVATE: Access = Access {
+    mode: 0o600,
+    uid: 0,
+    gid: 0,
+};
 
 /// A file of the identity partition; `None` if it is not there.
 fn read(device: &str, file: &'static str, limit: u64) -> Result<Option<Vec<u8>>, Error> {
@@ -130,10 +171,19 @@ fn read(device: &str, file: &'static str, limit: u64) -> Result<Option<Vec<u8>>,
     };
     let found = handle.metadata().doing(doing)?.len();
     if found > limit {
-        return Err(Error::Large { device: device.to_owned(), file, found, limit });
+        return Err(Error::Large {
+            device: device.to_owned(),
+            file,
+            found,
+            limit,
+        });
     }
     let mut bytes = Vec::with_capacity(found as usize);
-    handle.by_ref().take(limit).read_to_end(&mut bytes).doing(doing)?;
+    handle
+        .by_ref()
+        .take(limit)
+        .read_to_end(&mut bytes)
+        .doing(doing)?;
     Ok(Some(bytes))
 }
 
@@ -151,7 +201,14 @@ fn make_trees(var: &Directory) -> io::Result<Directory> {
 /// Opens a directory, made if need be.
 fn ensure(parent: &Directory, name: &OsStr, mode: u32) -> io::Result<Directory> {
     match parent.kind(name)? {
-        None => parent.make(name, Access { mode, uid: 0, gid: 0 }),
+        None => parent.make(
+            name,
+            Access {
+                mode,
+                uid: 0,
+                gid: 0,
+            },
+        ),
         Some(_) => parent.child(name),
     }
 }

@@ -1,5 +1,8 @@
 //! The boot report in the kernel log, the rescue screen on the consoles.
-#![expect(clippy::disallowed_methods, reason = "kernel log and consoles are devices")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "kernel log and consoles are devices"
+)]
 
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
@@ -25,7 +28,10 @@ const REBOOT: u64 = 60;
 const CONSOLE_FLAGS: i32 = 0o400 | 0o4000;
 
 /// What the panic hook needs: it cannot borrow anything.
-static EMERGENCY: Mutex<Emergency> = Mutex::new(Emergency { consoles: Vec::new(), context: None });
+static EMERGENCY: Mutex<Emergency> = Mutex::new(Emergency {
+    consoles: Vec::new(),
+    context: None,
+});
 
 struct Emergency {
     consoles: Vec<File>,
@@ -42,8 +48,13 @@ pub(super) struct Log {
 impl Log {
     /// Begins the report.
     pub(super) fn start() -> Self {
-        let log =
-            Log { steps: Vec::new(), context: Context { kernel: process::kernel_release(), ..Context::default() } };
+        let log = Log {
+            steps: Vec::new(),
+            context: Context {
+                kernel: process::kernel_release(),
+                ..Context::default()
+            },
+        };
         log.share();
         log
     }
@@ -67,7 +78,9 @@ impl Log {
         emergency(|emergency| emergency.consoles = open_consoles(&options.consoles));
         self.say(&format!("prejoin-agent {VERSION}"));
         for option in &options.unknown {
-            self.say(&format!("ignoring `{option}` on the command line: no such option or value"));
+            self.say(&format!(
+                "ignoring `{option}` on the command line: no such option or value"
+            ));
         }
     }
 
@@ -85,17 +98,27 @@ impl Log {
     /// Says how long the boot took, step by step.
     pub(super) fn report(&self, slot: char) {
         let now = clock::uptime();
-        let ends = self.steps.iter().skip(1).map(|(_, start)| *start).chain([now]);
+        let ends = self
+            .steps
+            .iter()
+            .skip(1)
+            .map(|(_, start)| *start)
+            .chain([now]);
         let times: Vec<String> = self
             .steps
             .iter()
             .zip(ends)
-            .map(|((name, start), end)| format!("{name} {}", end.saturating_sub(*start).as_millis()))
+            .map(|((name, start), end)| {
+                format!("{name} {}", end.saturating_sub(*start).as_millis())
+            })
             .collect();
         let first = self.steps.first().map_or(now, |(_, start)| *start);
         let node = self.context.node.as_deref().unwrap_or("?");
         let total = now.saturating_sub(first).as_millis();
-        self.say(&format!("node {node}, slot {slot}: handing over after {total} ms ({})", times.join(", ")));
+        self.say(&format!(
+            "node {node}, slot {slot}: handing over after {total} ms ({})",
+            times.join(", ")
+        ));
     }
 
     /// Shows what went wrong, and waits or restarts.
@@ -156,7 +179,11 @@ fn say(text: &str) {
 fn open_consoles(names: &[String]) -> Vec<File> {
     let open = |name: &str| {
         let path = format!("/dev/{name}");
-        File::options().write(true).custom_flags(CONSOLE_FLAGS).open(path).ok()
+        File::options()
+            .write(true)
+            .custom_flags(CONSOLE_FLAGS)
+            .open(path)
+            .ok()
     };
     let mut consoles: Vec<File> = names.iter().filter_map(|name| open(name)).collect();
     if consoles.is_empty() {

@@ -1,5 +1,8 @@
 //! Kernel modules of the initramfs.
-#![expect(clippy::disallowed_methods, reason = "reads modules from the initramfs")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "reads modules from the initramfs"
+)]
 
 use std::fs::File;
 use std::io::ErrorKind;

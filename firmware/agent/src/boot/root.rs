@@ -6,7 +6,10 @@
 //! later fails for whoever reads it, and the kernel log says which block; with `prejoin.corruption=restart` or `panic`
 //! the machine goes down instead. Reading the whole partition at every boot was left out: it would take as long as the
 //! disk is slow, and proves nothing about the next minute.
-#![expect(clippy::disallowed_methods, reason = "reads partitions and files of the root file system")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "reads partitions and files of the root file system"
+)]
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -49,12 +52,20 @@ pub(super) fn open(
     let mut block = [0; BLOCK];
     let read = File::open(&hashes).and_then(|file| file.read_exact_at(&mut block, 0));
     read.doing(|| format!("reading the verity superblock on {hashes}"))?;
-    let superblock = Superblock::parse(&block).map_err(|source| Error::Verity { device: hashes.clone(), source })?;
-    for (device, actual, needed) in
-        [(&root, source.root.size, superblock.sectors() * 512), (&hashes, source.verity.size, superblock.hash_size())]
-    {
+    let superblock = Superblock::parse(&block).map_err(|source| Error::Verity {
+        device: hashes.clone(),
+        source,
+    })?;
+    for (device, actual, needed) in [
+        (&root, source.root.size, superblock.sectors() * 512),
+        (&hashes, source.verity.size, superblock.hash_size()),
+    ] {
         if actual < needed {
-            return Err(Error::Truncated { device: device.clone(), actual, needed });
+            return Err(Error::Truncated {
+                device: device.clone(),
+                actual,
+                needed,
+            });
         }
     }
 
@@ -65,8 +76,15 @@ pub(super) fn open(
         Corruption::Panic => parameters += " 1 panic_on_corruption",
     }
     // As cryptsetup builds it, so that veritysetup, lsblk and systemd know what the device is.
-    let uuid = format!("CRYPT-VERITY-{}-{NAME}", superblock.uuid.to_string().replace('-', ""));
-    let mapped = MapperTarget { kind: "verity", sectors: superblock.sectors(), parameters: &parameters };
+    let uuid = format!(
+        "CRYPT-VERITY-{}-{NAME}",
+        superblock.uuid.to_string().replace('-', "")
+    );
+    let mapped = MapperTarget {
+        kind: "verity",
+        sectors: superblock.sectors(),
+        parameters: &parameters,
+    };
     let device = Mapper::open()
         .and_then(|mapper| mapper.create(NAME, &uuid, mapped))
         .doing(|| format!("mapping {root} through dm-verity"))?;
@@ -80,7 +98,10 @@ pub(super) fn open(
 /// Mounts the mapped device and reads what the first process needs.
 pub(super) fn mount(log: &Log) -> Result<(), Error> {
     let (partition, device) = OPEN.get().expect("`open` comes before `mount`");
-    let flags = Flags { read_only: true, ..Flags::default() };
+    let flags = Flags {
+        read_only: true,
+        ..Flags::default()
+    };
     prejoin_sys::mount::mount(Path::new(device), Path::new(ROOT), "ext4", flags, "")
         .doing(|| format!("mounting {device} ({partition})"))?;
     let mut bytes = read(handover::INIT)?;
@@ -91,31 +112,50 @@ pub(super) fn mount(log: &Log) -> Result<(), Error> {
         Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
         result => bytes += result?,
     }
-    log.say(&format!("{} KiB of the first process read and verified", bytes / 1024));
+    log.say(&format!(
+        "{} KiB of the first process read and verified",
+        bytes / 1024
+    ));
     Ok(())
 }
 
 /// The libraries the first process loads: its own dynamic loader lists them when asked by this variable (ld.so(8)).
 fn libraries() -> Result<Vec<String>, Error> {
     let doing = || format!("listing the libraries of {}", handover::INIT);
-    let output = process::run(Path::new(ROOT), handover::INIT, &[] as &[&OsStr], &[("LD_TRACE_LOADED_OBJECTS", "1")])
-        .doing(doing)?;
+    let output = process::run(
+        Path::new(ROOT),
+        handover::INIT,
+        &[] as &[&OsStr],
+        &[("LD_TRACE_LOADED_OBJECTS", "1")],
+    )
+    .doing(doing)?;
     let text = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
-        return Err(Error::Io { doing: doing(), source: io::Error::other(output.status.to_string()) });
+        return Err(Error::Io {
+            doing: doing(),
+            source: io::Error::other(output.status.to_string()),
+        });
     }
     // `NAME => PATH (ADDRESS)`, `PATH (ADDRESS)` for the loader, `NAME (ADDRESS)` for the vDSO.
     let paths = text.lines().filter_map(|line| {
         let path = line.rsplit_once(" (")?.0;
-        Some(path.rsplit_once("=> ").map_or(path, |(_, path)| path).trim())
+        Some(
+            path.rsplit_once("=> ")
+                .map_or(path, |(_, path)| path)
+                .trim(),
+        )
     });
-    Ok(paths.filter(|path| path.starts_with('/')).map(str::to_owned).collect())
+    Ok(paths
+        .filter(|path| path.starts_with('/'))
+        .map(str::to_owned)
+        .collect())
 }
 
 /// Reads a file of the root file system to its end; returns its length.
 fn read(path: &str) -> Result<u64, Error> {
     let inside = format!("{ROOT}{path}");
-    let mut file = File::open(inside).doing(|| format!("opening {path} of the root file system"))?;
+    let mut file =
+        File::open(inside).doing(|| format!("opening {path} of the root file system"))?;
     io::copy(&mut file, &mut io::sink()).doing(|| format!("reading {path} of the root file system"))
 }
 

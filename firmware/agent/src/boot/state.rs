@@ -22,8 +22,13 @@ const BOUND: [&str; 2] = ["/dev", "/proc"];
 
 /// Adds the partitions the table does not have yet.
 pub(super) fn make_partitions(mut disk: Disk, handoff: &Handoff, log: &Log) -> Result<Disk, Error> {
-    let plan = layout::complete(&disk.found.table, disk.size, &handoff.partitions)
-        .map_err(|source| Error::Layout { disk: disk.path(), source: source.into() })?;
+    let plan =
+        layout::complete(&disk.found.table, disk.size, &handoff.partitions).map_err(|source| {
+            Error::Layout {
+                disk: disk.path(),
+                source: source.into(),
+            }
+        })?;
     for reason in &plan.skipped {
         log.say(&format!("{}: going without: {reason}", disk.path()));
     }
@@ -31,12 +36,23 @@ pub(super) fn make_partitions(mut disk: Disk, handoff: &Handoff, log: &Log) -> R
         return Ok(disk);
     }
     if !disk.found.is_editable() {
-        let findings: Vec<String> = disk.found.findings.iter().map(ToString::to_string).collect();
-        return Err(Error::Uneditable { disk: disk.path(), finding: findings.join("; ") });
+        let findings: Vec<String> = disk
+            .found
+            .findings
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        return Err(Error::Uneditable {
+            disk: disk.path(),
+            finding: findings.join("; "),
+        });
     }
     disk.write_table(&plan.table)?;
     for number in plan.added {
-        let partition = plan.table.partition(number).expect("the plan lists what it added");
+        let partition = plan
+            .table
+            .partition(number)
+            .expect("the plan lists what it added");
         log.say(&format!(
             "{}: added partition {number} `{}`, {} MiB",
             disk.path(),
@@ -53,14 +69,21 @@ pub(super) fn make_partitions(mut disk: Disk, handoff: &Handoff, log: &Log) -> R
 /// The partition belongs to the operating system: what is not the expected file system is replaced. One whose first
 /// superblock is gone and whose second one is there is repaired instead; that is also what an interrupted format
 /// looks like.
-pub(super) fn prepare(disk: &Disk, state: &handoff::Partition, repair: bool, log: &Log) -> Result<(), Error> {
+pub(super) fn prepare(
+    disk: &Disk,
+    state: &handoff::Partition,
+    repair: bool,
+    log: &Log,
+) -> Result<(), Error> {
     let device = device(disk, &state.name)?;
     let (head, copy) = look(&device)?;
     let content = superblock::ext4(&head, &copy, state.uuid);
     match &content {
         Content::Expected => {}
         Content::Damaged => {
-            log.say(&format!("{device}: the superblock is lost, repairing from its copy"));
+            log.say(&format!(
+                "{device}: the superblock is lost, repairing from its copy"
+            ));
             check(&device, &["-y", "-b", COPY_BLOCK, "-B", "4096"], log)?;
         }
         Content::Blank => {
@@ -68,14 +91,19 @@ pub(super) fn prepare(disk: &Disk, state: &handoff::Partition, repair: bool, log
             make_ext4(&device, state)?;
         }
         Content::Other(what) => {
-            log.say(&format!("{device}: replacing {what} by the file system of /var"));
+            log.say(&format!(
+                "{device}: replacing {what} by the file system of /var"
+            ));
             make_ext4(&device, state)?;
         }
     }
     check(&device, &[if repair { "-y" } else { "-p" }], log)?;
     let target = format!("{ROOT}/var");
     // Neither nosuid nor nodev: pods have volumes here that need both.
-    let flags = Flags { no_atime: true, ..Flags::default() };
+    let flags = Flags {
+        no_atime: true,
+        ..Flags::default()
+    };
     mount::mount(Path::new(&device), Path::new(&target), "ext4", flags, "")
         .doing(|| format!("mounting {device} at /var"))
 }
@@ -84,22 +112,40 @@ pub(super) fn prepare(disk: &Disk, state: &handoff::Partition, repair: bool, log
 /// left untouched.
 pub(super) fn prepare_data(disk: &Disk, data: &handoff::Partition, log: &Log) -> Result<(), Error> {
     let guid = prejoin_formats::guid::Guid::from_bytes(data.guid.0);
-    let Some(partition) = disk.found.table.partitions.iter().find(|partition| partition.guid == guid) else {
+    let Some(partition) = disk
+        .found
+        .table
+        .partitions
+        .iter()
+        .find(|partition| partition.guid == guid)
+    else {
         return Ok(());
     };
     let device = disk.device(partition)?;
     let (head, copy) = look(&device)?;
     let lost = matches!(superblock::ext4(&head, &copy, data.uuid), Content::Damaged);
-    let content = if lost { Content::Damaged } else { superblock::any(&head) };
+    let content = if lost {
+        Content::Damaged
+    } else {
+        superblock::any(&head)
+    };
     let made = match (content, data.format) {
         (Content::Blank, Format::Ext4) => make_ext4(&device, data),
         (Content::Blank, Format::Xfs) => {
             let uuid = format!("uuid={}", data.uuid);
-            tool("mkfs.xfs", &device, &["-q", "-L", &data.name, "-m", &uuid], |code| code == 0).map(drop)
+            tool(
+                "mkfs.xfs",
+                &device,
+                &["-q", "-L", &data.name, "-m", &uuid],
+                |code| code == 0,
+            )
+            .map(drop)
         }
         (Content::Blank, Format::None) => Ok(()),
         (content, _) => {
-            log.say(&format!("{device}: keeping the data partition as it is: it holds {content}"));
+            log.say(&format!(
+                "{device}: keeping the data partition as it is: it holds {content}"
+            ));
             Ok(())
         }
     };
@@ -111,8 +157,12 @@ pub(super) fn prepare_data(disk: &Disk, data: &handoff::Partition, log: &Log) ->
 }
 
 fn device(disk: &Disk, name: &str) -> Result<String, Error> {
-    let layout = |source: crate::layout::Error| Error::Layout { disk: disk.path(), source };
-    let partition = layout::called(&disk.found.table, name).map_err(|error| layout(error.into()))?;
+    let layout = |source: crate::layout::Error| Error::Layout {
+        disk: disk.path(),
+        source,
+    };
+    let partition =
+        layout::called(&disk.found.table, name).map_err(|error| layout(error.into()))?;
     disk.device(partition.ok_or_else(|| layout(crate::layout::Error::Missing(name.to_owned())))?)
 }
 
@@ -124,7 +174,14 @@ fn look(device: &str) -> Result<(Vec<u8>, Vec<u8>), Error> {
     let size = prejoin_sys::block::size(&file).doing(doing)?;
     let mut head = vec![0; size.min(HEAD as u64) as usize];
     file.read_exact_at(&mut head, 0).doing(doing)?;
-    let mut copy = vec![0; if size >= COPY + COPY_SIZE as u64 { COPY_SIZE } else { 0 }];
+    let mut copy = vec![
+        0;
+        if size >= COPY + COPY_SIZE as u64 {
+            COPY_SIZE
+        } else {
+            0
+        }
+    ];
     file.read_exact_at(&mut copy, COPY).doing(doing)?;
     Ok((head, copy))
 }
@@ -134,8 +191,22 @@ fn look(device: &str) -> Result<(Vec<u8>, Vec<u8>), Error> {
 fn make_ext4(device: &str, partition: &handoff::Partition) -> Result<(), Error> {
     let uuid = partition.uuid.to_string();
     let options = "lazy_itable_init=1,lazy_journal_init=1,nodiscard";
-    let arguments =
-        ["-q", "-F", "-t", "ext4", "-b", "4096", "-m", "1", "-U", &uuid, "-L", &partition.name, "-E", options];
+    let arguments = [
+        "-q",
+        "-F",
+        "-t",
+        "ext4",
+        "-b",
+        "4096",
+        "-m",
+        "1",
+        "-U",
+        &uuid,
+        "-L",
+        &partition.name,
+        "-E",
+        options,
+    ];
     tool("mke2fs", device, &arguments, |code| code == 0)?;
     process::sync();
     Ok(())
@@ -158,20 +229,39 @@ fn tool(
     arguments: &[&str],
     fine: impl FnOnce(i32) -> bool,
 ) -> Result<(i32, String), Error> {
-    let arguments: Vec<&OsStr> = arguments.iter().copied().chain([device]).map(OsStr::new).collect();
+    let arguments: Vec<&OsStr> = arguments
+        .iter()
+        .copied()
+        .chain([device])
+        .map(OsStr::new)
+        .collect();
     let bound = |name: &str| format!("{ROOT}{name}");
     for name in BOUND {
-        mount::bind(Path::new(name), Path::new(&bound(name))).doing(|| format!("binding {name} for {program}"))?;
+        mount::bind(Path::new(name), Path::new(&bound(name)))
+            .doing(|| format!("binding {name} for {program}"))?;
     }
     let environment = [("PATH", "/usr/sbin:/usr/bin"), ("LC_ALL", "C")];
-    let output = process::run(Path::new(ROOT), &format!("/usr/sbin/{program}"), &arguments, &environment);
+    let output = process::run(
+        Path::new(ROOT),
+        &format!("/usr/sbin/{program}"),
+        &arguments,
+        &environment,
+    );
     for name in BOUND {
-        mount::unmount(Path::new(&bound(name))).doing(|| format!("unbinding {name} after {program}"))?;
+        mount::unmount(Path::new(&bound(name)))
+            .doing(|| format!("unbinding {name} after {program}"))?;
     }
     let output = output.doing(|| format!("running {program} on {device}"))?;
-    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).trim().to_owned();
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat())
+        .trim()
+        .to_owned();
     match output.status.code() {
         Some(code) if fine(code) => Ok((code, text)),
-        _ => Err(Error::Tool { program, device: device.to_owned(), status: output.status.to_string(), output: text }),
+        _ => Err(Error::Tool {
+            program,
+            device: device.to_owned(),
+            status: output.status.to_string(),
+            output: text,
+        }),
     }
 }

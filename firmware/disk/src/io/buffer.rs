@@ -18,7 +18,11 @@ impl Buffer {
     pub fn new(length: usize) -> Self {
         let memory = vec![0; length.saturating_add(ALIGNMENT)];
         let start = memory.as_ptr().align_offset(ALIGNMENT);
-        Buffer { memory, start, length }
+        Buffer {
+            memory,
+            start,
+            length,
+        }
     }
 
     /// A copy of `bytes`.

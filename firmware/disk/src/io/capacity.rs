@@ -16,13 +16,17 @@ const SMALLEST: u32 = 24;
 #[non_exhaustive]
 pub enum Fake {
     /// The last bytes do not keep what is written to them.
-    #[error("the disk says it has {size} bytes, but does not keep what is written to the last MiB of them")]
+    #[error(
+        "the disk says it has {size} bytes, but does not keep what is written to the last MiB of them"
+    )]
     Lost {
         /// What the disk says.
         size: u64,
     },
     /// The last bytes are the same as others further in front.
-    #[error("the disk says it has {size} bytes, but what is written to the last MiB shows up at byte {at}")]
+    #[error(
+        "the disk says it has {size} bytes, but what is written to the last MiB shows up at byte {at}"
+    )]
     Folded {
         /// What the disk says.
         size: u64,
@@ -52,7 +56,11 @@ pub fn last_mib_check<T: WriteAt>(disk: &T, size: u64) -> io::Result<()> {
     disk.forget()?;
     let mut after = Buffer::new(length as usize);
     disk.read_at(start, &mut after)?;
-    if *after == *before { Ok(()) } else { Err(io::Error::other(Fake::Lost { size })) }
+    if *after == *before {
+        Ok(())
+    } else {
+        Err(io::Error::other(Fake::Lost { size }))
+    }
 }
 
 impl Fake {
@@ -72,7 +80,9 @@ fn attempt<T: WriteAt>(disk: &T, start: u64, size: u64, pattern: &[u8]) -> io::R
         return Err(io::Error::other(Fake::Lost { size }));
     }
     // Where the last MiB would be on a disk of 2, 4, 8, ... GiB that ignores the highest bits of addresses.
-    let folded = (SMALLEST..u64::BITS).map(|bits| 1u64 << bits).take_while(|&real| real <= start);
+    let folded = (SMALLEST..u64::BITS)
+        .map(|bits| 1u64 << bits)
+        .take_while(|&real| real <= start);
     for at in folded.map(|real| start % real) {
         let sample = pattern.len().min(ALIGNMENT);
         let mut found = Buffer::new(sample);
@@ -92,7 +102,10 @@ fn pattern(before: &[u8], start: u64) -> Buffer {
         let mut mixed = at.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        for (byte, key) in word.iter_mut().zip(((mixed ^ mixed >> 31) | 1).to_le_bytes()) {
+        for (byte, key) in word
+            .iter_mut()
+            .zip(((mixed ^ mixed >> 31) | 1).to_le_bytes())
+        {
             *byte ^= key;
         }
     }
@@ -119,7 +132,11 @@ mod tests {
     impl Card {
         fn new(size: u64, real: u64, folds: bool) -> Self {
             let byte = |at: u64| (at * 31 / 8) as u8;
-            Card { size, folds, bytes: Mutex::new((0..real).map(byte).collect()) }
+            Card {
+                size,
+                folds,
+                bytes: Mutex::new((0..real).map(byte).collect()),
+            }
         }
 
         /// Calls `each` for every byte that exists, with its index in the request.
@@ -165,8 +182,14 @@ mod tests {
     fn checked(card: &Card) -> io::Result<()> {
         let before = card.bytes.lock().unwrap().clone();
         let end = card.size.saturating_sub(MIB);
-        let result = last_mib_check(&Guarded::new(card, vec![Extent::between(end, card.size)]), card.size);
-        assert!(*card.bytes.lock().unwrap() == before, "everything is as before");
+        let result = last_mib_check(
+            &Guarded::new(card, vec![Extent::between(end, card.size)]),
+            card.size,
+        );
+        assert!(
+            *card.bytes.lock().unwrap() == before,
+            "everything is as before"
+        );
         result
     }
 
@@ -190,7 +213,11 @@ mod tests {
     fn a_plan_without_the_last_mib_forbids_it() {
         let card = Card::new(4 * MIB, 4 * MIB, false);
         let before = card.bytes.lock().unwrap().clone();
-        let error = last_mib_check(&Guarded::new(&card, vec![Extent::between(0, 3 * MIB)]), card.size).unwrap_err();
+        let error = last_mib_check(
+            &Guarded::new(&card, vec![Extent::between(0, 3 * MIB)]),
+            card.size,
+        )
+        .unwrap_err();
         assert!(error.get_ref().is_some_and(|error| error.is::<Refused>()));
         assert!(*card.bytes.lock().unwrap() == before);
     }

@@ -82,17 +82,26 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::Open { source, .. } => match source.kind() {
-                io::ErrorKind::NotFound => Some("list the disks of this machine with `prejoin disk list`".into()),
-                io::ErrorKind::PermissionDenied => Some("run it as root, or check who may open it".into()),
+                io::ErrorKind::NotFound => {
+                    Some("list the disks of this machine with `prejoin disk list`".into())
+                }
+                io::ErrorKind::PermissionDenied => {
+                    Some("run it as root, or check who may open it".into())
+                }
                 _ => None,
             },
             Error::Ask { .. } | Error::Kind { .. } => None,
             Error::Partition { disk, .. } => Some(format!("give the whole disk, {disk}")),
-            Error::NoMedium { .. } => Some("insert the card, or attach a file to the loop device".into()),
-            Error::Busy { path } => {
-                Some(format!("see who has it with `lsblk {0}` and `swapon --show`", path.display()))
+            Error::NoMedium { .. } => {
+                Some("insert the card, or attach a file to the loop device".into())
             }
-            Error::Locked { .. } => Some("wait for the other run of prejoin, or for udev, to end".into()),
+            Error::Busy { path } => Some(format!(
+                "see who has it with `lsblk {0}` and `swapon --show`",
+                path.display()
+            )),
+            Error::Locked { .. } => {
+                Some("wait for the other run of prejoin, or for udev, to end".into())
+            }
             Error::ReadOnly { path } => Some(format!(
                 "check the write-protect switch of the card, the file's permissions, or `blockdev --getro {}`",
                 path.display()
@@ -143,9 +152,15 @@ impl Failed {
             EIO | EREMOTEIO | EILSEQ => {
                 "the disk, its cable or its USB bridge is failing: look at the kernel's log, try another port, replace the disk"
             }
-            ENOSPC => "make room where the image file lies, or check that the disk really has the size it claims",
-            EROFS | EACCES | EPERM => "the disk has become read-only: worn-out drives do so to save what is on them",
-            ENODEV | ENXIO => "the disk was unplugged or has crashed: plug it in again and start over",
+            ENOSPC => {
+                "make room where the image file lies, or check that the disk really has the size it claims"
+            }
+            EROFS | EACCES | EPERM => {
+                "the disk has become read-only: worn-out drives do so to save what is on them"
+            }
+            ENODEV | ENXIO => {
+                "the disk was unplugged or has crashed: plug it in again and start over"
+            }
             _ => return None,
         };
         Some(text.into())
@@ -197,7 +212,10 @@ mod tests {
             failed(Some(ENOSPC)).to_string(),
             "writing 512 bytes at byte 4096 of /dev/sdb: there is no space left"
         );
-        assert_eq!(failed(None).to_string(), "writing 512 bytes at byte 4096 of /dev/sdb: odd");
+        assert_eq!(
+            failed(None).to_string(),
+            "writing 512 bytes at byte 4096 of /dev/sdb: odd"
+        );
         for code in [EIO, ENOSPC, EROFS, ENODEV] {
             assert!(failed(Some(code)).hint().is_some());
         }

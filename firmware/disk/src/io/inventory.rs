@@ -31,7 +31,9 @@ const BOOT_MOUNTS: [&str; 9] = [
 /// Set by systemd-boot: the partition it was loaded from.
 const LOADER_PARTITION: &str = "LoaderDevicePartUUID-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 /// Made of other disks, of memory, or never a place for a system.
-const NO_DISKS: [&str; 10] = ["ram", "zram", "loop", "sr", "fd", "dm-", "md", "bcache", "mtdblock", "zd"];
+const NO_DISKS: [&str; 10] = [
+    "ram", "zram", "loop", "sr", "fd", "dm-", "md", "bcache", "mtdblock", "zd",
+];
 
 /// A block device or an image file. Partitions are refused: what is decided is decided over whole disks.
 pub fn device(path: &Path) -> Result<Device, Error> {
@@ -41,7 +43,11 @@ pub fn device(path: &Path) -> Result<Device, Error> {
 /// Every disk of this machine with a medium in it: no partitions, no volumes made of other disks, no loop devices.
 pub fn disks() -> Result<Vec<Device>, Error> {
     let list = Path::new("/sys/block");
-    fs::read_dir(list).map_err(|source| Error::Ask { path: list.to_owned(), what: "disks of this machine", source })?;
+    fs::read_dir(list).map_err(|source| Error::Ask {
+        path: list.to_owned(),
+        what: "disks of this machine",
+        source,
+    })?;
     Ok(disks_of(&Machine::here()))
 }
 
@@ -64,7 +70,9 @@ pub fn device_of(machine: &Machine, path: &Path) -> Result<Device, Error> {
             return file(path, metadata.len());
         }
         if !metadata.file_type().is_block_device() {
-            return Err(Error::Kind { path: path.to_owned() });
+            return Err(Error::Kind {
+                path: path.to_owned(),
+            });
         }
         machine.at(path)
     } else {
@@ -72,11 +80,16 @@ pub fn device_of(machine: &Machine, path: &Path) -> Result<Device, Error> {
     };
     let name = name.ok_or_else(|| Error::open(path, std::io::ErrorKind::NotFound.into()))?;
     if let Some(disk) = machine.parent(&name) {
-        return Err(Error::Partition { path: path.to_owned(), disk: Machine::node(&disk) });
+        return Err(Error::Partition {
+            path: path.to_owned(),
+            disk: Machine::node(&disk),
+        });
     }
     let mut device = describe(machine, &name);
     if device.size == 0 {
-        return Err(Error::NoMedium { path: path.to_owned() });
+        return Err(Error::NoMedium {
+            path: path.to_owned(),
+        });
     }
     device.twins = twins(&device, &present(machine));
     // In a container the kernel's name may lead nowhere, or elsewhere.
@@ -92,7 +105,10 @@ pub fn disks_of(machine: &Machine) -> Vec<Device> {
     let media = boot_media(machine);
     let all = present(machine);
     let disk = |(name, device): (&String, &Device)| {
-        let mut disk = Device { twins: twins(device, &all), ..device.clone() };
+        let mut disk = Device {
+            twins: twins(device, &all),
+            ..device.clone()
+        };
         ask(machine, name, &mut disk, &media);
         disk
     };
@@ -101,37 +117,60 @@ pub fn disks_of(machine: &Machine) -> Vec<Device> {
 
 /// Whether a name of sysfs stands for a disk that something could be installed on.
 fn is_disk(machine: &Machine, name: &str) -> bool {
-    let is_boot_area = || name.starts_with("mmcblk") && (name.contains("boot") || name.ends_with("rpmb"));
-    let of_kind =
-        |kind: &&str| name.strip_prefix(*kind).is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphabetic()));
+    let is_boot_area =
+        || name.starts_with("mmcblk") && (name.contains("boot") || name.ends_with("rpmb"));
+    let of_kind = |kind: &&str| {
+        name.strip_prefix(*kind)
+            .is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphabetic()))
+    };
     !NO_DISKS.iter().any(of_kind) && !is_boot_area() && machine.number(name, "hidden") != Some(1)
 }
 
 /// The disks with a medium in them, by the kernel's names.
 fn present(machine: &Machine) -> BTreeMap<String, Device> {
-    let names = machine.disks().into_iter().filter(|name| is_disk(machine, name));
-    names.map(|name| (name.clone(), describe(machine, &name))).filter(|(_, device)| device.size > 0).collect()
+    let names = machine
+        .disks()
+        .into_iter()
+        .filter(|name| is_disk(machine, name));
+    names
+        .map(|name| (name.clone(), describe(machine, &name)))
+        .filter(|(_, device)| device.size > 0)
+        .collect()
 }
 
 /// What sysfs alone says.
 fn describe(machine: &Machine, name: &str) -> Device {
     let text = |attribute| machine.text(name, attribute);
     let flag = |attribute| machine.number(name, attribute).map(|value| value != 0);
-    let small = |attribute| machine.number(name, attribute).and_then(|value| u32::try_from(value).ok()).unwrap_or(0);
+    let small = |attribute| {
+        machine
+            .number(name, attribute)
+            .and_then(|value| u32::try_from(value).ok())
+            .unwrap_or(0)
+    };
     let place = machine.place(name).unwrap_or_default();
     let is_nvme = nvme_namespace(name);
     Device {
         path: Machine::node(name),
         file: false,
         // Always in units of 512 bytes, whatever the sector size.
-        size: machine.number(name, "size").unwrap_or(0).saturating_mul(512),
+        size: machine
+            .number(name, "size")
+            .unwrap_or(0)
+            .saturating_mul(512),
         sector_size: small("queue/logical_block_size"),
         physical_sector_size: small("queue/physical_block_size"),
         transport: transport(machine, name, &place),
-        model: if name.starts_with("mmcblk") { text("device/name") } else { text("device/model") },
+        model: if name.starts_with("mmcblk") {
+            text("device/name")
+        } else {
+            text("device/model")
+        },
         serial: serial(machine, name),
         wwid: text("wwid").or_else(|| text("device/wwid")),
-        firmware: text("device/firmware_rev").or_else(|| text("device/rev")).or_else(|| text("device/fwrev")),
+        firmware: text("device/firmware_rev")
+            .or_else(|| text("device/rev"))
+            .or_else(|| text("device/fwrev")),
         rotational: flag("queue/rotational"),
         removable: flag("removable").unwrap_or(false),
         read_only: flag("ro").unwrap_or(false),
@@ -144,10 +183,17 @@ fn describe(machine: &Machine, name: &str) -> Device {
 }
 
 fn transport(machine: &Machine, name: &str, place: &str) -> Option<Transport> {
-    let passes = |kind: &str| place.split('/').any(|part| part.strip_prefix(kind).is_some_and(starts_with_digit));
+    let passes = |kind: &str| {
+        place
+            .split('/')
+            .any(|part| part.strip_prefix(kind).is_some_and(starts_with_digit))
+    };
     if nvme_namespace(name) {
         // Over TCP, RDMA or Fibre Channel it is no drive in this machine.
-        return machine.text(name, "device/transport").is_none_or(|by| by == "pcie").then_some(Transport::Nvme);
+        return machine
+            .text(name, "device/transport")
+            .is_none_or(|by| by == "pcie")
+            .then_some(Transport::Nvme);
     }
     // A SATA drive behind a USB bridge is a USB disk.
     if passes("usb") {
@@ -181,8 +227,16 @@ fn serial(machine: &Machine, name: &str) -> Option<String> {
 /// What costs a question to the drive, or to the whole machine.
 fn ask(machine: &Machine, name: &str, device: &mut Device, media: &BTreeMap<String, String>) {
     device.boot_medium = media.get(name).cloned();
-    let drive = || File::options().read(true).custom_flags(block::NONBLOCKING).open(&device.path).ok();
-    let Some(drive) = machine.is_live().then(drive).flatten() else { return };
+    let drive = || {
+        File::options()
+            .read(true)
+            .custom_flags(block::NONBLOCKING)
+            .open(&device.path)
+            .ok()
+    };
+    let Some(drive) = machine.is_live().then(drive).flatten() else {
+        return;
+    };
     // `EOPNOTSUPP` without OPAL, `ENOTTY` from drivers that never have it, `EACCES` without the right to ask.
     device.opal = opal::status(&drive).ok().map(lock);
     if nvme_namespace(name) {
@@ -204,7 +258,11 @@ fn ask_drive(drive: &File, device: &mut Device) {
 }
 
 fn lock(status: opal::Status) -> Opal {
-    Opal { locking: status.locking, locked: status.locked, shadowed: status.shadowed }
+    Opal {
+        locking: status.locking,
+        locked: status.locked,
+        shadowed: status.shadowed,
+    }
 }
 
 fn health(log: nvme::Smart) -> Health {
@@ -229,15 +287,23 @@ fn twins(device: &Device, all: &BTreeMap<String, Device>) -> Vec<String> {
         let apart = other.wwid.is_some() && device.wwid.is_some() && other.wwid != device.wwid;
         let namespace = apart && other.transport == Some(Transport::Nvme);
         other.path != device.path
-            && (same(&other.wwid, &device.wwid) || same(&other.serial, &device.serial) && !namespace)
+            && (same(&other.wwid, &device.wwid)
+                || same(&other.serial, &device.serial) && !namespace)
     };
-    all.values().filter(is_twin).map(|other| other.path.clone()).collect()
+    all.values()
+        .filter(is_twin)
+        .map(|other| other.path.clone())
+        .collect()
 }
 
 /// The kernel's names of the disks that the running system came from, and why that is believed.
 fn boot_media(machine: &Machine) -> BTreeMap<String, String> {
     let mut media: BTreeMap<String, String> = BTreeMap::new();
-    for mount in machine.mounts().iter().filter(|mount| BOOT_MOUNTS.contains(&mount.at.as_str())) {
+    for mount in machine
+        .mounts()
+        .iter()
+        .filter(|mount| BOOT_MOUNTS.contains(&mount.at.as_str()))
+    {
         for name in machine.devices(mount) {
             for disk in machine.disks_below(&name) {
                 let reason = format!("{} is on {}", mount.at, Machine::node(&name));
@@ -245,8 +311,17 @@ fn boot_media(machine: &Machine) -> BTreeMap<String, String> {
             }
         }
     }
-    let Some(wanted) = machine.efi_variable(LOADER_PARTITION).map(|value| efi_text(&value)) else { return media };
-    for disk in machine.disks().into_iter().filter(|name| is_disk(machine, name)) {
+    let Some(wanted) = machine
+        .efi_variable(LOADER_PARTITION)
+        .map(|value| efi_text(&value))
+    else {
+        return media;
+    };
+    for disk in machine
+        .disks()
+        .into_iter()
+        .filter(|name| is_disk(machine, name))
+    {
         if has_partition(machine, &disk, &wanted) {
             let reason = format!("the boot loader was started from its partition {wanted}");
             media.entry(disk).or_insert(reason);
@@ -257,7 +332,11 @@ fn boot_media(machine: &Machine) -> BTreeMap<String, String> {
 
 /// Whether a disk has a partition of this GUID; kernels and systems that do not say so are helped by reading the table.
 fn has_partition(machine: &Machine, disk: &str, guid: &str) -> bool {
-    let told: Vec<_> = machine.partitions(disk).iter().map(|name| machine.partition_guid(name)).collect();
+    let told: Vec<_> = machine
+        .partitions(disk)
+        .iter()
+        .map(|name| machine.partition_guid(name))
+        .collect();
     if !told.is_empty() && told.iter().all(Option::is_some) {
         return told.iter().flatten().any(|told| told == guid);
     }
@@ -267,14 +346,31 @@ fn has_partition(machine: &Machine, disk: &str, guid: &str) -> bool {
 
 fn table_has(node: &str, guid: &str) -> Option<bool> {
     let disk = Reader::open(Path::new(node)).ok()?;
-    let found = gpt::read(|offset, buffer| disk.read_at(offset, buffer), disk.size(), disk.sector_size()).ok()?;
-    Some(found.table.partitions.iter().any(|partition| partition.guid.to_string().to_lowercase() == guid))
+    let found = gpt::read(
+        |offset, buffer| disk.read_at(offset, buffer),
+        disk.size(),
+        disk.sector_size(),
+    )
+    .ok()?;
+    Some(
+        found
+            .table
+            .partitions
+            .iter()
+            .any(|partition| partition.guid.to_string().to_lowercase() == guid),
+    )
 }
 
 /// UTF-16, little-endian, up to a NUL.
 fn efi_text(value: &[u8]) -> String {
-    let units = value.chunks_exact(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]])).take_while(|&unit| unit != 0);
-    char::decode_utf16(units).map(|unit| unit.unwrap_or('\u{fffd}')).collect::<String>().to_lowercase()
+    let units = value
+        .chunks_exact(2)
+        .map(|unit| u16::from_le_bytes([unit[0], unit[1]]))
+        .take_while(|&unit| unit != 0);
+    char::decode_utf16(units)
+        .map(|unit| unit.unwrap_or('\u{fffd}'))
+        .collect::<String>()
+        .to_lowercase()
 }
 
 fn file(path: &Path, size: u64) -> Result<Device, Error> {
@@ -282,7 +378,13 @@ fn file(path: &Path, size: u64) -> Result<Device, Error> {
     let path = &fs::canonicalize(path).map_err(|error| Error::open(path, error))?;
     // Opening asks every obstacle at once: permission, mount, attribute. Nothing is written.
     let read_only = File::options().write(true).open(path).is_err();
-    Ok(Device { path: path.to_string_lossy().into_owned(), file: true, size, read_only, ..Device::default() })
+    Ok(Device {
+        path: path.to_string_lossy().into_owned(),
+        file: true,
+        size,
+        read_only,
+        ..Device::default()
+    })
 }
 
 /// `nvme0n1`, not `nvme0c0n1` and not `nvme0n1p1`.

@@ -18,9 +18,17 @@ pub struct FileJournal(Mutex<File>);
 impl FileJournal {
     /// Opens the journal at `path`, made if missing. A torn last record is cut off.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
         // A new file's name is on the disk when its folder is.
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         File::open(folder)?.sync_all()?;
         let journal = FileJournal(Mutex::new(file));
         journal.load()?;
@@ -28,7 +36,9 @@ impl FileJournal {
     }
 
     fn file(&self) -> MutexGuard<'_, File> {
-        self.0.lock().expect("nothing panics while it holds the lock")
+        self.0
+            .lock()
+            .expect("nothing panics while it holds the lock")
     }
 }
 
@@ -39,7 +49,10 @@ impl Journal for FileJournal {
         let mut text = Vec::new();
         (&mut *file).take(LIMIT + 1).read_to_end(&mut text)?;
         if text.len() as u64 > LIMIT {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "too long for a journal"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "too long for a journal",
+            ));
         }
         let (records, whole) = Record::parse(&text);
         if whole == 0 && !is_torn(&text) {
@@ -70,7 +83,8 @@ impl Journal for FileJournal {
 /// Whether this may be all that came of a first record: its beginning, or zeroes in its place. Also nothing at all.
 fn is_torn(text: &[u8]) -> bool {
     let digits = text.len().min(8);
-    let begins = text[..digits].iter().all(u8::is_ascii_hexdigit) && text.get(8..10).is_none_or(|next| next == b" {");
+    let begins = text[..digits].iter().all(u8::is_ascii_hexdigit)
+        && text.get(8..10).is_none_or(|next| next == b" {");
     text.len() < 256 && (begins && !text.contains(&b'\n') || text.iter().all(|&byte| byte == 0))
 }
 
@@ -84,7 +98,9 @@ mod tests {
     fn outlives_its_process_and_a_torn_record() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("w1.journal");
-        let intent = Record::Intent { plan: Digest::of(b"plan") };
+        let intent = Record::Intent {
+            plan: Digest::of(b"plan"),
+        };
         let journal = FileJournal::open(&path).unwrap();
         journal.append(&intent).unwrap();
         journal.append(&Record::Done).unwrap();
@@ -104,8 +120,15 @@ mod tests {
         }
         for other in ["my notes\n", "my notes", "{}", "cafe\n"] {
             std::fs::write(&path, other).unwrap();
-            assert_eq!(FileJournal::open(&path).unwrap_err().to_string(), "not a journal");
-            assert_eq!(std::fs::read_to_string(&path).unwrap(), other, "somebody's file stays");
+            assert_eq!(
+                FileJournal::open(&path).unwrap_err().to_string(),
+                "not a journal"
+            );
+            assert_eq!(
+                std::fs::read_to_string(&path).unwrap(),
+                other,
+                "somebody's file stays"
+            );
         }
     }
 }

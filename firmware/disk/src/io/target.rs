@@ -35,7 +35,10 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { direct: true, offload: true }
+        Options {
+            direct: true,
+            offload: true,
+        }
     }
 }
 
@@ -101,7 +104,11 @@ impl Target {
     pub fn open(path: &Path, options: &Options) -> Result<Self, Error> {
         let medium = Medium::open(path, options.direct, true)?;
         medium.lock()?;
-        Ok(Target { medium, offload: AtomicBool::new(options.offload), edges: Mutex::new(()) })
+        Ok(Target {
+            medium,
+            offload: AtomicBool::new(options.offload),
+            edges: Mutex::new(()),
+        })
     }
 
     /// Logical sector size in bytes; 0 for a file.
@@ -122,7 +129,9 @@ impl Target {
             match block::reread(&self.medium.file) {
                 Err(error) if error.raw_os_error() == Some(EBUSY) => thread::sleep(LOCK_STEP),
                 Err(error) if matches!(error.raw_os_error(), Some(ENXIO | ENODEV)) => return Ok(()),
-                Err(error) if error.raw_os_error() == Some(EINVAL) && !self.has_partitions() => return Ok(()),
+                Err(error) if error.raw_os_error() == Some(EINVAL) && !self.has_partitions() => {
+                    return Ok(());
+                }
                 other => return other,
             }
         }
@@ -132,23 +141,54 @@ impl Target {
     /// Whether the kernel knows partitions of it.
     fn has_partitions(&self) -> bool {
         let machine = Machine::here();
-        let number = self.medium.file.metadata().map(|metadata| block::number(metadata.rdev()));
-        number.ok().and_then(|number| machine.name(&number)).is_some_and(|name| !machine.partitions(&name).is_empty())
+        let number = self
+            .medium
+            .file
+            .metadata()
+            .map(|metadata| block::number(metadata.rdev()));
+        number
+            .ok()
+            .and_then(|number| machine.name(&number))
+            .is_some_and(|name| !machine.partitions(&name).is_empty())
     }
 
     /// Fails unless this still is the disk that was looked at: sequence number, size and sector size are asked anew.
     pub fn unchanged(&self, device: &Device) -> Result<(), Error> {
-        let Medium { file, path, is_device, .. } = &self.medium;
+        let Medium {
+            file,
+            path,
+            is_device,
+            ..
+        } = &self.medium;
         let same = |what, was: u64, is: u64| match was == is {
             true => Ok(()),
-            false => Err(Error::Changed { path: path.clone(), what, was, is }),
+            false => Err(Error::Changed {
+                path: path.clone(),
+                what,
+                was,
+                is,
+            }),
         };
-        let ask = |what| move |source| Error::Ask { path: path.clone(), what, source };
+        let ask = |what| {
+            move |source| Error::Ask {
+                path: path.clone(),
+                what,
+                source,
+            }
+        };
         if !is_device {
-            return same("size", device.size, file.metadata().map_err(ask("size"))?.len());
+            return same(
+                "size",
+                device.size,
+                file.metadata().map_err(ask("size"))?.len(),
+            );
         }
         if let Some(was) = device.diskseq {
-            same("sequence number", was, block::sequence(file).map_err(ask("sequence number"))?)?;
+            same(
+                "sequence number",
+                was,
+                block::sequence(file).map_err(ask("sequence number"))?,
+            )?;
         }
         same("size", device.size, block::size(file).map_err(ask("size"))?)?;
         let sector_size = block::sector_size(file).map_err(ask("sector size"))?;
@@ -199,7 +239,9 @@ impl Target {
 
     fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let grain = self.medium.grain as usize;
-        let head = bytes.len().min((offset.next_multiple_of(self.medium.grain) - offset) as usize);
+        let head = bytes
+            .len()
+            .min((offset.next_multiple_of(self.medium.grain) - offset) as usize);
         let (head, rest) = bytes.split_at(head);
         let (body, tail) = rest.split_at(rest.len() / grain * grain);
         self.edge(offset, head)?;
@@ -246,33 +288,49 @@ impl ReadAt for Target {
 impl WriteAt for Target {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let failed = self.medium.failed("writing", offset, bytes.len() as u64);
-        self.medium.check(offset, bytes.len() as u64).and_then(|()| self.write(offset, bytes)).map_err(failed)
+        self.medium
+            .check(offset, bytes.len() as u64)
+            .and_then(|()| self.write(offset, bytes))
+            .map_err(failed)
     }
 
     fn zero(&self, offset: u64, length: u64) -> io::Result<()> {
         let failed = self.medium.failed("zeroing", offset, length);
         self.medium.check(offset, length).map_err(&failed)?;
-        let grain = self.medium.grain.max(ALIGNMENT as u64 * u64::from(!self.medium.is_device));
+        let grain = self
+            .medium
+            .grain
+            .max(ALIGNMENT as u64 * u64::from(!self.medium.is_device));
         let end = offset + length;
-        let inner = (offset.next_multiple_of(grain).min(end), (end / grain * grain).max(offset));
+        let inner = (
+            offset.next_multiple_of(grain).min(end),
+            (end / grain * grain).max(offset),
+        );
         if inner.0 < inner.1 && self.offload(inner.0, inner.1 - inner.0)? {
             let zeroes = Buffer::new(grain as usize);
-            self.write(offset, &zeroes[..(inner.0 - offset) as usize]).map_err(&failed)?;
-            return self.write(inner.1, &zeroes[..(end - inner.1) as usize]).map_err(&failed);
+            self.write(offset, &zeroes[..(inner.0 - offset) as usize])
+                .map_err(&failed)?;
+            return self
+                .write(inner.1, &zeroes[..(end - inner.1) as usize])
+                .map_err(&failed);
         }
         let zeroes = Buffer::new(length.min(BOUNCE as u64) as usize);
         let mut at = offset;
         while at < end {
             // Steps end at multiples of their size: all but the first and last are aligned.
             let next = end.min((at / BOUNCE as u64 + 1) * BOUNCE as u64);
-            self.write(at, &zeroes[..(next - at) as usize]).map_err(&failed)?;
+            self.write(at, &zeroes[..(next - at) as usize])
+                .map_err(&failed)?;
             at = next;
         }
         Ok(())
     }
 
     fn flush(&self) -> io::Result<()> {
-        self.medium.file.sync_data().map_err(self.medium.failed("flushing", 0, self.medium.size))
+        self.medium
+            .file
+            .sync_data()
+            .map_err(self.medium.failed("flushing", 0, self.medium.size))
     }
 
     fn forget(&self) -> io::Result<()> {
@@ -286,45 +344,88 @@ impl Medium {
         let metadata = fs::metadata(path).map_err(|error| Error::open(path, error))?;
         let is_device = metadata.file_type().is_block_device();
         if !is_device && !metadata.is_file() {
-            return Err(Error::Kind { path: path.to_owned() });
+            return Err(Error::Kind {
+                path: path.to_owned(),
+            });
         }
         if write && is_device {
             let machine = Machine::here();
             let name = machine.name(&block::number(metadata.rdev()));
             if let Some(disk) = name.and_then(|name| machine.parent(&name)) {
-                return Err(Error::Partition { path: path.to_owned(), disk: Machine::node(&disk) });
+                return Err(Error::Partition {
+                    path: path.to_owned(),
+                    disk: Machine::node(&disk),
+                });
             }
         }
         // The last part of a block could only be written past the page cache by making the file longer.
         let direct = direct && (is_device || metadata.len().is_multiple_of(ALIGNMENT as u64));
-        let flags = if is_device && write { block::EXCLUSIVE } else { 0 };
-        let open = |flags: i32| File::options().read(true).write(write).custom_flags(flags).open(path);
+        let flags = if is_device && write {
+            block::EXCLUSIVE
+        } else {
+            0
+        };
+        let open = |flags: i32| {
+            File::options()
+                .read(true)
+                .write(write)
+                .custom_flags(flags)
+                .open(path)
+        };
         // A file system without O_DIRECT refuses it when opening, some only when reading.
         let past_cache = || open(flags | block::DIRECT).and_then(|file| try_read(file, is_device));
         let opened = match direct.then(past_cache) {
-            Some(Err(error)) if error.raw_os_error() == Some(EINVAL) => open(flags).map(|file| (file, false)),
+            Some(Err(error)) if error.raw_os_error() == Some(EINVAL) => {
+                open(flags).map(|file| (file, false))
+            }
             Some(opened) => opened.map(|file| (file, true)),
             None => open(flags).map(|file| (file, false)),
         };
         let (file, direct) = opened.map_err(|error| refused(path, error))?;
         // Some drivers let a read-only disk be opened for writing, and refuse only the writes.
         if write && is_device && block::read_only(&file).unwrap_or(false) {
-            return Err(Error::ReadOnly { path: path.to_owned() });
+            return Err(Error::ReadOnly {
+                path: path.to_owned(),
+            });
         }
-        Medium { file, path: path.to_owned(), size: 0, sector_size: 0, is_device, direct, grain: 1 }.measured(&metadata)
+        Medium {
+            file,
+            path: path.to_owned(),
+            size: 0,
+            sector_size: 0,
+            is_device,
+            direct,
+            grain: 1,
+        }
+        .measured(&metadata)
     }
 
     /// Asks for the sizes, of what was opened and not of what was at the path before.
     fn measured(mut self, asked: &Metadata) -> Result<Self, Error> {
         let path = || self.path.clone();
-        let ask = |what| move |source| Error::Ask { path: path(), what, source };
+        let ask = |what| {
+            move |source| Error::Ask {
+                path: path(),
+                what,
+                source,
+            }
+        };
         let found = self.file.metadata().map_err(ask("kind"))?;
         if (found.rdev(), found.is_file()) != (asked.rdev(), asked.is_file()) {
-            return Err(Error::Changed { path: path(), what: "device number", was: asked.rdev(), is: found.rdev() });
+            return Err(Error::Changed {
+                path: path(),
+                what: "device number",
+                was: asked.rdev(),
+                is: found.rdev(),
+            });
         }
         if !self.is_device {
             let grain = if self.direct { ALIGNMENT as u64 } else { 1 };
-            return Ok(Medium { size: found.len(), grain, ..self });
+            return Ok(Medium {
+                size: found.len(),
+                grain,
+                ..self
+            });
         }
         let size = block::size(&self.file).map_err(ask("size"))?;
         let sector_size = block::sector_size(&self.file).map_err(ask("sector size"))?;
@@ -333,7 +434,11 @@ impl Medium {
         }
         // Also through the page cache: what is no whole sector is a mistake of the caller.
         self.grain = sector_size.max(512).into();
-        Ok(Medium { size, sector_size, ..self })
+        Ok(Medium {
+            size,
+            sector_size,
+            ..self
+        })
     }
 
     fn lock(&self) -> Result<(), Error> {
@@ -342,16 +447,24 @@ impl Medium {
                 Ok(()) => return Ok(()),
                 Err(TryLockError::WouldBlock) => thread::sleep(LOCK_STEP),
                 Err(TryLockError::Error(source)) => {
-                    return Err(Error::Ask { path: self.path.clone(), what: "lock", source });
+                    return Err(Error::Ask {
+                        path: self.path.clone(),
+                        what: "lock",
+                        source,
+                    });
                 }
             }
         }
-        Err(Error::Locked { path: self.path.clone() })
+        Err(Error::Locked {
+            path: self.path.clone(),
+        })
     }
 
     fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let failed = self.failed("reading", offset, buffer.len() as u64);
-        self.inside(offset, buffer.len() as u64).and_then(|()| self.read_any(offset, buffer)).map_err(failed)
+        self.inside(offset, buffer.len() as u64)
+            .and_then(|()| self.read_any(offset, buffer))
+            .map_err(failed)
     }
 
     /// Reads whole grains into aligned memory, whatever is asked for.
@@ -381,7 +494,8 @@ impl Medium {
         if self.is_device {
             match block::flush(&self.file) {
                 // Without the right to it, what passes the cache by needs no empty cache.
-                Err(error) if self.direct && matches!(error.raw_os_error(), Some(EACCES | EPERM)) => {}
+                Err(error)
+                    if self.direct && matches!(error.raw_os_error(), Some(EACCES | EPERM)) => {}
                 result => result.map_err(&failed)?,
             }
         }
@@ -402,14 +516,29 @@ impl Medium {
     fn inside(&self, offset: u64, length: u64) -> io::Result<()> {
         match offset.checked_add(length) {
             Some(end) if end <= self.size => Ok(()),
-            _ => Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("it ends at byte {}", self.size))),
+            _ => Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                format!("it ends at byte {}", self.size),
+            )),
         }
     }
 
-    fn failed(&self, doing: &'static str, offset: u64, length: u64) -> impl Fn(io::Error) -> io::Error + '_ {
+    fn failed(
+        &self,
+        doing: &'static str,
+        offset: u64,
+        length: u64,
+    ) -> impl Fn(io::Error) -> io::Error + '_ {
         move |error| {
             let (code, text) = (error.raw_os_error(), error.to_string());
-            let failed = Failed { doing, path: self.path.clone(), offset, length, code, error: text };
+            let failed = Failed {
+                doing,
+                path: self.path.clone(),
+                offset,
+                length,
+                code,
+                error: text,
+            };
             io::Error::new(error.kind(), failed)
         }
     }
@@ -425,9 +554,15 @@ fn try_read(file: File, is_device: bool) -> io::Result<File> {
 
 /// A device that was made read-only is refused as if the right to it were missing.
 fn refused(path: &Path, error: io::Error) -> Error {
-    let is_read_only = || File::open(path).and_then(|file| block::read_only(&file)).unwrap_or(false);
+    let is_read_only = || {
+        File::open(path)
+            .and_then(|file| block::read_only(&file))
+            .unwrap_or(false)
+    };
     match error.raw_os_error() {
-        Some(EACCES | EPERM) if is_read_only() => Error::open(path, io::Error::from_raw_os_error(EROFS)),
+        Some(EACCES | EPERM) if is_read_only() => {
+            Error::open(path, io::Error::from_raw_os_error(EROFS))
+        }
         _ => Error::open(path, error),
     }
 }
@@ -445,8 +580,17 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(1 << 20).unwrap();
         for direct in [true, false] {
-            let target = Target::open(file.path(), &Options { direct, offload: true }).unwrap();
-            assert!(target.looks_zero(0, 1 << 20).unwrap() && target.looks_zero(4096, 4096).unwrap());
+            let target = Target::open(
+                file.path(),
+                &Options {
+                    direct,
+                    offload: true,
+                },
+            )
+            .unwrap();
+            assert!(
+                target.looks_zero(0, 1 << 20).unwrap() && target.looks_zero(4096, 4096).unwrap()
+            );
             for at in [0, (1 << 19) - 1, (1 << 20) - 1] {
                 target.write_at(at, &[1]).unwrap();
                 assert!(!target.looks_zero(0, 1 << 20).unwrap(), "{at}");

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use prejoin_profiles::disk::{
-    Code, Content, Extent, Mode, Origin, Partition, Place, RegionKind, Scheme, Severity, Signature, Table, decimal,
+    Code, Content, Extent, Mode, Origin, Partition, Place, RegionKind, Scheme, Severity, Signature,
+    Table, decimal,
 };
 
 use super::{Case, name, operating_system};
@@ -18,18 +19,35 @@ impl Case<'_> {
         use Severity::{Info, Refuse};
         let content = &self.facts.content;
         let disk = self.facts.device.path.clone();
-        let Some(table) = content.table().cloned() else { return };
-        let gpt = |table: &&Table| table.scheme == Scheme::Gpt && table.sector_size == self.sector_size();
-        let place =
-            |place| content.tables.iter().filter(gpt).find(|table| table.place == place && table.valid).cloned();
+        let Some(table) = content.table().cloned() else {
+            return;
+        };
+        let gpt =
+            |table: &&Table| table.scheme == Scheme::Gpt && table.sector_size == self.sector_size();
+        let place = |place| {
+            content
+                .tables
+                .iter()
+                .filter(gpt)
+                .find(|table| table.place == place && table.valid)
+                .cloned()
+        };
         let (primary, backup) = (place(Place::Primary), place(Place::Backup));
         let stray = place(Place::Stray);
-        let stays = self.planned.plan.after.iter().any(|entry| entry.origin == Origin::Kept);
+        let stays = self
+            .planned
+            .plan
+            .after
+            .iter()
+            .any(|entry| entry.origin == Origin::Kept);
         if table.scheme == Scheme::Gpt {
             match (&primary, &backup) {
                 (Some(a), Some(b)) if (&a.id, &a.partitions) != (&b.id, &b.partitions) && stays => {
-                    let evidence =
-                        format!("{} partitions in one, {} in the other", a.partitions.len(), b.partitions.len());
+                    let evidence = format!(
+                        "{} partitions in one, {} in the other",
+                        a.partitions.len(),
+                        b.partitions.len()
+                    );
                     let advice = "find out which is right, and repair it with gdisk";
                     self.add(
                         Code::LyDisagree,
@@ -40,20 +58,31 @@ impl Case<'_> {
                     );
                 }
                 (Some(_), None) if stray.is_some() => {
-                    let evidence = "the backup copy of the table is not at the end: the disk has grown since";
+                    let evidence =
+                        "the backup copy of the table is not at the end: the disk has grown since";
                     self.add(Code::LyNotAtEnd, Info, &disk, evidence, "");
                 }
                 (Some(_), None) => {
-                    self.add(Code::LyPrimaryOnly, Info, &disk, "only the primary copy of the table is good", "");
+                    self.add(
+                        Code::LyPrimaryOnly,
+                        Info,
+                        &disk,
+                        "only the primary copy of the table is good",
+                        "",
+                    );
                 }
                 (None, _) if table.sector_size == self.sector_size() => {
-                    let evidence = format!("only the copy at byte {} of the table is good", table.offset);
+                    let evidence = format!(
+                        "only the copy at byte {} of the table is good",
+                        table.offset
+                    );
                     self.add(Code::LyBackupOnly, Info, &disk, evidence, "");
                 }
                 _ => {}
             }
         } else if stays {
-            let evidence = "it is divided by a table that is no GPT, whose partitions cannot be kept in one";
+            let evidence =
+                "it is divided by a table that is no GPT, whose partitions cannot be kept in one";
             self.add(
                 Code::LyOtherTable,
                 Refuse,
@@ -63,26 +92,54 @@ impl Case<'_> {
             );
         }
         // Without a copy at either end, which of several leftovers was the last one cannot be told.
-        let other = content
-            .tables
-            .iter()
-            .any(|other| other.valid && other.scheme == Scheme::Gpt && other.partitions != table.partitions);
+        let other = content.tables.iter().any(|other| {
+            other.valid && other.scheme == Scheme::Gpt && other.partitions != table.partitions
+        });
         if table.place == Place::Stray && other {
-            let evidence = "leftover copies of the table differ, and there is none at either end of the disk";
-            self.add(Code::LyDisagree, Refuse, &disk, evidence, "find out which is right, and repair it with gdisk");
+            let evidence =
+                "leftover copies of the table differ, and there is none at either end of the disk";
+            self.add(
+                Code::LyDisagree,
+                Refuse,
+                &disk,
+                evidence,
+                "find out which is right, and repair it with gdisk",
+            );
         }
         if table.place == Place::Stray && stays {
             let evidence = "only a leftover copy in the midst of the disk lists what stays";
-            self.add(Code::LyBackupOnly, Refuse, &disk, evidence, "put the table back with gdisk first");
+            self.add(
+                Code::LyBackupOnly,
+                Refuse,
+                &disk,
+                evidence,
+                "put the table back with gdisk first",
+            );
         }
-        let hybrid = content.tables.iter().any(|table| table.scheme == Scheme::HybridMbr);
+        let hybrid = content
+            .tables
+            .iter()
+            .any(|table| table.scheme == Scheme::HybridMbr);
         if hybrid && stays {
-            let evidence = "its MBR lists partitions beside the GPT, and both would have to stay the same";
-            self.add(Code::LyHybrid, Refuse, &disk, evidence, "make the MBR a protective one with gdisk");
+            let evidence =
+                "its MBR lists partitions beside the GPT, and both would have to stay the same";
+            self.add(
+                Code::LyHybrid,
+                Refuse,
+                &disk,
+                evidence,
+                "make the MBR a protective one with gdisk",
+            );
         }
         if table.sector_size != self.sector_size() && stays {
             let evidence = format!("its table is for sectors of {} bytes", table.sector_size);
-            self.add(Code::DvSector, Refuse, &disk, evidence, "it was made behind another adapter: use that one");
+            self.add(
+                Code::DvSector,
+                Refuse,
+                &disk,
+                evidence,
+                "it was made behind another adapter: use that one",
+            );
         }
         self.entries(&table, &disk, stays);
     }
@@ -97,26 +154,58 @@ impl Case<'_> {
 
     fn entries(&mut self, table: &Table, disk: &str, stays: bool) {
         if table.partitions.is_empty() {
-            self.add(Code::LyEmptyTable, Severity::Info, disk, "a partition table without partitions", "");
+            self.add(
+                Code::LyEmptyTable,
+                Severity::Info,
+                disk,
+                "a partition table without partitions",
+                "",
+            );
         }
         let size = self.facts.device.size;
         for (index, a) in table.partitions.iter().enumerate() {
             // Logical partitions lie in the extended one by design.
-            let container = |partition: &Partition| matches!(partition.type_id.as_str(), "05" | "0f" | "85");
+            let container =
+                |partition: &Partition| matches!(partition.type_id.as_str(), "05" | "0f" | "85");
             for b in &table.partitions[..index] {
                 if stays && a.extent.meets(&b.extent) && !container(a) && !container(b) {
                     let evidence = format!("partitions {} and {} share bytes", b.number, a.number);
-                    self.add(Code::LyOverlap, Severity::Refuse, disk, evidence, "repair the table with gdisk");
+                    self.add(
+                        Code::LyOverlap,
+                        Severity::Refuse,
+                        disk,
+                        evidence,
+                        "repair the table with gdisk",
+                    );
                 }
                 let named = self.wish.delete.contains(&a.guid);
                 if (stays || named) && !a.guid.is_empty() && a.guid == b.guid {
-                    let evidence = format!("partitions {} and {} are both {}", b.number, a.number, a.guid);
-                    self.add(Code::LyDuplicate, Severity::Refuse, disk, evidence, "repair the table with gdisk");
+                    let evidence = format!(
+                        "partitions {} and {} are both {}",
+                        b.number, a.number, a.guid
+                    );
+                    self.add(
+                        Code::LyDuplicate,
+                        Severity::Refuse,
+                        disk,
+                        evidence,
+                        "repair the table with gdisk",
+                    );
                 }
             }
             if stays && a.extent.end() > size {
-                let evidence = format!("partition {} ends at byte {}, the disk at {size}", a.number, a.extent.end());
-                self.add(Code::LyOverlap, Severity::Refuse, disk, evidence, "repair the table with gdisk");
+                let evidence = format!(
+                    "partition {} ends at byte {}, the disk at {size}",
+                    a.number,
+                    a.extent.end()
+                );
+                self.add(
+                    Code::LyOverlap,
+                    Severity::Refuse,
+                    disk,
+                    evidence,
+                    "repair the table with gdisk",
+                );
             }
         }
     }
@@ -127,52 +216,112 @@ impl Case<'_> {
         self.whole_disk();
         let content = &self.facts.content;
         let deleted = |case: &Self, partition: &Partition| case.wish.deletes(partition);
-        let shared: Vec<&Signature> = content.signatures.iter().filter(|s| SHARED.contains(&s.kind.as_str())).collect();
+        let shared: Vec<&Signature> = content
+            .signatures
+            .iter()
+            .filter(|s| SHARED.contains(&s.kind.as_str()))
+            .collect();
         for signature in shared {
             let subject = at(&signature.of);
-            let evidence =
-                format!("{} at byte {}: other machines may be using it now", signature.kind, signature.magic.start);
-            self.add(Code::DtShared, Severity::Refuse, &subject, evidence, "take it out of their reach first");
+            let evidence = format!(
+                "{} at byte {}: other machines may be using it now",
+                signature.kind, signature.magic.start
+            );
+            self.add(
+                Code::DtShared,
+                Severity::Refuse,
+                &subject,
+                evidence,
+                "take it out of their reach first",
+            );
         }
         for partition in content.partitions() {
             let subject = title(content, partition);
             let what = region::describe(content, &partition.extent);
             if deleted(self, partition) {
-                let evidence = if what.is_empty() { "it is not known what is on it".to_owned() } else { what };
-                self.add(Code::DtDelete, Severity::Confirm, &subject, format!("named for deletion: {evidence}"), "");
+                let evidence = if what.is_empty() {
+                    "it is not known what is on it".to_owned()
+                } else {
+                    what
+                };
+                self.add(
+                    Code::DtDelete,
+                    Severity::Confirm,
+                    &subject,
+                    format!("named for deletion: {evidence}"),
+                    "",
+                );
             } else if plan::is_wiped(partition, self.own, self.wish)
-                || self.planned.plan.kept.iter().any(|kept| kept.extent == partition.extent)
+                || self
+                    .planned
+                    .plan
+                    .kept
+                    .iter()
+                    .any(|kept| kept.extent == partition.extent)
             {
                 self.kept(partition, &subject, what);
             }
         }
         self.nested();
-        let elsewhere: Vec<Partition> = plan::listed_elsewhere(content, self.own, self.wish).cloned().collect();
+        let elsewhere: Vec<Partition> = plan::listed_elsewhere(content, self.own, self.wish)
+            .cloned()
+            .collect();
         for partition in elsewhere {
             let subject = title(content, &partition);
-            let evidence =
-                format!("only a table that is not the one in use lists it, at byte {}", partition.extent.start);
+            let evidence = format!(
+                "only a table that is not the one in use lists it, at byte {}",
+                partition.extent.start
+            );
             let advice = format!(
                 "repair the table with gdisk; if it may go, name it: --delete {}",
                 name::of_partition(&partition)
             );
-            self.add(Code::LyDisagree, Severity::Refuse, &subject, evidence, &advice);
+            self.add(
+                Code::LyDisagree,
+                Severity::Refuse,
+                &subject,
+                evidence,
+                &advice,
+            );
         }
         for partition in self.named_elsewhere() {
             let what = region::describe(content, &partition.extent);
-            let evidence = if what.is_empty() { "it is not known what is on it".to_owned() } else { what };
-            let evidence = format!("named for deletion, at byte {}: {evidence}", partition.extent.start);
-            self.add(Code::DtDelete, Severity::Confirm, &title(content, &partition), evidence, "");
+            let evidence = if what.is_empty() {
+                "it is not known what is on it".to_owned()
+            } else {
+                what
+            };
+            let evidence = format!(
+                "named for deletion, at byte {}: {evidence}",
+                partition.extent.start
+            );
+            self.add(
+                Code::DtDelete,
+                Severity::Confirm,
+                &title(content, &partition),
+                evidence,
+                "",
+            );
         }
         for (evidence, advice) in &self.names.faults {
-            self.add(Code::DtDelete, Severity::Refuse, &self.facts.device.path, evidence.as_str(), advice);
+            self.add(
+                Code::DtDelete,
+                Severity::Refuse,
+                &self.facts.device.path,
+                evidence.as_str(),
+                advice,
+            );
         }
     }
 
     /// What was named and is only in a table that is not the one in use.
     fn named_elsewhere(&self) -> Vec<Partition> {
-        let nothing = Wish { mode: self.wish.mode, ..Wish::default() };
-        let named = plan::listed_elsewhere(&self.facts.content, self.own, &nothing).filter(|p| self.wish.deletes(p));
+        let nothing = Wish {
+            mode: self.wish.mode,
+            ..Wish::default()
+        };
+        let named = plan::listed_elsewhere(&self.facts.content, self.own, &nothing)
+            .filter(|p| self.wish.deletes(p));
         let mut found: Vec<Partition> = Vec::new();
         for partition in named {
             if found.iter().all(|other| other.extent != partition.extent) {
@@ -185,15 +334,31 @@ impl Case<'_> {
     fn kept(&mut self, partition: &Partition, subject: &str, what: String) {
         if partition.name.contains(char::REPLACEMENT_CHARACTER) {
             let evidence = "its name is not UTF-16, and would not be the same in a new table";
-            self.add(Code::LyOtherTable, Severity::Refuse, subject, evidence, "give it another name with gdisk");
+            self.add(
+                Code::LyOtherTable,
+                Severity::Refuse,
+                subject,
+                evidence,
+                "give it another name with gdisk",
+            );
         }
         if partition.guid == self.own.state && self.wish.mode == Mode::ReimageWipeState {
-            let evidence = format!("{} of state are made anew: {what}", decimal(partition.extent.length));
+            let evidence = format!(
+                "{} of state are made anew: {what}",
+                decimal(partition.extent.length)
+            );
             self.add(Code::DtState, Severity::Confirm, subject, evidence, "");
             return;
         }
-        let what = if what.is_empty() { "nothing that is known".to_owned() } else { what };
-        let evidence = format!("{} stay as they are: {what}", decimal(partition.extent.length));
+        let what = if what.is_empty() {
+            "nothing that is known".to_owned()
+        } else {
+            what
+        };
+        let evidence = format!(
+            "{} stay as they are: {what}",
+            decimal(partition.extent.length)
+        );
         self.add(Code::DtKeep, Severity::Info, subject, evidence, "");
     }
 
@@ -212,13 +377,22 @@ impl Case<'_> {
         });
         if let Some(node) = other {
             let evidence = format!("it holds the system of node {node}, which would be replaced");
-            self.add(Code::LyOtherNode, Severity::Confirm, &disk, evidence, "is it the right disk?");
+            self.add(
+                Code::LyOtherNode,
+                Severity::Confirm,
+                &disk,
+                evidence,
+                "is it the right disk?",
+            );
         } else if owners.contains(&Owner::Own) {
             let evidence = format!("it holds the system of node {}", self.own.node);
             self.add(Code::LyOurs, Severity::Info, &disk, evidence, "");
         }
         if self.wish.mode != Mode::Install && !self.own.is_on(content) {
-            let evidence = format!("it holds nothing of node {} that could be reimaged", self.own.node);
+            let evidence = format!(
+                "it holds nothing of node {} that could be reimaged",
+                self.own.node
+            );
             let advice = "is it the right disk? a new one is written with --mode install";
             self.add(Code::LyNotOurs, Severity::Refuse, &disk, evidence, advice);
         }
@@ -227,18 +401,32 @@ impl Case<'_> {
     /// Another operating system, and whether all of it was named.
     fn foreign(&mut self) {
         let content = &self.facts.content;
-        let Some((system, why)) = operating_system(content) else { return };
-        let named = content.partitions().iter().all(|partition| self.wish.deletes(partition));
+        let Some((system, why)) = operating_system(content) else {
+            return;
+        };
+        let named = content
+            .partitions()
+            .iter()
+            .all(|partition| self.wish.deletes(partition));
         let (severity, advice) = match named {
             true => (Severity::Confirm, String::new()),
             false => {
                 let names = content.partitions().iter().map(name::of_partition);
                 let names: Vec<String> = names.map(|name| format!("--delete {name}")).collect();
-                (Severity::Refuse, format!("if all of it may go, name it: {}", names.join(" ")))
+                (
+                    Severity::Refuse,
+                    format!("if all of it may go, name it: {}", names.join(" ")),
+                )
             }
         };
         let disk = self.facts.device.path.clone();
-        self.add(Code::LyForeign, severity, &disk, format!("{system} is on it: {why}"), &advice);
+        self.add(
+            Code::LyForeign,
+            severity,
+            &disk,
+            format!("{system} is on it: {why}"),
+            &advice,
+        );
     }
 
     /// What describes the disk as a whole.
@@ -246,7 +434,13 @@ impl Case<'_> {
         let content = &self.facts.content;
         let device = &self.facts.device;
         let whole = Extent::between(0, device.size);
-        let kept: Vec<Extent> = self.planned.plan.kept.iter().map(|kept| kept.extent).collect();
+        let kept: Vec<Extent> = self
+            .planned
+            .plan
+            .kept
+            .iter()
+            .map(|kept| kept.extent)
+            .collect();
         let named = self.wish.deletes_disk(content, device.size);
         let divided = content.table().is_some();
         // A table whose partitions are all ours, or all named, cannot be inside what the signature describes.
@@ -259,22 +453,53 @@ impl Case<'_> {
         };
         let seen: Vec<Signature> = content.signatures.iter().filter(outside).cloned().collect();
         // A copy speaks where nothing else of its kind does.
-        let mut kinds: BTreeSet<&str> =
-            seen.iter().filter(|found| !found.copy).map(|found| found.kind.as_str()).collect();
-        for signature in seen.iter().filter(|found| !found.copy || kinds.insert(&found.kind)) {
+        let mut kinds: BTreeSet<&str> = seen
+            .iter()
+            .filter(|found| !found.copy)
+            .map(|found| found.kind.as_str())
+            .collect();
+        for signature in seen
+            .iter()
+            .filter(|found| !found.copy || kinds.insert(&found.kind))
+        {
             let evidence = format!("{} at byte {}", words(signature), signature.magic.start);
             if named {
-                self.add(Code::DtDelete, Severity::Confirm, &disk, format!("named for deletion: {evidence}"), "");
+                self.add(
+                    Code::DtDelete,
+                    Severity::Confirm,
+                    &disk,
+                    format!("named for deletion: {evidence}"),
+                    "",
+                );
             } else if stale {
-                self.add(Code::DtStale, Severity::Confirm, &disk, format!("a leftover that misleads: {evidence}"), "");
+                self.add(
+                    Code::DtStale,
+                    Severity::Confirm,
+                    &disk,
+                    format!("a leftover that misleads: {evidence}"),
+                    "",
+                );
             } else {
                 let advice = format!("if it may go, name it: --delete {name}");
-                let subject =
-                    if signature.of == whole { "the whole disk is" } else { "without a table that can be used:" };
-                self.add(Code::DtWholeDisk, Severity::Refuse, &disk, format!("{subject} {evidence}"), &advice);
+                let subject = if signature.of == whole {
+                    "the whole disk is"
+                } else {
+                    "without a table that can be used:"
+                };
+                self.add(
+                    Code::DtWholeDisk,
+                    Severity::Refuse,
+                    &disk,
+                    format!("{subject} {evidence}"),
+                    &advice,
+                );
             }
         }
-        for inside in content.inside.iter().filter(|inside| named && !divided && inside.kind != "unread") {
+        for inside in content
+            .inside
+            .iter()
+            .filter(|inside| named && !divided && inside.kind != "unread")
+        {
             let evidence = format!("named for deletion: {} in {}", inside.kind, inside.path);
             self.add(Code::DtDelete, Severity::Confirm, &disk, evidence, "");
         }
@@ -287,7 +512,11 @@ impl Case<'_> {
     fn nobodys(&mut self, name: &str, named: bool) {
         let (content, disk) = (&self.facts.content, self.facts.device.path.clone());
         for region in region::regions(content, self.facts.device.size, Some(self.own)) {
-            let written = || plan::writes(&self.planned.plan).iter().any(|write| write.meets(&region.extent));
+            let written = || {
+                plan::writes(&self.planned.plan)
+                    .iter()
+                    .any(|write| write.meets(&region.extent))
+            };
             match region.kind {
                 // `DV-IOERROR` says it already, and no name stands for a gap.
                 RegionKind::Unreadable if !content.partitions().is_empty() => {}
@@ -299,13 +528,21 @@ impl Case<'_> {
                     let advice = "was there a partition? gdisk or testdisk may find it again";
                     self.add(Code::LyUnknown, Severity::Confirm, &disk, evidence, advice);
                 }
-                RegionKind::Unknown | RegionKind::Unreadable if region.partition.is_none() && named => {
+                RegionKind::Unknown | RegionKind::Unreadable
+                    if region.partition.is_none() && named =>
+                {
                     let evidence = format!("named for deletion: {}", region.what);
                     self.add(Code::DtDelete, Severity::Confirm, &disk, evidence, "");
                 }
                 RegionKind::Unknown | RegionKind::Unreadable if region.partition.is_none() => {
                     let advice = format!("if it may go, name it: --delete {name}");
-                    self.add(Code::LyUnknown, Severity::Refuse, &disk, region.what.clone(), &advice);
+                    self.add(
+                        Code::LyUnknown,
+                        Severity::Refuse,
+                        &disk,
+                        region.what.clone(),
+                        &advice,
+                    );
                 }
                 _ => {}
             }
@@ -314,15 +551,22 @@ impl Case<'_> {
 
     /// Whether an extent that stays belongs to this node.
     fn is_own(&self, extent: &Extent) -> bool {
-        let partition = self.facts.content.partitions().iter().find(|partition| partition.extent == *extent);
-        partition.is_some_and(|p| p.guid == self.own.state || self.own.data.as_ref() == Some(&p.guid))
+        let partition = self
+            .facts
+            .content
+            .partitions()
+            .iter()
+            .find(|partition| partition.extent == *extent);
+        partition
+            .is_some_and(|p| p.guid == self.own.state || self.own.data.as_ref() == Some(&p.guid))
     }
 
     /// Somebody's data inside what would be replaced.
     fn nested(&mut self) {
         let content = &self.facts.content;
         for partition in content.partitions() {
-            let wiped = partition.guid == self.own.state && self.wish.mode == Mode::ReimageWipeState;
+            let wiped =
+                partition.guid == self.own.state && self.wish.mode == Mode::ReimageWipeState;
             let system = region::owner(content, partition, Some(self.own)).is_some();
             if !(wiped || system) || self.wish.deletes(partition) {
                 continue;
@@ -331,8 +575,17 @@ impl Case<'_> {
                 let subject = title(content, partition);
                 let detail = inside.detail.join(", ");
                 let evidence = format!("{} in {} {detail}", inside.kind, inside.path);
-                let advice = format!("if it may go, name it: --delete {}", name::of_partition(partition));
-                self.add(Code::DtNested, Severity::Refuse, &subject, evidence.trim_end(), &advice);
+                let advice = format!(
+                    "if it may go, name it: --delete {}",
+                    name::of_partition(partition)
+                );
+                self.add(
+                    Code::DtNested,
+                    Severity::Refuse,
+                    &subject,
+                    evidence.trim_end(),
+                    &advice,
+                );
             }
         }
     }
@@ -341,7 +594,11 @@ impl Case<'_> {
 /// A partition in a few words: number, name, GUID.
 pub(super) fn title(content: &Content, partition: &Partition) -> String {
     let scheme = content.table().map(|table| table.scheme);
-    let name = if partition.name.is_empty() { String::new() } else { format!(" \"{}\"", partition.name) };
+    let name = if partition.name.is_empty() {
+        String::new()
+    } else {
+        format!(" \"{}\"", partition.name)
+    };
     let guid = match scheme {
         Some(Scheme::Gpt) => format!(" ({})", partition.guid),
         _ => String::new(),
@@ -350,9 +607,18 @@ pub(super) fn title(content: &Content, partition: &Partition) -> String {
 }
 
 fn words(signature: &Signature) -> String {
-    let part =
-        |name: &str, value: &Option<String>| value.as_ref().map(|value| format!(" {name}{value}")).unwrap_or_default();
-    format!("{}{}{}", signature.kind, part("", &signature.version), part("UUID ", &signature.uuid))
+    let part = |name: &str, value: &Option<String>| {
+        value
+            .as_ref()
+            .map(|value| format!(" {name}{value}"))
+            .unwrap_or_default()
+    };
+    format!(
+        "{}{}{}",
+        signature.kind,
+        part("", &signature.version),
+        part("UUID ", &signature.uuid)
+    )
 }
 
 fn at(extent: &Extent) -> String {

@@ -44,7 +44,9 @@ pub(super) fn of_partition(partition: &Partition) -> String {
 
 /// How what is on the whole disk is named for deletion: by its UUID where one stands for all of it.
 pub(super) fn of_disk(content: &Content, size: u64) -> String {
-    let mut uuids: Vec<Option<&str>> = region::undivided_signatures(content, size).map(|s| s.uuid.as_deref()).collect();
+    let mut uuids: Vec<Option<&str>> = region::undivided_signatures(content, size)
+        .map(|s| s.uuid.as_deref())
+        .collect();
     uuids.dedup();
     match uuids[..] {
         [Some(uuid)] => uuid.to_owned(),
@@ -62,13 +64,23 @@ struct Disk<'a> {
 
 impl<'a> Disk<'a> {
     fn of(content: &'a Content, size: u64) -> Self {
-        let others = content.tables.iter().filter(|table| table.valid && table.place != Place::Stray);
+        let others = content
+            .tables
+            .iter()
+            .filter(|table| table.valid && table.place != Place::Stray);
         let listed = others.flat_map(|table| &table.partitions);
         let mut partitions: BTreeMap<u64, Vec<&Partition>> = BTreeMap::new();
         for partition in content.partitions().iter().chain(listed) {
-            partitions.entry(partition.extent.start).or_default().push(partition);
+            partitions
+                .entry(partition.extent.start)
+                .or_default()
+                .push(partition);
         }
-        Disk { content, size, partitions }
+        Disk {
+            content,
+            size,
+            partitions,
+        }
     }
 
     /// What a name stands for; or why for nothing, or for too much.
@@ -79,26 +91,40 @@ impl<'a> Disk<'a> {
         }
         let is = |own: &str| !own.is_empty() && own.eq_ignore_ascii_case(name);
         let holds = |signature: &&Signature| signature.uuid.as_deref().is_some_and(is);
-        let guids: Vec<&Partition> = self.partitions.values().flatten().copied().filter(|p| is(&p.guid)).collect();
+        let guids: Vec<&Partition> = self
+            .partitions
+            .values()
+            .flatten()
+            .copied()
+            .filter(|p| is(&p.guid))
+            .collect();
         let signatures: Vec<&Signature> = self.content.signatures.iter().filter(holds).collect();
         // What describes no partition describes the disk.
-        let (parts, others): (Vec<&Signature>, Vec<&Signature>) =
-            signatures.into_iter().partition(|signature| self.partition(&signature.of).is_some());
+        let (parts, others): (Vec<&Signature>, Vec<&Signature>) = signatures
+            .into_iter()
+            .partition(|signature| self.partition(&signature.of).is_some());
         let of_disk: Vec<String> = region::undivided_signatures(self.content, self.size)
             .filter(holds)
             .filter_map(|s| s.uuid.clone())
             .collect();
-        let mut places: BTreeSet<u64> = guids.iter().map(|partition| partition.extent.start).collect();
+        let mut places: BTreeSet<u64> = guids
+            .iter()
+            .map(|partition| partition.extent.start)
+            .collect();
         let by_guid = places.len();
         places.extend(parts.iter().map(|signature| signature.of.start));
-        let on_disk = others.iter().any(|other| of_disk.iter().any(|uuid| other.uuid.as_ref() == Some(uuid)));
+        let on_disk = others
+            .iter()
+            .any(|other| of_disk.iter().any(|uuid| other.uuid.as_ref() == Some(uuid)));
         if places.len() > by_guid.max(1) || on_disk && !places.is_empty() {
             return Err(self.several(name, &places, on_disk));
         }
         let mut found: Vec<String> = of_disk;
         found.extend(guids.iter().map(|partition| partition.guid.clone()));
         if let (Some(signature), true) = (parts.first(), guids.is_empty()) {
-            let partition = self.partition(&signature.of).expect("it was sorted by that");
+            let partition = self
+                .partition(&signature.of)
+                .expect("it was sorted by that");
             self.alone(name, &signature.of, partition, given)?;
             found.push(self.only(name, partition)?);
         }
@@ -114,18 +140,33 @@ impl<'a> Disk<'a> {
     /// The partition that an extent is. One at the first byte has a name that would stand for the whole disk.
     fn partition(&self, of: &Extent) -> Option<&'a Partition> {
         let listed = self.partitions.get(&of.start).filter(|_| of.start > 0)?;
-        listed.iter().copied().find(|partition| partition.extent.common(&Extent::between(0, self.size)) == Some(*of))
+        listed
+            .iter()
+            .copied()
+            .find(|partition| partition.extent.common(&Extent::between(0, self.size)) == Some(*of))
     }
 
     /// The name of a partition that stands for no other one: by its GUID, or by its place if no table has another extent
     /// that begins there.
     fn only(&self, name: &str, partition: &Partition) -> Result<String, (String, String)> {
-        let others = self.partitions.get(&partition.extent.start).into_iter().flatten();
-        match others.filter(|other| partition.guid.is_empty() && other.extent != partition.extent).count() {
+        let others = self
+            .partitions
+            .get(&partition.extent.start)
+            .into_iter()
+            .flatten();
+        match others
+            .filter(|other| partition.guid.is_empty() && other.extent != partition.extent)
+            .count()
+        {
             0 => Ok(of_partition(partition)),
             _ => Err((
-                format!("{name}, which was named for deletion, is on a partition that two tables list as two"),
-                format!("if all that begins there may go: --delete {}", place(partition)),
+                format!(
+                    "{name}, which was named for deletion, is on a partition that two tables list as two"
+                ),
+                format!(
+                    "if all that begins there may go: --delete {}",
+                    place(partition)
+                ),
             )),
         }
     }
@@ -133,12 +174,22 @@ impl<'a> Disk<'a> {
     fn several(&self, name: &str, places: &BTreeSet<u64>, on_disk: bool) -> (String, String) {
         let partition = |start: &u64| {
             let partition = self.partitions.get(start)?.first()?;
-            Some(format!("partition {} ({})", partition.number, place(partition)))
+            Some(format!(
+                "partition {} ({})",
+                partition.number,
+                place(partition)
+            ))
         };
         let mut all: Vec<String> = places.iter().filter_map(partition).collect();
         all.extend(on_disk.then(|| "the whole disk (@0)".to_owned()));
-        let evidence = format!("{name}, which was named for deletion, stands for {}", all.join(" and "));
-        (evidence, "name the one that is meant by its first byte: --delete @START".to_owned())
+        let evidence = format!(
+            "{name}, which was named for deletion, stands for {}",
+            all.join(" and ")
+        );
+        (
+            evidence,
+            "name the one that is meant by its first byte: --delete @START".to_owned(),
+        )
     }
 
     /// Fails if something is on a partition that was not named.
@@ -150,7 +201,10 @@ impl<'a> Disk<'a> {
         given: &BTreeSet<String>,
     ) -> Result<(), (String, String)> {
         let named = |signature: &&Signature| {
-            signature.uuid.as_ref().is_some_and(|uuid| given.iter().any(|name| name.eq_ignore_ascii_case(uuid)))
+            signature
+                .uuid
+                .as_ref()
+                .is_some_and(|uuid| given.iter().any(|name| name.eq_ignore_ascii_case(uuid)))
         };
         let on_it: Vec<&Signature> = region::signatures(self.content, of).collect();
         // Further copies tell of nothing new, unless they are all there is.
@@ -168,9 +222,17 @@ impl<'a> Disk<'a> {
             return Ok(());
         }
         let number = partition.number;
-        let evidence =
-            format!("{name}, which was named for deletion, is not all of partition {number}: {}", rest.join(", "));
-        Err((evidence, format!("if all of it may go, name the partition: --delete {}", of_partition(partition))))
+        let evidence = format!(
+            "{name}, which was named for deletion, is not all of partition {number}: {}",
+            rest.join(", ")
+        );
+        Err((
+            evidence,
+            format!(
+                "if all of it may go, name the partition: --delete {}",
+                of_partition(partition)
+            ),
+        ))
     }
 }
 

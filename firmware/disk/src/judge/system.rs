@@ -17,27 +17,47 @@ pub fn operating_system(content: &Content) -> Option<(String, String)> {
     let partitions = content.partitions();
     let system = |partition: &&Partition| region::owner(content, partition, None).is_none();
     let foreign: Vec<&Partition> = partitions.iter().filter(system).collect();
-    let windows: Vec<&Partition> =
-        foreign.iter().copied().filter(|partition| WINDOWS.contains(&partition.type_id.as_str())).collect();
+    let windows: Vec<&Partition> = foreign
+        .iter()
+        .copied()
+        .filter(|partition| WINDOWS.contains(&partition.type_id.as_str()))
+        .collect();
     if content.inside.iter().any(|inside| inside.kind == "windows") || !windows.is_empty() {
-        let locked = content.signatures.iter().find(|signature| signature.kind == "BitLocker");
-        let locked = locked.and_then(|s| partitions.iter().find(|partition| partition.extent == s.of));
-        let bitlocker = locked.map(|partition| format!(", BitLocker on partition {}", partition.number));
-        return Some(("Windows".into(), numbers(&windows) + &bitlocker.unwrap_or_default()));
+        let locked = content
+            .signatures
+            .iter()
+            .find(|signature| signature.kind == "BitLocker");
+        let locked =
+            locked.and_then(|s| partitions.iter().find(|partition| partition.extent == s.of));
+        let bitlocker =
+            locked.map(|partition| format!(", BitLocker on partition {}", partition.number));
+        return Some((
+            "Windows".into(),
+            numbers(&windows) + &bitlocker.unwrap_or_default(),
+        ));
     }
-    if content.signatures.iter().any(|signature| signature.kind == "talos_meta") {
+    if content
+        .signatures
+        .iter()
+        .any(|signature| signature.kind == "talos_meta")
+    {
         return Some(("Talos".into(), "its META partition".into()));
     }
     let by_names = content.inside.iter().find_map(|inside| {
         let names: Vec<&str> = said(&inside.detail, "partitions=")?.split(',').collect();
-        let found = foreign.iter().copied().filter(|partition| names.contains(&partition.name.as_str()));
+        let found = foreign
+            .iter()
+            .copied()
+            .filter(|partition| names.contains(&partition.name.as_str()));
         let found: Vec<&Partition> = found.collect();
         let name = said(&inside.detail, "name=").unwrap_or(&inside.kind);
         (!found.is_empty()).then(|| (name.to_owned(), numbers(&found)))
     });
     by_names.or_else(|| {
         let release = content.inside.iter().find(|inside| {
-            let ours = partitions.iter().any(|p| p.extent == inside.of && region::owner(content, p, None).is_some());
+            let ours = partitions
+                .iter()
+                .any(|p| p.extent == inside.of && region::owner(content, p, None).is_some());
             inside.kind == "os-release" && !ours
         })?;
         let name = said(&release.detail, "name=").unwrap_or("Linux");
@@ -51,6 +71,9 @@ fn said<'a>(detail: &'a [String], key: &str) -> Option<&'a str> {
 }
 
 fn numbers(list: &[&Partition]) -> String {
-    let numbers: Vec<String> = list.iter().map(|partition| partition.number.to_string()).collect();
+    let numbers: Vec<String> = list
+        .iter()
+        .map(|partition| partition.number.to_string())
+        .collect();
     format!("partition {}", numbers.join(", "))
 }

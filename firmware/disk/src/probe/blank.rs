@@ -27,10 +27,19 @@ const SECTOR: usize = 512;
 
 /// Gaps between, before and behind the partitions of a table.
 pub(crate) fn gaps(table: &Table, size: u64) -> Vec<Extent> {
-    let used = merge(table.partitions.iter().map(|partition| partition.extent).collect());
+    let used = merge(
+        table
+            .partitions
+            .iter()
+            .map(|partition| partition.extent)
+            .collect(),
+    );
     let mut from = 0;
     let mut gaps = Vec::new();
-    for extent in used.into_iter().chain([Extent { start: size, length: 0 }]) {
+    for extent in used.into_iter().chain([Extent {
+        start: size,
+        length: 0,
+    }]) {
         let gap = Extent::between(from, extent.start.min(size));
         if gap.length >= SMALLEST_GAP {
             gaps.push(gap);
@@ -42,14 +51,21 @@ pub(crate) fn gaps(table: &Table, size: u64) -> Vec<Extent> {
 
 /// Looks at samples of `of`, one of `count` extents; what is in `known` (tables) does not count.
 pub(crate) fn look(disk: &Recorder, of: Extent, count: usize, known: &[Extent]) -> Blankness {
-    let mut blankness = Blankness { of, read: 0, first: None };
+    let mut blankness = Blankness {
+        of,
+        read: 0,
+        first: None,
+    };
     let samples = (SHARED_SAMPLES / (count as u64).max(1)).clamp(8, MOST_SAMPLES);
     let mut end = of.start;
     let mut reads = Vec::new();
     for start in places(of.length, samples) {
         let whole = of.length <= samples * SAMPLE || start < EDGE || of.length - start <= EDGE;
         let start = (of.start + start).max(end);
-        let read = Extent { start, length: if whole { SAMPLE } else { BLOCK }.min(of.end().saturating_sub(start)) };
+        let read = Extent {
+            start,
+            length: if whole { SAMPLE } else { BLOCK }.min(of.end().saturating_sub(start)),
+        };
         if read.length > 0 {
             end = read.end();
             reads.push(read);
@@ -59,10 +75,14 @@ pub(crate) fn look(disk: &Recorder, of: Extent, count: usize, known: &[Extent]) 
         blankness.read += length;
         if blankness.first.is_none() {
             let sectors = bytes.chunks(SECTOR).zip((start..).step_by(SECTOR));
-            let mut used =
-                sectors.filter(|(sector, _)| !is_blank(sector)).map(|(sector, at)| (sector.len() as u64, at));
-            let unknown =
-                used.find(|&(length, start)| !known.iter().any(|part| part.covers(&Extent { start, length })));
+            let mut used = sectors
+                .filter(|(sector, _)| !is_blank(sector))
+                .map(|(sector, at)| (sector.len() as u64, at));
+            let unknown = used.find(|&(length, start)| {
+                !known
+                    .iter()
+                    .any(|part| part.covers(&Extent { start, length }))
+            });
             blankness.first = unknown.map(|(_, at)| at);
         }
     });
@@ -81,11 +101,15 @@ fn places(length: u64, most: u64) -> BTreeSet<u64> {
     }
     // The first and last 10 MiB, unless there are too many extents for that.
     let edge = (most / 8).clamp(1, EDGE / SAMPLE);
-    let mut places: BTreeSet<u64> = (0..edge).flat_map(|n| [n * SAMPLE, last - n * SAMPLE]).collect();
+    let mut places: BTreeSet<u64> = (0..edge)
+        .flat_map(|n| [n * SAMPLE, last - n * SAMPLE])
+        .collect();
     // Where mkfs.xfs puts its four allocation groups by default, and mke2fs its backup superblocks (group 1, 3, 5, 7,
     // 9, 25, 27 and 49 of 128 MiB, or of 8 MiB with blocks of 1 KiB).
     let quarters = (1..4).map(|n| length / 4 * n);
-    let groups = [1, 3, 5, 7, 9, 25, 27, 49].into_iter().flat_map(|n| [n * 128 * MIB, n * 8 * MIB]);
+    let groups = [1, 3, 5, 7, 9, 25, 27, 49]
+        .into_iter()
+        .flat_map(|n| [n * 128 * MIB, n * 8 * MIB]);
     for place in quarters.chain(groups).filter(|&place| place <= last) {
         if (places.len() as u64) < most {
             places.insert(place / 4096 * 4096);
@@ -109,12 +133,29 @@ mod tests {
 
     #[test]
     fn samples_are_bounded_and_inside() {
-        for length in [1, 511, 65536, 65537, 8 << 20, (8 << 20) + 1, 10 << 30, 1 << 44, u64::MAX] {
+        for length in [
+            1,
+            511,
+            65536,
+            65537,
+            8 << 20,
+            (8 << 20) + 1,
+            10 << 30,
+            1 << 44,
+            u64::MAX,
+        ] {
             for most in [8, 128, MOST_SAMPLES] {
                 let places = places(length, most);
-                assert!(places.len() as u64 <= most && places.first() == Some(&0), "{length} {most} {}", places.len());
+                assert!(
+                    places.len() as u64 <= most && places.first() == Some(&0),
+                    "{length} {most} {}",
+                    places.len()
+                );
                 let last = *places.last().unwrap();
-                assert!(last < length && length - last <= SAMPLE, "{length} {most} {last}");
+                assert!(
+                    last < length && length - last <= SAMPLE,
+                    "{length} {most} {last}"
+                );
             }
         }
         let places = places(10 << 30, 128);

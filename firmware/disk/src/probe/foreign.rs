@@ -14,7 +14,11 @@ pub(crate) fn tables(disk: &Recorder, tables: &[Table]) -> Vec<Table> {
     let mut add = |scheme, offset| {
         let table = Table {
             scheme,
-            place: if offset < 1 << 20 { Place::Primary } else { Place::Stray },
+            place: if offset < 1 << 20 {
+                Place::Primary
+            } else {
+                Place::Stray
+            },
             offset,
             sector_size: 512,
             valid: false,
@@ -41,7 +45,9 @@ pub(crate) fn tables(disk: &Recorder, tables: &[Table]) -> Vec<Table> {
         }
     }
     // Sun: the sector's 16-bit words come to 0.
-    if be16(&start, 508) == 0xdabe && (0..256).fold(0, |sum, word| sum ^ be16(&start, 2 * word)) == 0 {
+    if be16(&start, 508) == 0xdabe
+        && (0..256).fold(0, |sum, word| sum ^ be16(&start, 2 * word)) == 0
+    {
         add(Scheme::Sun, 0);
     }
     if be32(&start, 0) == 0x0be5_a941 {
@@ -50,7 +56,12 @@ pub(crate) fn tables(disk: &Recorder, tables: &[Table]) -> Vec<Table> {
     if part(6 * 512).starts_with(b"PRIVHEAD") {
         add(Scheme::Ldm, 6 * 512);
     }
-    for partition in tables.iter().flat_map(|table| &table.partitions).filter(|p| p.type_id == LDM_METADATA).take(8) {
+    for partition in tables
+        .iter()
+        .flat_map(|table| &table.partitions)
+        .filter(|p| p.type_id == LDM_METADATA)
+        .take(8)
+    {
         let extent = partition.extent;
         // Copies: the partition's first sectors and its last (Linux-NTFS project, "LDM documentation").
         for from in [extent.start, extent.end().saturating_sub(8192)] {

@@ -37,28 +37,44 @@ pub(crate) struct Copy {
 impl Copy {
     /// Whether both say the same of the disk.
     pub(crate) fn agrees(&self, other: &Copy) -> bool {
-        let what = |copy: &Copy| (copy.table.id.clone(), copy.table.partitions.clone(), copy.usable);
+        let what = |copy: &Copy| {
+            (
+                copy.table.id.clone(),
+                copy.table.partitions.clone(),
+                copy.usable,
+            )
+        };
         what(self) == what(other)
     }
 }
 
 /// The copy whose header is at `offset`; `None` if there is no header.
 pub(crate) fn copy(disk: &Recorder, size: u64, sector: u32, offset: u64) -> Option<Copy> {
-    let bytes = disk.bytes(offset, sector as usize).filter(|bytes| bytes.starts_with(b"EFI PART"))?;
+    let bytes = disk
+        .bytes(offset, sector as usize)
+        .filter(|bytes| bytes.starts_with(b"EFI PART"))?;
     let sectors = size / u64::from(sector);
     let header = Header::new(&bytes);
     let mut faults = header.faults(&bytes, offset / u64::from(sector), sectors);
     let mut problems = Vec::new();
-    let mut parts = vec![Extent { start: offset, length: u64::from(sector) }];
+    let mut parts = vec![Extent {
+        start: offset,
+        length: u64::from(sector),
+    }];
     let mut partitions = Vec::new();
 
     let at = header.entries.checked_mul(u64::from(sector));
     let length = (header.count as usize).saturating_mul(header.entry as usize);
-    let entries = at.filter(|_| header.countable()).and_then(|at| Some((at, disk.bytes(at, length)?)));
+    let entries = at
+        .filter(|_| header.countable())
+        .and_then(|at| Some((at, disk.bytes(at, length)?)));
     match entries.filter(|(_, bytes)| bytes.len() == length) {
         None => faults.push("its entries cannot be read".into()),
         Some((at, bytes)) => {
-            parts.push(Extent { start: at, length: length as u64 });
+            parts.push(Extent {
+                start: at,
+                length: length as u64,
+            });
             if CRC.checksum(&bytes) != header.entries_crc {
                 faults.push("the checksum of its entries is wrong".into());
             }
@@ -67,7 +83,10 @@ pub(crate) fn copy(disk: &Recorder, size: u64, sector: u32, offset: u64) -> Opti
     }
     problems.extend(overlaps(&partitions));
     if header.countable() && (header.count, header.entry) != (128, SMALLEST_ENTRY) {
-        problems.push(format!("it has {} entries of {} bytes, which is unusual", header.count, header.entry));
+        problems.push(format!(
+            "it has {} entries of {} bytes, which is unusual",
+            header.count, header.entry
+        ));
     }
     let byte = |lba: u64| lba.checked_mul(u64::from(sector));
     Some(Copy {
@@ -126,7 +145,8 @@ impl Header {
 
     /// Whether its entries can be told apart: at most 4 MiB of them.
     fn countable(&self) -> bool {
-        let sizes = self.entry.is_power_of_two() && (SMALLEST_ENTRY..=LARGEST_ENTRY).contains(&self.entry);
+        let sizes =
+            self.entry.is_power_of_two() && (SMALLEST_ENTRY..=LARGEST_ENTRY).contains(&self.entry);
         sizes && (1..=MOST_ENTRIES).contains(&self.count)
     }
 
@@ -137,7 +157,10 @@ impl Header {
             0x0001_0000 => (),
             other => faults.push(format!("its revision {other:#x} is unknown")),
         }
-        match bytes.get(..self.length as usize).filter(|header| header.len() >= HEADER_SIZE) {
+        match bytes
+            .get(..self.length as usize)
+            .filter(|header| header.len() >= HEADER_SIZE)
+        {
             None => faults.push(format!("its header size {} is out of range", self.length)),
             Some(header) => {
                 let mut header = header.to_vec();
@@ -148,23 +171,38 @@ impl Header {
             }
         }
         if self.own != lba {
-            faults.push(format!("its header says that it is in sector {}, but it is in sector {lba}", self.own));
+            faults.push(format!(
+                "its header says that it is in sector {}, but it is in sector {lba}",
+                self.own
+            ));
         }
         let (first, last) = (self.first_usable, self.last_usable);
         if first > last || first < 2 || last >= sectors {
-            faults.push(format!("its usable range {first}..={last} is impossible on a disk of {sectors} sectors"));
+            faults.push(format!(
+                "its usable range {first}..={last} is impossible on a disk of {sectors} sectors"
+            ));
         }
         let length = u64::from(self.count).saturating_mul(u64::from(self.entry));
-        let end = self.entries.saturating_add(length.div_ceil((bytes.len() as u64).max(1)));
+        let end = self
+            .entries
+            .saturating_add(length.div_ceil((bytes.len() as u64).max(1)));
         let apart = end <= first || self.entries > last;
         if !self.countable() || self.entries < 2 || end > sectors || !apart {
             let (lba, count, size) = (self.entries, self.count, self.entry);
-            faults.push(format!("{count} entries of {size} bytes at sector {lba} are not possible"));
+            faults.push(format!(
+                "{count} entries of {size} bytes at sector {lba} are not possible"
+            ));
         }
         faults
     }
 
-    fn partitions(&self, bytes: &[u8], sector: u32, sectors: u64, problems: &mut Vec<String>) -> Vec<Partition> {
+    fn partitions(
+        &self,
+        bytes: &[u8],
+        sector: u32,
+        sectors: u64,
+        problems: &mut Vec<String>,
+    ) -> Vec<Partition> {
         let mut partitions: Vec<Partition> = Vec::new();
         let mut guids = std::collections::BTreeMap::new();
         let mut told = Vec::new();
@@ -189,7 +227,11 @@ impl Header {
                 lossy
             });
             let byte = |lba: u64| lba.saturating_mul(u64::from(sector));
-            let end = if first > last { byte(first) } else { byte(last.saturating_add(1)) };
+            let end = if first > last {
+                byte(first)
+            } else {
+                byte(last.saturating_add(1))
+            };
             partitions.push(Partition {
                 number,
                 extent: Extent::between(byte(first), end),
@@ -210,7 +252,9 @@ impl Header {
 
 /// Its name, or the nearest to it that is text.
 fn name(entry: &[u8]) -> Result<String, String> {
-    let units = (0..36).map(|unit| le16(entry, 56 + 2 * unit)).take_while(|&unit| unit != 0);
+    let units = (0..36)
+        .map(|unit| le16(entry, 56 + 2 * unit))
+        .take_while(|&unit| unit != 0);
     let units: Vec<u16> = units.collect();
     String::from_utf16(&units).map_err(|_| String::from_utf16_lossy(&units))
 }

@@ -45,7 +45,10 @@ const UNREAD: &[&str] = &[
 
 /// Looks into the file system of an extent, if there is one that can be read.
 pub(crate) fn look(disk: &Recorder, of: Extent) -> Vec<Inside> {
-    let mut found = Found { of, inside: Vec::new() };
+    let mut found = Found {
+        of,
+        inside: Vec::new(),
+    };
     let window = Window::new(disk, of);
     if let Some(ext) = Ext::open(&window) {
         found.linux(&ext);
@@ -78,27 +81,55 @@ pub(crate) fn unread(signatures: &[Signature]) -> Vec<Inside> {
 /// Systems that name their partitions in a way of their own: kind, name, and how many of the names must be there.
 const SYSTEMS: &[(&str, &str, usize, &[&str])] = &[
     ("talos", "Talos", 3, &["EFI", "META", "STATE", "EPHEMERAL"]),
-    ("coreos", "Fedora CoreOS", 3, &["EFI-SYSTEM", "boot", "root"]),
+    (
+        "coreos",
+        "Fedora CoreOS",
+        3,
+        &["EFI-SYSTEM", "boot", "root"],
+    ),
     ("coreos", "Fedora CoreOS", 3, &["reserved", "boot", "root"]),
     ("coreos", "Fedora CoreOS", 2, &["boot-1", "root-1"]),
     ("flatcar", "Flatcar", 3, &["USR-A", "USR-B", "OEM", "ROOT"]),
-    ("harvester", "Harvester", 2, &["COS_OEM", "COS_STATE", "COS_PERSISTENT", "COS_RECOVERY"]),
+    (
+        "harvester",
+        "Harvester",
+        2,
+        &["COS_OEM", "COS_STATE", "COS_PERSISTENT", "COS_RECOVERY"],
+    ),
     ("harvester", "Harvester", 1, &["HARV_LH_DEFAULT"]),
-    ("kairos", "Kairos", 3, &["oem", "recovery", "state", "persistent"]),
+    (
+        "kairos",
+        "Kairos",
+        3,
+        &["oem", "recovery", "state", "persistent"],
+    ),
 ];
 
 /// Systems whose partitions are on the disk, by their names.
 pub(crate) fn systems(size: u64, partitions: &[Partition]) -> Vec<Inside> {
-    let names: BTreeSet<&str> = partitions.iter().map(|partition| partition.name.as_str()).collect();
+    let names: BTreeSet<&str> = partitions
+        .iter()
+        .map(|partition| partition.name.as_str())
+        .collect();
     let mut found: Vec<Inside> = Vec::new();
     for (kind, name, least, own) in SYSTEMS {
-        let seen: Vec<&str> = own.iter().copied().filter(|name| names.contains(name)).collect();
+        let seen: Vec<&str> = own
+            .iter()
+            .copied()
+            .filter(|name| names.contains(name))
+            .collect();
         if seen.len() >= *least && !found.iter().any(|inside| inside.kind == *kind) {
             found.push(Inside {
-                of: Extent { start: 0, length: size },
+                of: Extent {
+                    start: 0,
+                    length: size,
+                },
                 kind: (*kind).into(),
                 path: String::new(),
-                detail: vec![format!("name={name}"), format!("partitions={}", seen.join(","))],
+                detail: vec![
+                    format!("name={name}"),
+                    format!("partitions={}", seen.join(",")),
+                ],
             });
         }
     }
@@ -112,53 +143,166 @@ struct Found {
 
 /// Where a thing is, in a root file system, in one mounted at `/var`, and at the root of one of its own.
 const PLACES: &[(&str, &[&str])] = &[
-    ("etcd", &["/var/lib/etcd/member", "/lib/etcd/member", "/etcd/member", "/member"]),
-    ("etcd", &["/var/lib/rancher/k3s/server/db/etcd/member", "/lib/rancher/k3s/server/db/etcd/member"]),
-    ("etcd", &["/var/lib/rancher/rke2/server/db/etcd/member", "/lib/rancher/rke2/server/db/etcd/member"]),
-    ("etcd", &["/k3s/server/db/etcd/member", "/rke2/server/db/etcd/member"]),
-    ("k3s", &["/var/lib/rancher/k3s", "/lib/rancher/k3s", "/rancher/k3s", "/k3s"]),
-    ("rke2", &["/var/lib/rancher/rke2", "/lib/rancher/rke2", "/rancher/rke2", "/rke2"]),
+    (
+        "etcd",
+        &[
+            "/var/lib/etcd/member",
+            "/lib/etcd/member",
+            "/etcd/member",
+            "/member",
+        ],
+    ),
+    (
+        "etcd",
+        &[
+            "/var/lib/rancher/k3s/server/db/etcd/member",
+            "/lib/rancher/k3s/server/db/etcd/member",
+        ],
+    ),
+    (
+        "etcd",
+        &[
+            "/var/lib/rancher/rke2/server/db/etcd/member",
+            "/lib/rancher/rke2/server/db/etcd/member",
+        ],
+    ),
+    (
+        "etcd",
+        &["/k3s/server/db/etcd/member", "/rke2/server/db/etcd/member"],
+    ),
+    (
+        "k3s",
+        &[
+            "/var/lib/rancher/k3s",
+            "/lib/rancher/k3s",
+            "/rancher/k3s",
+            "/k3s",
+        ],
+    ),
+    (
+        "rke2",
+        &[
+            "/var/lib/rancher/rke2",
+            "/lib/rancher/rke2",
+            "/rancher/rke2",
+            "/rke2",
+        ],
+    ),
     ("rancher", &["/var/lib/rancher", "/lib/rancher", "/rancher"]),
     ("kubelet", &["/var/lib/kubelet", "/lib/kubelet", "/kubelet"]),
-    ("containerd", &["/var/lib/containerd", "/lib/containerd", "/containerd", "/io.containerd.metadata.v1.bolt"]),
-    ("containerd", &["/var/lib/rancher/k3s/agent/containerd", "/lib/rancher/k3s/agent/containerd"]),
-    ("containerd", &["/var/lib/rancher/rke2/agent/containerd", "/lib/rancher/rke2/agent/containerd"]),
-    ("local-volumes", &["/opt/local-path-provisioner", "/var/local-path-provisioner", "/local-path-provisioner"]),
-    ("local-volumes", &["/var/lib/rancher/k3s/storage", "/lib/rancher/k3s/storage", "/rancher/k3s/storage"]),
-    ("local-volumes", &["/var/lib/local-path-provisioner", "/lib/local-path-provisioner", "/k3s/storage"]),
-    ("openebs", &["/var/openebs", "/openebs", "/var/lib/openebs", "/lib/openebs"]),
+    (
+        "containerd",
+        &[
+            "/var/lib/containerd",
+            "/lib/containerd",
+            "/containerd",
+            "/io.containerd.metadata.v1.bolt",
+        ],
+    ),
+    (
+        "containerd",
+        &[
+            "/var/lib/rancher/k3s/agent/containerd",
+            "/lib/rancher/k3s/agent/containerd",
+        ],
+    ),
+    (
+        "containerd",
+        &[
+            "/var/lib/rancher/rke2/agent/containerd",
+            "/lib/rancher/rke2/agent/containerd",
+        ],
+    ),
+    (
+        "local-volumes",
+        &[
+            "/opt/local-path-provisioner",
+            "/var/local-path-provisioner",
+            "/local-path-provisioner",
+        ],
+    ),
+    (
+        "local-volumes",
+        &[
+            "/var/lib/rancher/k3s/storage",
+            "/lib/rancher/k3s/storage",
+            "/rancher/k3s/storage",
+        ],
+    ),
+    (
+        "local-volumes",
+        &[
+            "/var/lib/local-path-provisioner",
+            "/lib/local-path-provisioner",
+            "/k3s/storage",
+        ],
+    ),
+    (
+        "openebs",
+        &[
+            "/var/openebs",
+            "/openebs",
+            "/var/lib/openebs",
+            "/lib/openebs",
+        ],
+    ),
 ];
 
 /// Directories that are Longhorn's in many clusters; those below the root are looked into as well.
 const LONGHORN: &[&str] = &["", "/var/lib/longhorn", "/lib/longhorn", "/longhorn"];
 /// Directories below which disks are mounted or kept.
-const SHELVES: &[&str] = &["", "/var/lib/longhorn", "/lib/longhorn", "/longhorn", "/mnt", "/var/mnt", "/data", "/srv"];
+const SHELVES: &[&str] = &[
+    "",
+    "/var/lib/longhorn",
+    "/lib/longhorn",
+    "/longhorn",
+    "/mnt",
+    "/var/mnt",
+    "/data",
+    "/srv",
+];
 
 impl Found {
     fn add(&mut self, kind: &str, path: &str, detail: Vec<String>) {
         let path = if path.is_empty() { "/" } else { path };
         let (kind, path) = (kind.to_owned(), path.to_owned());
-        self.inside.push(Inside { of: self.of, kind, path, detail });
+        self.inside.push(Inside {
+            of: self.of,
+            kind,
+            path,
+            detail,
+        });
     }
 
     fn lacks(&mut self, files: &dyn Files) {
         let gaps = files.gaps();
         if !gaps.is_empty() {
-            self.add("unread", "", gaps.into_iter().map(|gap| format!("reason={gap}")).collect());
+            self.add(
+                "unread",
+                "",
+                gaps.into_iter()
+                    .map(|gap| format!("reason={gap}"))
+                    .collect(),
+            );
         }
     }
 
     fn linux(&mut self, files: &dyn Files) {
         if files.list("/").is_none() {
-            self.add("unread", "", vec!["reason=its root directory cannot be read".into()]);
+            self.add(
+                "unread",
+                "",
+                vec!["reason=its root directory cannot be read".into()],
+            );
             return;
         }
         self.longhorn(files);
         for (kind, paths) in PLACES {
             for path in *paths {
                 let signs = signs(kind, path);
-                let is_one =
-                    |entries: &Vec<Entry>| signs.is_empty() || entries.iter().any(|e| signs.contains(&&*e.name));
+                let is_one = |entries: &Vec<Entry>| {
+                    signs.is_empty() || entries.iter().any(|e| signs.contains(&&*e.name))
+                };
                 if let Some(entries) = files.list(path).filter(is_one) {
                     self.add(kind, path, contents(&entries));
                 }
@@ -173,11 +317,20 @@ impl Found {
     }
 
     fn longhorn(&mut self, files: &dyn Files) {
-        let mut folders: BTreeSet<String> = LONGHORN.iter().map(|&folder| folder.to_owned()).collect();
+        let mut folders: BTreeSet<String> =
+            LONGHORN.iter().map(|&folder| folder.to_owned()).collect();
         for shelf in SHELVES {
-            let below = files.list(if shelf.is_empty() { "/" } else { shelf }).unwrap_or_default();
-            let below = below.into_iter().filter(|entry| entry.directory && entry.name != "lost+found");
-            folders.extend(below.take(MOST_BELOW).map(|entry| format!("{shelf}/{}", entry.name)));
+            let below = files
+                .list(if shelf.is_empty() { "/" } else { shelf })
+                .unwrap_or_default();
+            let below = below
+                .into_iter()
+                .filter(|entry| entry.directory && entry.name != "lost+found");
+            folders.extend(
+                below
+                    .take(MOST_BELOW)
+                    .map(|entry| format!("{shelf}/{}", entry.name)),
+            );
         }
         for folder in folders {
             let config = files.read(&format!("{folder}/longhorn-disk.cfg"));
@@ -185,13 +338,19 @@ impl Found {
             // file was lost (longhorn/longhorn #12700).
             let replicas = files.list(&format!("{folder}/replicas"));
             let ours = |entry: &Entry| entry.directory && entry.name.starts_with("pvc-");
-            if config.is_none() && !replicas.as_ref().is_some_and(|replicas| replicas.iter().any(ours)) {
+            if config.is_none()
+                && !replicas
+                    .as_ref()
+                    .is_some_and(|replicas| replicas.iter().any(ours))
+            {
                 continue;
             }
             let mut detail = Vec::new();
             if let Some(config) = config {
                 let json: Option<Value> = serde_json::from_slice(&config).ok();
-                let identity = json.as_ref().and_then(|json| json.get("diskUUID")?.as_str());
+                let identity = json
+                    .as_ref()
+                    .and_then(|json| json.get("diskUUID")?.as_str());
                 match identity {
                     Some(identity) => detail.push(format!("diskUUID={}", text(identity))),
                     None => detail.push("error=longhorn-disk.cfg cannot be understood".into()),
@@ -201,7 +360,12 @@ impl Found {
             }
             if let Some(replicas) = replicas {
                 detail.push(format!("replicas={}", replicas.len()));
-                detail.extend(replicas.iter().take(MOST_TOLD).map(|entry| format!("replica={}", text(&entry.name))));
+                detail.extend(
+                    replicas
+                        .iter()
+                        .take(MOST_TOLD)
+                        .map(|entry| format!("replica={}", text(&entry.name))),
+                );
             }
             self.add("longhorn-disk", &folder, detail);
         }
@@ -213,19 +377,33 @@ impl Found {
             let detail = match Handoff::parse(&json) {
                 Ok(handoff) => {
                     let partitions = handoff.partitions.iter();
-                    let guid = |p: &prejoin_profiles::handoff::Partition| format!("{}={}", text(&p.name), p.guid);
-                    std::iter::once(format!("node={}", text(&handoff.node))).chain(partitions.map(guid)).collect()
+                    let guid = |p: &prejoin_profiles::handoff::Partition| {
+                        format!("{}={}", text(&p.name), p.guid)
+                    };
+                    std::iter::once(format!("node={}", text(&handoff.node)))
+                        .chain(partitions.map(guid))
+                        .collect()
                 }
                 Err(error) => vec![format!("error={}", text(&error.to_string()))],
             };
             self.add("prejoin-node", "/node.json", detail);
         }
-        if root.iter().any(|entry| entry.name.eq_ignore_ascii_case("user-data"))
-            && root.iter().any(|entry| entry.name.eq_ignore_ascii_case("meta-data"))
+        if root
+            .iter()
+            .any(|entry| entry.name.eq_ignore_ascii_case("user-data"))
+            && root
+                .iter()
+                .any(|entry| entry.name.eq_ignore_ascii_case("meta-data"))
         {
             self.add("cloud-init", "/", Vec::new());
         }
-        for entry in files.list("/EFI").unwrap_or_default().iter().filter(|entry| entry.directory).take(MOST_BELOW) {
+        for entry in files
+            .list("/EFI")
+            .unwrap_or_default()
+            .iter()
+            .filter(|entry| entry.directory)
+            .take(MOST_BELOW)
+        {
             let kind = match entry.name.to_ascii_lowercase().as_str() {
                 "microsoft" => "windows",
                 "systemd" => "systemd-boot",
@@ -233,9 +411,16 @@ impl Found {
                 _ => "efi-vendor",
             };
             let path = format!("/EFI/{}", text(&entry.name));
-            self.add(kind, &path, contents(&files.list(&path).unwrap_or_default()));
+            self.add(
+                kind,
+                &path,
+                contents(&files.list(&path).unwrap_or_default()),
+            );
         }
-        if root.iter().any(|entry| entry.name.eq_ignore_ascii_case("config.txt")) {
+        if root
+            .iter()
+            .any(|entry| entry.name.eq_ignore_ascii_case("config.txt"))
+        {
             let firmware = |entry: &&Entry| {
                 let name = entry.name.to_ascii_lowercase();
                 name.starts_with("bcm27") || name.starts_with("start4") || name == "cmdline.txt"
@@ -244,7 +429,9 @@ impl Found {
             self.add(
                 "raspberry-pi",
                 "/config.txt",
-                detail.map(|entry| format!("file={}", text(&entry.name))).collect(),
+                detail
+                    .map(|entry| format!("file={}", text(&entry.name)))
+                    .collect(),
             );
         }
     }
@@ -267,7 +454,14 @@ fn contents(entries: &[Entry]) -> Vec<String> {
     let mut names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
     names.sort_unstable();
     let count = std::iter::once(format!("entries={}", names.len()));
-    count.chain(names.iter().take(MOST_TOLD).map(|name| format!("entry={}", text(name)))).collect()
+    count
+        .chain(
+            names
+                .iter()
+                .take(MOST_TOLD)
+                .map(|name| format!("entry={}", text(name))),
+        )
+        .collect()
 }
 
 /// What os-release(5) says of the system.
@@ -282,10 +476,18 @@ fn release(file: &[u8]) -> Vec<String> {
         ("IMAGE_ID", "image"),
         ("IMAGE_VERSION", "image-version"),
     ] {
-        let value = file.lines().rev().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-        let known = detail.iter().any(|line: &String| line.starts_with(&format!("{name}=")));
+        let value = file
+            .lines()
+            .rev()
+            .find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        let known = detail
+            .iter()
+            .any(|line: &String| line.starts_with(&format!("{name}=")));
         if let Some(value) = value.filter(|_| !known) {
-            detail.push(format!("{name}={}", text(value.trim().trim_matches(['"', '\'']))));
+            detail.push(format!(
+                "{name}={}",
+                text(value.trim().trim_matches(['"', '\'']))
+            ));
         }
     }
     detail
@@ -293,5 +495,14 @@ fn release(file: &[u8]) -> Vec<String> {
 
 /// A name off the disk as it may be shown: short, without control characters.
 fn text(name: &str) -> String {
-    name.chars().take(LONGEST).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    name.chars()
+        .take(LONGEST)
+        .map(|c| {
+            if c.is_control() {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                c
+            }
+        })
+        .collect()
 }

@@ -24,10 +24,14 @@ pub(crate) struct Mbr {
 
 /// The MBR of a disk with this sector size; `None` if there is none.
 pub(crate) fn read(disk: &Recorder, size: u64, sector: u32) -> Option<Mbr> {
-    let bytes = disk.bytes(0, 512).filter(|bytes| le16(bytes, 510) == 0xaa55)?;
+    let bytes = disk
+        .bytes(0, 512)
+        .filter(|bytes| le16(bytes, 510) == 0xaa55)?;
     let entries = Entry::all(&bytes);
     let used: Vec<&Entry> = entries.iter().filter(|entry| entry.is_used()).collect();
-    if boot_sector(&bytes) && (used.is_empty() || !used.iter().all(|entry| entry.is_possible(size, sector))) {
+    if boot_sector(&bytes)
+        && (used.is_empty() || !used.iter().all(|entry| entry.is_possible(size, sector)))
+    {
         return None;
     }
     let mut problems = Vec::new();
@@ -40,7 +44,9 @@ pub(crate) fn read(disk: &Recorder, size: u64, sector: u32) -> Option<Mbr> {
     let protects = protective.map(|entry| u64::from(entry.start) + u64::from(entry.count));
     let sectors = size / u64::from(sector);
     if let Some(protects) = protects.filter(|&end| end != sectors && end <= u64::from(u32::MAX)) {
-        problems.push(format!("its protective entry is for a disk of {protects} sectors, this one has {sectors}"));
+        problems.push(format!(
+            "its protective entry is for a disk of {protects} sectors, this one has {sectors}"
+        ));
     }
     if boot_sector(&bytes) {
         problems.push("the sector is the boot sector of a file system, too".into());
@@ -50,7 +56,10 @@ pub(crate) fn read(disk: &Recorder, size: u64, sector: u32) -> Option<Mbr> {
         problems.push("a boot flag is neither set nor clear".into());
     }
 
-    let mut parts = vec![Extent { start: 0, length: u64::from(sector) }];
+    let mut parts = vec![Extent {
+        start: 0,
+        length: u64::from(sector),
+    }];
     let mut partitions = Vec::new();
     for (entry, number) in entries.iter().zip(1..).filter(|(entry, _)| entry.is_used()) {
         partitions.push(entry.partition(number, 0, sector));
@@ -62,15 +71,41 @@ pub(crate) fn read(disk: &Recorder, size: u64, sector: u32) -> Option<Mbr> {
     }
     problems.extend(overlaps(&apart));
     for entry in entries.iter().filter(|entry| entry.is_extended()) {
-        logical(disk, entry, sector, &mut partitions, &mut parts, &mut problems);
+        logical(
+            disk,
+            entry,
+            sector,
+            &mut partitions,
+            &mut parts,
+            &mut problems,
+        );
     }
-    for partition in partitions.iter().filter(|partition| partition.type_id != "ee" && partition.extent.end() > size) {
-        problems.push(format!("partition {} reaches past the end of the disk", partition.number));
+    for partition in partitions
+        .iter()
+        .filter(|partition| partition.type_id != "ee" && partition.extent.end() > size)
+    {
+        problems.push(format!(
+            "partition {} reaches past the end of the disk",
+            partition.number
+        ));
     }
     let id = Some(format!("{:08x}", le32(&bytes, 0x1b8)));
     let place = Place::Primary;
-    let table = Table { scheme, place, offset: 0, sector_size: sector, valid, problems, id, partitions };
-    Some(Mbr { table, parts, protects })
+    let table = Table {
+        scheme,
+        place,
+        offset: 0,
+        sector_size: sector,
+        valid,
+        problems,
+        id,
+        partitions,
+    };
+    Some(Mbr {
+        table,
+        parts,
+        protects,
+    })
 }
 
 /// Follows the chain: each record has the partition, relative to itself, and the next record, relative to the extended
@@ -84,7 +119,12 @@ fn logical(
     problems: &mut Vec<String>,
 ) {
     let first = u64::from(extended.start);
-    let mut number = partitions.iter().map(|partition| partition.number).max().unwrap_or(0).max(4);
+    let mut number = partitions
+        .iter()
+        .map(|partition| partition.number)
+        .max()
+        .unwrap_or(0)
+        .max(4);
     let (mut seen, mut found) = (BTreeSet::new(), Vec::new());
     let mut next = Some(first);
     while let Some(lba) = next {
@@ -93,22 +133,37 @@ fn logical(
             break;
         }
         if number >= 4 + MOST_LOGICAL {
-            problems.push(format!("it has more than {MOST_LOGICAL} logical partitions"));
+            problems.push(format!(
+                "it has more than {MOST_LOGICAL} logical partitions"
+            ));
             break;
         }
         let start = lba.saturating_mul(u64::from(sector));
-        let Some(bytes) = disk.bytes(start, 512).filter(|bytes| le16(bytes, 510) == 0xaa55) else {
-            problems.push(format!("the chain of its logical partitions breaks off at sector {lba}"));
+        let Some(bytes) = disk
+            .bytes(start, 512)
+            .filter(|bytes| le16(bytes, 510) == 0xaa55)
+        else {
+            problems.push(format!(
+                "the chain of its logical partitions breaks off at sector {lba}"
+            ));
             break;
         };
-        parts.push(Extent { start, length: u64::from(sector) });
+        parts.push(Extent {
+            start,
+            length: u64::from(sector),
+        });
         let entries = Entry::all(&bytes);
         // Only the first two are defined, but the kernel takes the others as well.
-        for entry in entries.iter().filter(|entry| entry.is_used() && !entry.is_extended()) {
+        for entry in entries
+            .iter()
+            .filter(|entry| entry.is_used() && !entry.is_extended())
+        {
             number += 1;
             found.push(entry.partition(number, lba, sector));
         }
-        let link = entries.iter().find(|entry| entry.is_extended() && entry.is_used());
+        let link = entries
+            .iter()
+            .find(|entry| entry.is_extended() && entry.is_used());
         next = link.map(|entry| first + u64::from(entry.start));
     }
     problems.extend(overlaps(&found));
@@ -136,7 +191,12 @@ impl Entry {
     }
 
     fn new(bytes: &[u8]) -> Self {
-        Entry { flag: bytes[0], kind: bytes[4], start: le32(bytes, 8), count: le32(bytes, 12) }
+        Entry {
+            flag: bytes[0],
+            kind: bytes[4],
+            start: le32(bytes, 8),
+            count: le32(bytes, 12),
+        }
     }
 
     fn is_used(&self) -> bool {
@@ -148,14 +208,19 @@ impl Entry {
     }
 
     fn is_possible(&self, size: u64, sector: u32) -> bool {
-        matches!(self.flag, 0 | 0x80) && self.start > 0 && self.partition(1, 0, sector).extent.end() <= size
+        matches!(self.flag, 0 | 0x80)
+            && self.start > 0
+            && self.partition(1, 0, sector).extent.end() <= size
     }
 
     fn partition(&self, number: u32, base: u64, sector: u32) -> Partition {
         let start = (base + u64::from(self.start)).saturating_mul(u64::from(sector));
         Partition {
             number,
-            extent: Extent { start, length: u64::from(self.count).saturating_mul(u64::from(sector)) },
+            extent: Extent {
+                start,
+                length: u64::from(self.count).saturating_mul(u64::from(sector)),
+            },
             type_id: format!("{:02x}", self.kind),
             guid: String::new(),
             name: String::new(),

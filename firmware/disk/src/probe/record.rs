@@ -43,7 +43,11 @@ struct Seen {
 
 impl<'a> Recorder<'a> {
     pub(crate) fn new(disk: &'a (dyn ReadAt + Sync), size: u64) -> Self {
-        Recorder { disk, size, seen: RefCell::default() }
+        Recorder {
+            disk,
+            size,
+            seen: RefCell::default(),
+        }
     }
 
     /// `length` bytes, or what is left of the disk there; `None` if nothing is, or if it cannot be read.
@@ -65,14 +69,20 @@ impl<'a> Recorder<'a> {
             };
             let (batch, later) = rest.split_at(rest.iter().take_while(fits).count().max(1));
             rest = later;
-            let reads: Vec<_> = batch.iter().map(|&extent| (extent, OnceLock::new())).collect();
+            let reads: Vec<_> = batch
+                .iter()
+                .map(|&extent| (extent, OnceLock::new()))
+                .collect();
             let Ok(()) = pool::each(
                 AT_ONCE,
                 &reads,
                 || (),
                 |(extent, result), ()| {
                     let mut buffer = Buffer::new(extent.length as usize);
-                    let read = self.disk.read_at(extent.start, &mut buffer).map(|()| buffer);
+                    let read = self
+                        .disk
+                        .read_at(extent.start, &mut buffer)
+                        .map(|()| buffer);
                     result.set(read).expect("every item comes once");
                     Ok::<_, Infallible>(())
                 },
@@ -95,8 +105,12 @@ impl<'a> Recorder<'a> {
             Ok(bytes) => seen.digest.update(bytes),
             Err(error) => {
                 seen.digest.update(b"unreadable");
-                let unreadable = Unreadable { extent, error: error.to_string() };
-                if seen.unreadable.len() < MOST_UNREADABLE && !seen.unreadable.contains(&unreadable) {
+                let unreadable = Unreadable {
+                    extent,
+                    error: error.to_string(),
+                };
+                if seen.unreadable.len() < MOST_UNREADABLE && !seen.unreadable.contains(&unreadable)
+                {
                     seen.unreadable.push(unreadable);
                 }
             }
@@ -105,7 +119,11 @@ impl<'a> Recorder<'a> {
 
     /// What could not be read, in order of offset, and the digest of offset, length and bytes of every read.
     pub(crate) fn finish(self) -> (Vec<Unreadable>, Digest) {
-        let Seen { digest, mut unreadable, .. } = self.seen.into_inner();
+        let Seen {
+            digest,
+            mut unreadable,
+            ..
+        } = self.seen.into_inner();
         unreadable.sort_by(|a, b| (a.extent, &a.error).cmp(&(b.extent, &b.error)));
         (unreadable, Digest(digest.finalize().into()))
     }
@@ -119,12 +137,24 @@ impl ReadAt for Recorder<'_> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let small = buffer.len() <= SMALL;
-        if let Some(bytes) = self.seen.borrow().small.get(&(offset, buffer.len())).filter(|_| small) {
+        if let Some(bytes) = self
+            .seen
+            .borrow()
+            .small
+            .get(&(offset, buffer.len()))
+            .filter(|_| small)
+        {
             buffer.copy_from_slice(bytes);
             return Ok(());
         }
         let read = self.disk.read_at(offset, buffer);
-        self.note(Extent { start: offset, length }, read.as_ref().map(|()| &*buffer));
+        self.note(
+            Extent {
+                start: offset,
+                length,
+            },
+            read.as_ref().map(|()| &*buffer),
+        );
         let mut seen = self.seen.borrow_mut();
         if small && read.is_ok() && seen.small.len() < MOST_SMALL {
             seen.small.insert((offset, buffer.len()), buffer.to_vec());

@@ -60,15 +60,23 @@ pub fn scan(disk: &dyn ReadAt, of: Extent) -> (Vec<Signature>, Vec<Unreadable>) 
 }
 
 fn signatures(found: &[Found], of: Extent) -> Vec<Signature> {
-    let absolute = |extent: Extent| Extent { start: of.start + extent.start, length: extent.length };
+    let absolute = |extent: Extent| Extent {
+        start: of.start + extent.start,
+        length: extent.length,
+    };
     let first = |one: &Found| {
-        let mut same = found.iter().filter(|other| (other.kind, &other.uuid) == (one.kind, &one.uuid));
+        let mut same = found
+            .iter()
+            .filter(|other| (other.kind, &other.uuid) == (one.kind, &one.uuid));
         let primary = same.clone().find(|other| !other.backup).or(same.next());
         primary.is_none_or(|primary| primary.magic == one.magic)
     };
     let mut signatures: Vec<Signature> = Vec::with_capacity(found.len());
     for one in found {
-        let whole = Extent { start: 0, length: of.length };
+        let whole = Extent {
+            start: 0,
+            length: of.length,
+        };
         signatures.push(Signature {
             kind: one.kind.into(),
             magic: absolute(one.magic),
@@ -85,7 +93,10 @@ fn signatures(found: &[Found], of: Extent) -> Vec<Signature> {
 
 /// Nothing smaller than a sector can be cleared.
 fn sectors(extent: Extent) -> Extent {
-    let end = extent.end().checked_next_multiple_of(512).unwrap_or(u64::MAX);
+    let end = extent
+        .end()
+        .checked_next_multiple_of(512)
+        .unwrap_or(u64::MAX);
     Extent::between(extent.start / 512 * 512, end)
 }
 
@@ -107,7 +118,10 @@ impl Found {
         let header = Extent { start, length };
         Found {
             kind,
-            magic: Extent { start, length: magic },
+            magic: Extent {
+                start,
+                length: magic,
+            },
             header,
             backup: false,
             version: None,

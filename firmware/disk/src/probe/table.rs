@@ -34,7 +34,9 @@ pub(crate) fn find(disk: &Recorder, size: u64, sector_size: u32) -> Tables {
     for sector in sizes {
         let last = (size / u64::from(sector)).saturating_sub(1) * u64::from(sector);
         for offset in [u64::from(sector), last] {
-            let copy = offsets.insert((sector, offset)).then(|| gpt::copy(disk, size, sector, offset));
+            let copy = offsets
+                .insert((sector, offset))
+                .then(|| gpt::copy(disk, size, sector, offset));
             copies.extend(copy.flatten());
         }
     }
@@ -43,17 +45,27 @@ pub(crate) fn find(disk: &Recorder, size: u64, sector_size: u32) -> Tables {
 
     let mut parts: Vec<Extent> = copies.iter().flat_map(|copy| copy.parts.clone()).collect();
     let guarded = mbr.as_ref().is_some_and(|mbr| mbr.protects.is_some());
-    let divided = mbr.as_ref().is_some_and(|mbr| !guarded && !mbr.table.partitions.is_empty());
+    let divided = mbr
+        .as_ref()
+        .is_some_and(|mbr| !guarded && !mbr.table.partitions.is_empty());
     let mut tables: Vec<Table> = copies.into_iter().map(|copy| copy.table).collect();
-    for table in tables.iter_mut().filter(|table| !guarded && table.place != Place::Stray) {
-        table.problems.push("there is no protective MBR in sector 0".into());
+    for table in tables
+        .iter_mut()
+        .filter(|table| !guarded && table.place != Place::Stray)
+    {
+        table
+            .problems
+            .push("there is no protective MBR in sector 0".into());
     }
     if let Some(mbr) = mbr {
         parts.extend(mbr.parts);
         tables.push(mbr.table);
     }
     let others = foreign::tables(disk, &tables);
-    parts.extend(others.iter().map(|table| Extent { start: table.offset / 512 * 512, length: 512 }));
+    parts.extend(others.iter().map(|table| Extent {
+        start: table.offset / 512 * 512,
+        length: 512,
+    }));
     tables.extend(others);
     // A system that sees partitions in the MBR and no protective entry does not look for a GPT (kernel
     // `block/partitions/efi.c`, `is_pmbr_valid`).
@@ -77,15 +89,41 @@ fn rank(table: &Table, own: u32, divided: bool) -> u8 {
 }
 
 /// Looks for copies where a header points to and where a smaller disk or image may have ended.
-fn stray(disk: &Recorder, size: u64, mbr: Option<&mbr::Mbr>, copies: &mut Vec<Copy>, seen: &mut BTreeSet<(u32, u64)>) {
-    let partitions = copies.iter().map(|copy| &copy.table).chain(mbr.map(|mbr| &mbr.table));
-    let mut edges: Vec<u64> =
-        partitions.flat_map(|table| &table.partitions).map(|part| part.extent.end()).take(MOST_ENDS).collect();
-    edges.extend(mbr.and_then(|mbr| mbr.protects).into_iter().flat_map(|end| [end * 512, end * 4096]));
-    let starts = ends(size, &edges).into_iter().filter(|&end| end <= size).filter_map(|end| end.checked_sub(4096));
-    let reads: Vec<Extent> = starts.map(|start| Extent { start, length: 4096 }).collect();
+fn stray(
+    disk: &Recorder,
+    size: u64,
+    mbr: Option<&mbr::Mbr>,
+    copies: &mut Vec<Copy>,
+    seen: &mut BTreeSet<(u32, u64)>,
+) {
+    let partitions = copies
+        .iter()
+        .map(|copy| &copy.table)
+        .chain(mbr.map(|mbr| &mbr.table));
+    let mut edges: Vec<u64> = partitions
+        .flat_map(|table| &table.partitions)
+        .map(|part| part.extent.end())
+        .take(MOST_ENDS)
+        .collect();
+    edges.extend(
+        mbr.and_then(|mbr| mbr.protects)
+            .into_iter()
+            .flat_map(|end| [end * 512, end * 4096]),
+    );
+    let starts = ends(size, &edges)
+        .into_iter()
+        .filter(|&end| end <= size)
+        .filter_map(|end| end.checked_sub(4096));
+    let reads: Vec<Extent> = starts
+        .map(|start| Extent {
+            start,
+            length: 4096,
+        })
+        .collect();
     let mut headers = Vec::new();
-    disk.each(&reads, |read, bytes| headers.extend(self::headers(read.end(), bytes)));
+    disk.each(&reads, |read, bytes| {
+        headers.extend(self::headers(read.end(), bytes))
+    });
     for (sector, offset) in headers {
         if copies.len() < 64 && seen.insert((sector, offset)) {
             copies.extend(gpt::copy(disk, size, sector, offset));
@@ -94,7 +132,10 @@ fn stray(disk: &Recorder, size: u64, mbr: Option<&mbr::Mbr>, copies: &mut Vec<Co
     // Copies found on the way point to more of them; each names one other at most.
     let mut at = 0;
     while at < copies.len() && copies.len() < 64 {
-        let (sector, places) = (copies[at].table.sector_size, [copies[at].own, copies[at].other]);
+        let (sector, places) = (
+            copies[at].table.sector_size,
+            [copies[at].own, copies[at].other],
+        );
         for offset in places.into_iter().flatten().filter(|&offset| offset < size) {
             if seen.insert((sector, offset)) {
                 copies.extend(gpt::copy(disk, size, sector, offset));
@@ -107,10 +148,13 @@ fn stray(disk: &Recorder, size: u64, mbr: Option<&mbr::Mbr>, copies: &mut Vec<Co
 /// Sector size and offset of what begins as a header in the last 512, or the last 4096, bytes before `end`.
 fn headers(end: u64, bytes: &[u8]) -> impl Iterator<Item = (u32, u64)> {
     let begins = |sector: u32| bytes[bytes.len() - sector as usize..].starts_with(b"EFI PART");
-    [512, 4096].map(|sector| (sector, begins(sector))).into_iter().filter_map(move |(sector, begins)| {
-        let offset = end - u64::from(sector);
-        (begins && offset.is_multiple_of(u64::from(sector))).then_some((sector, offset))
-    })
+    [512, 4096]
+        .map(|sector| (sector, begins(sector)))
+        .into_iter()
+        .filter_map(move |(sector, begins)| {
+            let offset = end - u64::from(sector);
+            (begins && offset.is_multiple_of(u64::from(sector))).then_some((sector, offset))
+        })
 }
 
 /// Where disks and images end, under 2000 places: every MiB of small images, then coarser, sizes that disks are sold
@@ -136,7 +180,13 @@ fn ends(size: u64, edges: &[u64]) -> BTreeSet<u64> {
     for &edge in edges {
         let up = edge.checked_next_multiple_of(MIB).unwrap_or(0);
         // An image that ends with its partition, one more MiB, or nothing but the backup's 33 (5) sectors after it.
-        ends.extend([edge, up, up.saturating_add(MIB), edge.saturating_add(33 * 512), edge.saturating_add(5 * 4096)]);
+        ends.extend([
+            edge,
+            up,
+            up.saturating_add(MIB),
+            edge.saturating_add(33 * 512),
+            edge.saturating_add(5 * 4096),
+        ]);
     }
     ends.retain(|&end| end <= size && end.is_multiple_of(512) && end >= 4096);
     ends
@@ -144,9 +194,10 @@ fn ends(size: u64, edges: &[u64]) -> BTreeSet<u64> {
 
 /// Decimal gigabytes.
 const SOLD: &[u16] = &[
-    8, 16, 30, 32, 60, 64, 80, 100, 118, 120, 128, 160, 200, 240, 250, 256, 320, 400, 480, 500, 512, 600, 640, 750,
-    800, 900, 960, 1000, 1024, 1200, 1500, 1600, 1800, 1920, 2000, 2048, 3000, 3200, 3840, 4000, 4096, 5000, 6000,
-    6400, 7680, 8000, 10000, 12000, 12800, 14000, 15360, 16000, 18000, 20000,
+    8, 16, 30, 32, 60, 64, 80, 100, 118, 120, 128, 160, 200, 240, 250, 256, 320, 400, 480, 500,
+    512, 600, 640, 750, 800, 900, 960, 1000, 1024, 1200, 1500, 1600, 1800, 1920, 2000, 2048, 3000,
+    3200, 3840, 4000, 4096, 5000, 6000, 6400, 7680, 8000, 10000, 12000, 12800, 14000, 15360, 16000,
+    18000, 20000,
 ];
 
 /// Says of each primary copy what is wrong with the other, and of every stray one what it is.
@@ -157,26 +208,38 @@ fn compare(copies: &mut [Copy], size: u64) {
         let last = (size / sector).saturating_sub(1) * sector;
         let mut problems = Vec::new();
         let at = |offset: u64| {
-            copies.iter().find(|copy| copy.table.offset == offset && u64::from(copy.table.sector_size) == sector)
+            copies.iter().find(|copy| {
+                copy.table.offset == offset && u64::from(copy.table.sector_size) == sector
+            })
         };
         let other = copy.other.and_then(at);
         match copy.table.place {
             Place::Primary if copy.table.valid => {
                 if copy.other != Some(last) {
                     let place = copy.other.map_or(0, |offset| offset / sector);
-                    problems.push(format!("its backup belongs in sector {place}, which is not the disk's last"));
+                    problems.push(format!(
+                        "its backup belongs in sector {place}, which is not the disk's last"
+                    ));
                 }
                 match other {
                     None => problems.push("there is no backup copy where it should be".into()),
-                    Some(other) if !other.table.valid => problems.push("the backup copy cannot be used".into()),
-                    Some(other) if !copy.agrees(other) => problems.push("the backup copy says something else".into()),
+                    Some(other) if !other.table.valid => {
+                        problems.push("the backup copy cannot be used".into())
+                    }
+                    Some(other) if !copy.agrees(other) => {
+                        problems.push("the backup copy says something else".into())
+                    }
                     Some(_) => (),
                 }
             }
             Place::Backup if copy.table.valid => match at(sector) {
                 None => problems.push("there is no primary copy".into()),
-                Some(other) if !other.table.valid => problems.push("the primary copy cannot be used".into()),
-                Some(other) if !copy.agrees(other) => problems.push("the primary copy says something else".into()),
+                Some(other) if !other.table.valid => {
+                    problems.push("the primary copy cannot be used".into())
+                }
+                Some(other) if !copy.agrees(other) => {
+                    problems.push("the primary copy says something else".into())
+                }
                 Some(_) => (),
             },
             Place::Stray => {
@@ -194,14 +257,20 @@ fn compare(copies: &mut [Copy], size: u64) {
 
 /// Which partitions share bytes, in words.
 pub(crate) fn overlaps(partitions: &[Partition]) -> Vec<String> {
-    let mut sorted: Vec<&Partition> = partitions.iter().filter(|partition| partition.extent.length > 0).collect();
+    let mut sorted: Vec<&Partition> = partitions
+        .iter()
+        .filter(|partition| partition.extent.length > 0)
+        .collect();
     sorted.sort_by_key(|partition| (partition.extent, partition.number));
     let mut problems = Vec::new();
     // The one that reaches furthest of those before.
     let mut furthest: Option<&Partition> = None;
     for partition in sorted {
         if let Some(other) = furthest.filter(|other| other.extent.meets(&partition.extent)) {
-            let (a, b) = (other.number.min(partition.number), other.number.max(partition.number));
+            let (a, b) = (
+                other.number.min(partition.number),
+                other.number.max(partition.number),
+            );
             problems.push(format!("partitions {a} and {b} overlap"));
         }
         if furthest.is_none_or(|other| other.extent.end() < partition.extent.end()) {

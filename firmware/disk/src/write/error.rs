@@ -21,7 +21,9 @@ pub enum Error {
     #[error("making the new partition table")]
     Table(#[source] gpt::Error),
     /// The disk is not what it was when the plan was made; nothing was touched.
-    #[error("no valid copy of the partition table on the disk lists partition {number} ({name}), which is to be kept")]
+    #[error(
+        "no valid copy of the partition table on the disk lists partition {number} ({name}), which is to be kept"
+    )]
     NotListed {
         /// Number of the partition.
         number: u32,
@@ -39,7 +41,9 @@ pub enum Error {
         name: String,
     },
     /// The table was lost while it was being written: something else writes to the disk, or it forgets.
-    #[error("{phase}: no valid copy of the partition table lists partition {number} ({name}) any more, which is kept")]
+    #[error(
+        "{phase}: no valid copy of the partition table lists partition {number} ({name}) any more, which is kept"
+    )]
     Unlisted {
         /// When.
         phase: Phase,
@@ -106,7 +110,9 @@ pub enum Error {
         repairs: u32,
     },
     /// A kept partition is not what it was before the first write.
-    #[error("{phase}: kept partition {number} ({name}) was {before} before the first write and is {after} now")]
+    #[error(
+        "{phase}: kept partition {number} ({name}) was {before} before the first write and is {after} now"
+    )]
     DataChanged {
         /// When it was noticed; before [`Phase::Commit`] the image does not start.
         phase: Phase,
@@ -144,7 +150,9 @@ impl Error {
             Error::Io { .. } | Error::Flush { .. } | Error::Unstable { .. } => {
                 "look at the cable, the power and the health of the disk; then write again, which goes on from here"
             }
-            Error::Fetch { .. } | Error::Chunk { .. } => "make or fetch the chunk anew; then write again",
+            Error::Fetch { .. } | Error::Chunk { .. } => {
+                "make or fetch the chunk anew; then write again"
+            }
             Error::DataChanged { .. } => {
                 "something else writes to this disk, or it fails: stop using it and look at the partition before anything else"
             }

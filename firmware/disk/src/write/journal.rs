@@ -59,7 +59,9 @@ impl Record {
         let mut records = Vec::new();
         let mut whole = 0;
         for line in text.split_inclusive(|&byte| byte == b'\n') {
-            let Some(record) = line.strip_suffix(b"\n").and_then(record) else { break };
+            let Some(record) = line.strip_suffix(b"\n").and_then(record) else {
+                break;
+            };
             records.push(record);
             whole += line.len();
         }
@@ -76,8 +78,17 @@ fn record(line: &[u8]) -> Option<Record> {
 /// Digest of what decides where an image's bytes go and what stays. How the disk looked before is not part of it: a
 /// plan that is made anew after an interruption is the same plan.
 pub fn identity(plan: &Plan) -> Digest {
-    let kept: Vec<_> = plan.kept.iter().map(|kept| (kept.number, &kept.guid, kept.extent)).collect();
-    let place = (plan.size, plan.sector_size, &plan.disk_guid, &plan.table_extents);
+    let kept: Vec<_> = plan
+        .kept
+        .iter()
+        .map(|kept| (kept.number, &kept.guid, kept.extent))
+        .collect();
+    let place = (
+        plan.size,
+        plan.sector_size,
+        &plan.disk_guid,
+        &plan.table_extents,
+    );
     let identity = (plan.image, place, &plan.after, &plan.image_extents, kept);
     Digest::of(&serde_json::to_vec(&identity).expect("a plan has only string keys"))
 }
@@ -92,7 +103,9 @@ pub(super) struct Past {
 impl Past {
     /// From the records of a journal; `None` if they are not about this plan, or if that run came to its end.
     pub(super) fn of(records: &[Record], plan: &Digest) -> Option<Self> {
-        let (Record::Intent { plan: first }, rest) = records.split_first()? else { return None };
+        let (Record::Intent { plan: first }, rest) = records.split_first()? else {
+            return None;
+        };
         if first != plan || rest.contains(&Record::Done) {
             return None;
         }
@@ -121,10 +134,24 @@ mod tests {
 
     fn records() -> Vec<Record> {
         vec![
-            Record::Intent { plan: Digest::of(b"plan") },
-            Record::Written { extents: vec![Extent { start: 4096, length: 8192 }] },
-            Record::Reached { phase: Phase::Write },
-            Record::Written { extents: vec![Extent { start: 0, length: 4096 }] },
+            Record::Intent {
+                plan: Digest::of(b"plan"),
+            },
+            Record::Written {
+                extents: vec![Extent {
+                    start: 4096,
+                    length: 8192,
+                }],
+            },
+            Record::Reached {
+                phase: Phase::Write,
+            },
+            Record::Written {
+                extents: vec![Extent {
+                    start: 0,
+                    length: 4096,
+                }],
+            },
         ]
     }
 
@@ -151,11 +178,16 @@ mod tests {
         let plan = Digest::of(b"plan");
         let past = Past::of(&records(), &plan).unwrap();
         let of = Extent::between;
-        assert!(past.covers(&of(0, 12288)) && past.covers(&of(5, 6)) && !past.covers(&of(4096, 12289)));
+        assert!(
+            past.covers(&of(0, 12288)) && past.covers(&of(5, 6)) && !past.covers(&of(4096, 12289))
+        );
         assert!(!past.is_empty());
         assert_eq!(Past::of(&records(), &Digest::of(b"other")), None);
         assert_eq!(Past::of(&records()[1..], &plan), None);
         assert_eq!(Past::of(&[], &plan), None);
-        assert_eq!(Past::of(&[records(), vec![Record::Done]].concat(), &plan), None);
+        assert_eq!(
+            Past::of(&[records(), vec![Record::Done]].concat(), &plan),
+            None
+        );
     }
 }

@@ -40,29 +40,61 @@ pub struct Proof {
 }
 
 /// One fingerprint for each partition of [`Plan::kept`].
-pub(super) fn fingerprints(plan: &Plan, disk: &dyn ReadAt, phase: Phase) -> Result<Vec<Fingerprint>, Error> {
-    plan.kept.iter().map(|kept| fingerprint(kept, disk, phase)).collect()
+pub(super) fn fingerprints(
+    plan: &Plan,
+    disk: &dyn ReadAt,
+    phase: Phase,
+) -> Result<Vec<Fingerprint>, Error> {
+    plan.kept
+        .iter()
+        .map(|kept| fingerprint(kept, disk, phase))
+        .collect()
 }
 
 /// Reads all kept partitions again; a difference is an error.
-pub(super) fn prove(plan: &Plan, disk: &dyn ReadAt, before: &[Fingerprint], phase: Phase) -> Result<Vec<Proof>, Error> {
+pub(super) fn prove(
+    plan: &Plan,
+    disk: &dyn ReadAt,
+    before: &[Fingerprint],
+    phase: Phase,
+) -> Result<Vec<Proof>, Error> {
     let mut proofs = Vec::new();
     for (kept, &before) in plan.kept.iter().zip(before) {
         let after = fingerprint(kept, disk, phase)?;
         if after != before {
-            return Err(Error::DataChanged { phase, number: kept.number, name: kept.name.clone(), before, after });
+            return Err(Error::DataChanged {
+                phase,
+                number: kept.number,
+                name: kept.name.clone(),
+                before,
+                after,
+            });
         }
-        proofs.push(Proof { partition: kept.clone(), before, after });
+        proofs.push(Proof {
+            partition: kept.clone(),
+            before,
+            after,
+        });
     }
     Ok(proofs)
 }
 
-pub(super) fn fingerprint(kept: &Kept, disk: &dyn ReadAt, phase: Phase) -> Result<Fingerprint, Error> {
+pub(super) fn fingerprint(
+    kept: &Kept,
+    disk: &dyn ReadAt,
+    phase: Phase,
+) -> Result<Fingerprint, Error> {
     let Extent { start, length } = kept.extent;
     let end = kept.extent.end();
     let mut hash = Sha256::new();
     let mut buffer = Buffer::new(WINDOW);
-    for part in [Extent { start, length: length.min(HEAD) }, Extent::between(end - length.min(TAIL), end)] {
+    for part in [
+        Extent {
+            start,
+            length: length.min(HEAD),
+        },
+        Extent::between(end - length.min(TAIL), end),
+    ] {
         let mut at = part.start;
         while at < part.end() {
             let window = (WINDOW as u64).min(part.end() - at) as usize;
@@ -70,7 +102,16 @@ pub(super) fn fingerprint(kept: &Kept, disk: &dyn ReadAt, phase: Phase) -> Resul
             let length = bytes.len() as u64;
             disk.read_at(at, bytes).map_err(|source| {
                 let owner = format!("kept partition {} {:?}", kept.number, kept.name);
-                Error::Io { phase, doing: "reading", spot: Spot { offset: at, length, owner }, source }
+                Error::Io {
+                    phase,
+                    doing: "reading",
+                    spot: Spot {
+                        offset: at,
+                        length,
+                        owner,
+                    },
+                    source,
+                }
             })?;
             hash.update(&*bytes);
             at += length;

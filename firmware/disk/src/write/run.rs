@@ -28,7 +28,11 @@ pub(super) fn write(job: &Job) -> Result<Written, Error> {
     // Everything that can be refused is refused here.
     let pieces = Pieces::of(job.plan, job.manifest, &job.options.sizes)?;
     let tables = Tables::of(job.plan)?;
-    let run = Run { job, pieces: &pieces, report: Mutex::default() };
+    let run = Run {
+        job,
+        pieces: &pieces,
+        report: Mutex::default(),
+    };
     // An interrupted run may have left something in a cache that was never flushed.
     run.flush(Phase::Compare)?;
     run.forget(Phase::Compare)?;
@@ -36,13 +40,20 @@ pub(super) fn write(job: &Job) -> Result<Written, Error> {
     let before = kept::fingerprints(job.plan, job.disk, Phase::Compare)?;
     let past = run.past(&tables)?;
 
-    let todo = if job.options.verify_first { run.compare()? } else { run.remaining(&past) };
+    let todo = if job.options.verify_first {
+        run.compare()?
+    } else {
+        run.remaining(&past)
+    };
     if !(todo.is_empty() && tables.whole.count(job.disk) == 2) {
         run.carry_out(&todo, &tables, &relied, &before)?;
     }
     let proofs = kept::prove(job.plan, job.disk, &before, Phase::Commit)?;
     run.record(Phase::Commit, &Record::Done)?;
-    let mut report = run.report.into_inner().expect("nothing panics while it holds the lock");
+    let mut report = run
+        .report
+        .into_inner()
+        .expect("nothing panics while it holds the lock");
     report.kept = proofs;
     if job.options.verify_first {
         let image: u64 = pieces.image().map(|piece| piece.extent.length).sum();
@@ -61,7 +72,9 @@ struct Todo<'a> {
 
 impl Todo<'_> {
     fn is_empty(&self) -> bool {
-        [&self.clear, &self.bulk, &self.heads, &self.boot].iter().all(|pieces| pieces.is_empty())
+        [&self.clear, &self.bulk, &self.heads, &self.boot]
+            .iter()
+            .all(|pieces| pieces.is_empty())
     }
 }
 
@@ -81,7 +94,9 @@ impl<'a> Run<'a> {
     /// Begins or goes on with the journal.
     fn past(&self, tables: &Tables) -> Result<Past, Error> {
         let phase = Phase::Compare;
-        let Some(journal) = self.job.journal else { return Ok(Past::default()) };
+        let Some(journal) = self.job.journal else {
+            return Ok(Past::default());
+        };
         let failed = |source| Error::Journal { phase, source };
         let plan = journal::identity(self.job.plan);
         if let Some(past) = Past::of(&journal.load().map_err(failed)?, &plan) {
@@ -99,22 +114,50 @@ impl<'a> Run<'a> {
     /// Everything that the journal does not know to be done.
     fn remaining(&self, past: &Past) -> Todo<'a> {
         let rest = |pieces: &'a [Piece]| {
-            let rest: Vec<&Piece> = pieces.iter().filter(|piece| !past.covers(&piece.extent)).collect();
-            self.report(|report| report.resumed += bytes(&pieces.iter().collect::<Vec<_>>()) - bytes(&rest));
+            let rest: Vec<&Piece> = pieces
+                .iter()
+                .filter(|piece| !past.covers(&piece.extent))
+                .collect();
+            self.report(|report| {
+                report.resumed += bytes(&pieces.iter().collect::<Vec<_>>()) - bytes(&rest)
+            });
             rest
         };
-        let Pieces { clear, bulk, heads, boot, .. } = self.pieces;
-        Todo { clear: clear.iter().collect(), bulk: rest(bulk), heads: rest(heads), boot: rest(boot) }
+        let Pieces {
+            clear,
+            bulk,
+            heads,
+            boot,
+            ..
+        } = self.pieces;
+        Todo {
+            clear: clear.iter().collect(),
+            bulk: rest(bulk),
+            heads: rest(heads),
+            boot: rest(boot),
+        }
     }
 
     /// Everything that differs, or cannot be read.
     fn compare(&self) -> Result<Todo<'a>, Error> {
-        let Pieces { clear, bulk, heads, boot, .. } = self.pieces;
+        let Pieces {
+            clear,
+            bulk,
+            heads,
+            boot,
+            ..
+        } = self.pieces;
         let areas = [clear, bulk, heads, boot].map(|pieces| pieces.iter().collect::<Vec<_>>());
         let total = areas.iter().map(|pieces| bytes(pieces)).sum();
         let meter = Meter::new(self, Phase::Compare, total);
-        let [clear, bulk, heads, boot] = areas.map(|pieces| self.differing(&meter, pieces).map(|(bad, _)| bad));
-        let todo = Todo { clear: clear?, bulk: bulk?, heads: heads?, boot: boot? };
+        let [clear, bulk, heads, boot] =
+            areas.map(|pieces| self.differing(&meter, pieces).map(|(bad, _)| bad));
+        let todo = Todo {
+            clear: clear?,
+            bulk: bulk?,
+            heads: heads?,
+            boot: boot?,
+        };
         self.end(Phase::Compare)?;
         Ok(todo)
     }
@@ -127,8 +170,10 @@ impl<'a> Run<'a> {
         before: &[kept::Fingerprint],
     ) -> Result<(), Error> {
         // A stale copy of the table that is the only good one goes when the new table stands.
-        let (late, early): (Vec<&Piece>, Vec<&Piece>) =
-            todo.clear.iter().partition(|piece| relied.iter().any(|extent| extent.meets(&piece.extent)));
+        let (late, early): (Vec<&Piece>, Vec<&Piece>) = todo
+            .clear
+            .iter()
+            .partition(|piece| relied.iter().any(|extent| extent.meets(&piece.extent)));
         self.clear(&early)?;
         self.table(Phase::Table, tables, &tables.partial)?;
         self.clear(&late)?;
@@ -140,12 +185,19 @@ impl<'a> Run<'a> {
         let all = |pieces: &'a [Piece]| pieces.iter().collect::<Vec<_>>();
         let proven = self.job.options.verify_first;
         if self.job.options.read_back {
-            let bulk = if proven { todo.bulk.clone() } else { all(&self.pieces.bulk) };
+            let bulk = if proven {
+                todo.bulk.clone()
+            } else {
+                all(&self.pieces.bulk)
+            };
             self.settle(Phase::Verify, bulk)?;
             self.end(Phase::Verify)?;
         }
 
-        for (todo, whole) in [(&todo.heads, &self.pieces.heads), (&todo.boot, &self.pieces.boot)] {
+        for (todo, whole) in [
+            (&todo.heads, &self.pieces.heads),
+            (&todo.boot, &self.pieces.boot),
+        ] {
             self.put(Phase::Heads, todo)?;
             if self.job.options.read_back {
                 self.settle(Phase::Heads, if proven { todo.clone() } else { all(whole) })?;
@@ -171,10 +223,16 @@ impl<'a> Run<'a> {
 
     fn table(&self, phase: Phase, tables: &Tables, copies: &Copies) -> Result<(), Error> {
         (self.job.events)(Event::Begin { phase, total: 0 });
-        let written = tables.put(copies, self.job.disk, phase).map_err(|error| match error {
-            Error::NotListed { number, name } if self.has_written() => Error::Unlisted { phase, number, name },
-            other => other,
-        })?;
+        let written = tables
+            .put(copies, self.job.disk, phase)
+            .map_err(|error| match error {
+                Error::NotListed { number, name } if self.has_written() => Error::Unlisted {
+                    phase,
+                    number,
+                    name,
+                },
+                other => other,
+            })?;
         self.report(|report| report.tables += written);
         self.end(phase)
     }
@@ -194,20 +252,36 @@ impl<'a> Run<'a> {
 
     fn put_piece(&self, phase: Phase, piece: &Piece, scratch: &mut Scratch) -> Result<(), Error> {
         let Extent { start, length } = piece.extent;
-        let failed = |doing| move |source| Error::Io { phase, doing, spot: self.pieces.spot(piece), source };
+        let failed = |doing| {
+            move |source| Error::Io {
+                phase,
+                doing,
+                spot: self.pieces.spot(piece),
+                source,
+            }
+        };
         match piece.content {
-            Content::Zero => self.job.disk.zero(start, length).map_err(failed("zeroing"))?,
+            Content::Zero => self
+                .job
+                .disk
+                .zero(start, length)
+                .map_err(failed("zeroing"))?,
             Content::Chunk { .. } => {
                 let bytes = self.bytes(phase, piece, &mut scratch.chunk)?;
                 let found = &mut scratch.found[..bytes.len()];
                 // What cannot be read is written whole: that may mend it.
-                let runs = match self.job.options.verify_first && self.job.disk.read_at(start, found).is_ok() {
+                let runs = match self.job.options.verify_first
+                    && self.job.disk.read_at(start, found).is_ok()
+                {
                     true => runs(bytes, found),
                     false => std::iter::once(0..bytes.len()).collect(),
                 };
                 for run in &runs {
                     let at = start + run.start as u64;
-                    self.job.disk.write_at(at, &bytes[run.clone()]).map_err(failed("writing"))?;
+                    self.job
+                        .disk
+                        .write_at(at, &bytes[run.clone()])
+                        .map_err(failed("writing"))?;
                 }
                 let written: u64 = runs.iter().map(|run| run.len() as u64).sum();
                 self.report(|report| report.written += written);
@@ -235,11 +309,18 @@ impl<'a> Run<'a> {
                 && let Some(piece) = bad.first()
             {
                 let spot = self.pieces.spot(piece);
-                return Err(error.unwrap_or(Error::Unstable { phase, spot, repairs }));
+                return Err(error.unwrap_or(Error::Unstable {
+                    phase,
+                    spot,
+                    repairs,
+                }));
             }
             pieces = bad;
             for piece in &pieces {
-                (self.job.events)(Event::Repair { phase, spot: self.pieces.spot(piece) });
+                (self.job.events)(Event::Repair {
+                    phase,
+                    spot: self.pieces.spot(piece),
+                });
             }
             self.report(|report| report.repairs += pieces.len() as u64);
             self.put(phase, &pieces)?;
@@ -248,7 +329,11 @@ impl<'a> Run<'a> {
     }
 
     /// The pieces that are not on the disk, in order, and why one of them could not be read, if that is so.
-    fn differing(&self, meter: &Meter, pieces: Vec<&'a Piece>) -> Result<(Vec<&'a Piece>, Option<Error>), Error> {
+    fn differing(
+        &self,
+        meter: &Meter,
+        pieces: Vec<&'a Piece>,
+    ) -> Result<(Vec<&'a Piece>, Option<Error>), Error> {
         let bad = Mutex::new((Vec::new(), None));
         self.each(&pieces, |piece, scratch| {
             let there = match self.is_there(meter.phase, piece, scratch) {
@@ -264,20 +349,30 @@ impl<'a> Run<'a> {
             meter.read(piece.extent.length);
             Ok(())
         })?;
-        let (mut bad, error) = bad.into_inner().expect("nothing panics while it holds the lock");
+        let (mut bad, error) = bad
+            .into_inner()
+            .expect("nothing panics while it holds the lock");
         bad.sort_by_key(|piece| piece.extent);
         Ok((bad, error))
     }
 
     fn is_there(&self, phase: Phase, piece: &Piece, scratch: &mut Scratch) -> Result<bool, Error> {
         let Extent { mut start, length } = piece.extent;
-        let failed = |source| Error::Io { phase, doing: "reading", spot: self.pieces.spot(piece), source };
+        let failed = |source| Error::Io {
+            phase,
+            doing: "reading",
+            spot: self.pieces.spot(piece),
+            source,
+        };
         if piece.content == Content::Zero {
             while start < piece.extent.end() {
                 let window = CHUNK_LIMIT.min(piece.extent.end() - start) as usize;
                 let window = &mut scratch.found[..window];
                 self.job.disk.read_at(start, window).map_err(failed)?;
-                if !window.chunks(ZEROES.len()).all(|bytes| *bytes == ZEROES[..bytes.len()]) {
+                if !window
+                    .chunks(ZEROES.len())
+                    .all(|bytes| *bytes == ZEROES[..bytes.len()])
+                {
                     return Ok(false);
                 }
                 start += window.len() as u64;
@@ -293,15 +388,37 @@ impl<'a> Run<'a> {
     }
 
     /// What belongs into a piece, checked.
-    fn bytes<'b>(&self, phase: Phase, piece: &Piece, buffer: &'b mut Buffer) -> Result<&'b [u8], Error> {
-        let Content::Chunk { digest, length, skip } = piece.content else { return Ok(&[]) };
+    fn bytes<'b>(
+        &self,
+        phase: Phase,
+        piece: &Piece,
+        buffer: &'b mut Buffer,
+    ) -> Result<&'b [u8], Error> {
+        let Content::Chunk {
+            digest,
+            length,
+            skip,
+        } = piece.content
+        else {
+            return Ok(&[]);
+        };
         let spot = || self.pieces.spot(piece);
         let chunk = &mut buffer[..length as usize];
-        let failed = |source| Error::Fetch { phase, digest, spot: spot(), source };
+        let failed = |source| Error::Fetch {
+            phase,
+            digest,
+            spot: spot(),
+            source,
+        };
         self.job.chunks.read(&digest, chunk).map_err(failed)?;
         let found = ChunkDigest::of(chunk);
         if found != digest {
-            return Err(Error::Chunk { phase, digest, found, spot: spot() });
+            return Err(Error::Chunk {
+                phase,
+                digest,
+                found,
+                spot: spot(),
+            });
         }
         Ok(&chunk[skip as usize..][..piece.extent.length as usize])
     }
@@ -311,30 +428,53 @@ impl<'a> Run<'a> {
         pieces: &[&'a Piece],
         work: impl Fn(&&'a Piece, &mut Scratch) -> Result<(), Error> + Sync,
     ) -> Result<(), Error> {
-        let scratch = || Scratch { chunk: Buffer::new(CHUNK_LIMIT as usize), found: Buffer::new(CHUNK_LIMIT as usize) };
+        let scratch = || Scratch {
+            chunk: Buffer::new(CHUNK_LIMIT as usize),
+            found: Buffer::new(CHUNK_LIMIT as usize),
+        };
         pool::each(self.job.options.threads, pieces, scratch, work)
     }
 
     fn flush(&self, phase: Phase) -> Result<(), Error> {
-        self.job.disk.flush().map_err(|source| Error::Flush { phase, source })
+        self.job
+            .disk
+            .flush()
+            .map_err(|source| Error::Flush { phase, source })
     }
 
     fn forget(&self, phase: Phase) -> Result<(), Error> {
-        self.job.disk.forget().map_err(|source| Error::Flush { phase, source })
+        self.job
+            .disk
+            .forget()
+            .map_err(|source| Error::Flush { phase, source })
     }
 
     fn record(&self, phase: Phase, record: &Record) -> Result<(), Error> {
-        let Some(journal) = self.job.journal else { return Ok(()) };
-        journal.append(record).map_err(|source| Error::Journal { phase, source })
+        let Some(journal) = self.job.journal else {
+            return Ok(());
+        };
+        journal
+            .append(record)
+            .map_err(|source| Error::Journal { phase, source })
     }
 
     fn report(&self, change: impl FnOnce(&mut Written)) {
-        change(&mut self.report.lock().expect("nothing panics while it holds the lock"));
+        change(
+            &mut self
+                .report
+                .lock()
+                .expect("nothing panics while it holds the lock"),
+        );
     }
 
     fn has_written(&self) -> bool {
-        let report = self.report.lock().expect("nothing panics while it holds the lock");
-        [report.cleared, report.tables, report.written, report.zeroed].iter().any(|&bytes| bytes > 0)
+        let report = self
+            .report
+            .lock()
+            .expect("nothing panics while it holds the lock");
+        [report.cleared, report.tables, report.written, report.zeroed]
+            .iter()
+            .any(|&bytes| bytes > 0)
     }
 
     fn end(&self, phase: Phase) -> Result<(), Error> {
@@ -364,7 +504,13 @@ struct Count {
 impl<'a> Meter<'a> {
     fn new(run: &'a Run<'a>, phase: Phase, total: u64) -> Self {
         (run.job.events)(Event::Begin { phase, total });
-        Meter { run, phase, total, count: Mutex::default(), turn: Mutex::default() }
+        Meter {
+            run,
+            phase,
+            total,
+            count: Mutex::default(),
+            turn: Mutex::default(),
+        }
     }
 
     fn read(&self, length: u64) {
@@ -383,12 +529,19 @@ impl<'a> Meter<'a> {
             count.waiting
         });
         self.show();
-        if waiting < self.run.job.options.sizes.group { Ok(()) } else { self.flush() }
+        if waiting < self.run.job.options.sizes.group {
+            Ok(())
+        } else {
+            self.flush()
+        }
     }
 
     /// What was written before a flush begins is on the medium when it ends; other threads write on meanwhile.
     fn flush(&self) -> Result<(), Error> {
-        let _turn = self.turn.lock().expect("a panic in another thread has ended this run");
+        let _turn = self
+            .turn
+            .lock()
+            .expect("a panic in another thread has ended this run");
         let group = self.count(|count| {
             count.waiting = 0;
             std::mem::take(&mut count.unflushed)
@@ -399,7 +552,12 @@ impl<'a> Meter<'a> {
         self.run.flush(self.phase)?;
         let length: u64 = group.iter().map(|extent| extent.length).sum();
         if self.phase != Phase::Clear {
-            self.run.record(self.phase, &Record::Written { extents: merge(group) })?;
+            self.run.record(
+                self.phase,
+                &Record::Written {
+                    extents: merge(group),
+                },
+            )?;
         }
         self.count(|count| count.done += length);
         self.show();
@@ -409,11 +567,21 @@ impl<'a> Meter<'a> {
     fn show(&self) {
         let Meter { phase, total, .. } = *self;
         let (sent, done) = self.count(|count| (count.sent, count.done));
-        (self.run.job.events)(Event::Progress { phase, sent, done, total });
+        (self.run.job.events)(Event::Progress {
+            phase,
+            sent,
+            done,
+            total,
+        });
     }
 
     fn count<T>(&self, change: impl FnOnce(&mut Count) -> T) -> T {
-        change(&mut self.count.lock().expect("nothing panics while it holds the lock"))
+        change(
+            &mut self
+                .count
+                .lock()
+                .expect("nothing panics while it holds the lock"),
+        )
     }
 }
 
@@ -451,6 +619,13 @@ mod tests {
         new[2 * BLOCK] = 2;
         new[10 * BLOCK - 1] = 2;
         *new.last_mut().expect("not empty") = 2;
-        assert_eq!(runs(&new, &old), [0..3 * BLOCK, 9 * BLOCK..10 * BLOCK, 20 * BLOCK..20 * BLOCK + 7]);
+        assert_eq!(
+            runs(&new, &old),
+            [
+                0..3 * BLOCK,
+                9 * BLOCK..10 * BLOCK,
+                20 * BLOCK..20 * BLOCK + 7
+            ]
+        );
     }
 }

@@ -55,12 +55,18 @@ impl Saved {
     /// saved: then this is what the disk was like before, and the table that is there now is half of the new one.
     pub fn precedes(&self, plan: &Plan, disk: &dyn ReadAt) -> Result<bool, Error> {
         // What came to the disk since is in no table that was saved then.
-        let had = |kept: &Kept| self.kept.iter().any(|(was, _)| (&was.guid, was.extent) == (&kept.guid, kept.extent));
+        let had = |kept: &Kept| {
+            self.kept
+                .iter()
+                .any(|(was, _)| (&was.guid, was.extent) == (&kept.guid, kept.extent))
+        };
         if !plan.kept.iter().all(had) {
             return Ok(false);
         }
         let first = self.areas.iter().find(|area| area.offset == 0);
-        let Some(area) = first.filter(|_| (self.size, self.sector_size) == (plan.size, plan.sector_size)) else {
+        let Some(area) =
+            first.filter(|_| (self.size, self.sector_size) == (plan.size, plan.sector_size))
+        else {
             return Ok(false);
         };
         self.check()?;
@@ -70,52 +76,92 @@ impl Saved {
         }
         // A power cut leaves any mixture of the old sectors and the new ones.
         let now = read(disk, 0, area.bytes.len() as u64)?;
-        let sectors = now.chunks(SECTOR).zip(area.bytes.chunks(SECTOR)).zip((0..).step_by(SECTOR));
+        let sectors = now
+            .chunks(SECTOR)
+            .zip(area.bytes.chunks(SECTOR))
+            .zip((0..).step_by(SECTOR));
         let new = [&tables.partial.primary, &tables.whole.primary];
-        let is_new = |at: usize, sector: &[u8]| new.iter().any(|new| new.get(at..at + sector.len()) == Some(sector));
-        Ok(sectors.into_iter().all(|((now, old), at)| now == old || is_new(at, now)))
+        let is_new = |at: usize, sector: &[u8]| {
+            new.iter()
+                .any(|new| new.get(at..at + sector.len()) == Some(sector))
+        };
+        Ok(sectors
+            .into_iter()
+            .all(|((now, old), at)| now == old || is_new(at, now)))
     }
 
     /// Each kept partition, and whether it is what it was. One that is not was used since, or this is another disk.
     pub fn compare(&self, disk: &dyn ReadAt) -> Result<Vec<(&Kept, bool)>, Error> {
         self.check()?;
-        let same = |(kept, was): &(Kept, Fingerprint)| Ok(kept::fingerprint(kept, disk, Phase::Compare)? == *was);
-        self.kept.iter().map(|one| Ok((&one.0, same(one)?))).collect()
+        let same = |(kept, was): &(Kept, Fingerprint)| {
+            Ok(kept::fingerprint(kept, disk, Phase::Compare)? == *was)
+        };
+        self.kept
+            .iter()
+            .map(|one| Ok((&one.0, same(one)?)))
+            .collect()
     }
 
     /// Partitions that the disk has now and would not have any more: number and name.
     pub fn drops(&self, disk: &dyn ReadAt) -> Vec<(u32, String)> {
         let table = |read: &dyn Fn(u64, &mut [u8]) -> io::Result<()>| {
-            gpt::read(read, self.size, self.sector_size).map(|found| found.table.partitions).unwrap_or_default()
+            gpt::read(read, self.size, self.sector_size)
+                .map(|found| found.table.partitions)
+                .unwrap_or_default()
         };
         let then = table(&|offset, buffer| {
-            let bytes = self.areas.iter().filter(|area| area.offset <= offset).find_map(|area| {
-                let from = usize::try_from(offset - area.offset).ok()?;
-                area.bytes.get(from..from.checked_add(buffer.len())?)
-            });
+            let bytes = self
+                .areas
+                .iter()
+                .filter(|area| area.offset <= offset)
+                .find_map(|area| {
+                    let from = usize::try_from(offset - area.offset).ok()?;
+                    area.bytes.get(from..from.checked_add(buffer.len())?)
+                });
             match bytes {
                 Some(bytes) => buffer.copy_from_slice(bytes),
                 None => buffer.fill(0),
             }
             Ok(())
         });
-        let stays = |now: &gpt::Partition| then.iter().any(|then| (then.guid, then.start) == (now.guid, now.start));
+        let stays = |now: &gpt::Partition| {
+            then.iter()
+                .any(|then| (then.guid, then.start) == (now.guid, now.start))
+        };
         let now = table(&|offset, buffer| disk.read_at(offset, buffer));
-        now.into_iter().filter(|now| !stays(now)).map(|now| (now.number, now.name)).collect()
+        now.into_iter()
+            .filter(|now| !stays(now))
+            .map(|now| (now.number, now.name))
+            .collect()
     }
 
     /// Fails unless all of it is on the disk, and no old table is where a kept partition is.
     fn check(&self) -> Result<(), Error> {
-        let areas = || self.areas.iter().map(|area| Extent { start: area.offset, length: area.bytes.len() as u64 });
+        let areas = || {
+            self.areas.iter().map(|area| Extent {
+                start: area.offset,
+                length: area.bytes.len() as u64,
+            })
+        };
         let kept = || self.kept.iter().map(|(kept, _)| kept.extent);
-        let inside = |extent: Extent| extent.start.checked_add(extent.length).is_some_and(|end| end <= self.size);
+        let inside = |extent: Extent| {
+            extent
+                .start
+                .checked_add(extent.length)
+                .is_some_and(|end| end <= self.size)
+        };
         if !areas().chain(kept()).all(inside) {
-            return Err(Error::Plan(format!("what was saved is not from a disk of {} bytes", self.size)));
+            return Err(Error::Plan(format!(
+                "what was saved is not from a disk of {} bytes",
+                self.size
+            )));
         }
         match kept().find(|kept| areas().any(|area| area.meets(kept))) {
             Some(kept) => {
                 let Extent { start, length } = kept;
-                Err(Error::Plan(format!("an old table would go over the kept partition at {start}+{length}")))
+                Err(Error::Plan(format!(
+                    "an old table would go over the kept partition at {start}+{length}"
+                )))
             }
             None => Ok(()),
         }
@@ -131,12 +177,27 @@ pub fn before(plan: &Plan, disk: &dyn ReadAt) -> Result<Saved, Error> {
     let mut areas = Vec::new();
     for Extent { start, length } in merge(extents) {
         if length > LIMIT || start.checked_add(length).is_none_or(|end| end > plan.size) {
-            return Err(Error::Plan(format!("a partition table at {start}+{length}")));
+            return Err(Error::Plan(format!(
+                "a partition table at {start}+{length}"
+            )));
         }
-        areas.push(Area { offset: start, bytes: read(disk, start, length)? });
+        areas.push(Area {
+            offset: start,
+            bytes: read(disk, start, length)?,
+        });
     }
-    let kept = plan.kept.iter().cloned().zip(kept::fingerprints(plan, disk, phase)?).collect();
-    Ok(Saved { size: plan.size, sector_size: plan.sector_size, areas, kept })
+    let kept = plan
+        .kept
+        .iter()
+        .cloned()
+        .zip(kept::fingerprints(plan, disk, phase)?)
+        .collect();
+    Ok(Saved {
+        size: plan.size,
+        sector_size: plan.sector_size,
+        areas,
+        kept,
+    })
 }
 
 /// Puts the old tables back, in an order in which one of them counts at any time. What the image's partitions held is
@@ -157,42 +218,75 @@ pub fn restore(disk: &dyn WriteAt, saved: &Saved) -> Result<(), Error> {
 
 fn put(disk: &dyn WriteAt, area: &Area, phase: Phase) -> Result<(), Error> {
     let spot = || spot(area.offset, area.bytes.len() as u64);
-    let failed = |doing| move |source| Error::Io { phase, doing, spot: spot(), source };
+    let failed = |doing| {
+        move |source| Error::Io {
+            phase,
+            doing,
+            spot: spot(),
+            source,
+        }
+    };
     for _ in 0..=REPAIRS {
-        disk.write_at(area.offset, &area.bytes).map_err(failed("writing"))?;
-        disk.flush().and_then(|()| disk.forget()).map_err(|source| Error::Flush { phase, source })?;
+        disk.write_at(area.offset, &area.bytes)
+            .map_err(failed("writing"))?;
+        disk.flush()
+            .and_then(|()| disk.forget())
+            .map_err(|source| Error::Flush { phase, source })?;
         let mut found = vec![0; area.bytes.len()];
-        disk.read_at(area.offset, &mut found).map_err(failed("reading"))?;
+        disk.read_at(area.offset, &mut found)
+            .map_err(failed("reading"))?;
         if found == area.bytes {
             return Ok(());
         }
     }
-    Err(Error::Unstable { phase, spot: spot(), repairs: REPAIRS })
+    Err(Error::Unstable {
+        phase,
+        spot: spot(),
+        repairs: REPAIRS,
+    })
 }
 
 fn read(disk: &dyn ReadAt, start: u64, length: u64) -> Result<Vec<u8>, Error> {
     let mut bytes = vec![0; length as usize];
-    let failed = |source| Error::Io { phase: Phase::Table, doing: "reading", spot: spot(start, length), source };
+    let failed = |source| Error::Io {
+        phase: Phase::Table,
+        doing: "reading",
+        spot: spot(start, length),
+        source,
+    };
     disk.read_at(start, &mut bytes).map_err(failed)?;
     Ok(bytes)
 }
 
 fn spot(offset: u64, length: u64) -> Spot {
-    Spot { offset, length, owner: "old partition table".into() }
+    Spot {
+        offset,
+        length,
+        owner: "old partition table".into(),
+    }
 }
 
 mod hex {
     use serde::{Deserialize, Deserializer, Serializer, de};
 
     pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+        serializer.serialize_str(
+            &bytes
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<String>(),
+        )
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<u8>, D::Error> {
         let text = String::deserialize(deserializer)?;
         let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
         let pairs = text.as_bytes().chunks(2);
         let bytes = pairs.map(|pair| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?));
-        bytes.collect::<Option<_>>().ok_or_else(|| de::Error::custom("not pairs of hexadecimal digits"))
+        bytes
+            .collect::<Option<_>>()
+            .ok_or_else(|| de::Error::custom("not pairs of hexadecimal digits"))
     }
 }

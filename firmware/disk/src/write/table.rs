@@ -48,9 +48,18 @@ pub(super) struct Copies {
 
 impl Tables {
     pub(super) fn of(plan: &Plan) -> Result<Self, Error> {
-        let partitions = plan.after.iter().map(partition).collect::<Result<Vec<_>, _>>()?;
+        let partitions = plan
+            .after
+            .iter()
+            .map(partition)
+            .collect::<Result<Vec<_>, _>>()?;
         let disk_guid = guid(&plan.disk_guid)?;
-        let table = Table { disk_guid, sector_size: plan.sector_size, disk_size: plan.size, partitions };
+        let table = Table {
+            disk_guid,
+            sector_size: plan.sector_size,
+            disk_size: plan.size,
+            partitions,
+        };
         let mut partial = table.clone();
         let mut kept = Vec::new();
         for (entry, partition) in plan.after.iter().zip(&mut partial.partitions) {
@@ -58,47 +67,106 @@ impl Tables {
                 Origin::Image | Origin::Node => partition.type_guid = PARTIAL,
                 Origin::Kept => kept.push(partition.clone()),
                 Origin::Replaced | Origin::Deleted => {
-                    return Err(Error::Plan(format!("partition {} goes and is in the new table", entry.number)));
+                    return Err(Error::Plan(format!(
+                        "partition {} goes and is in the new table",
+                        entry.number
+                    )));
                 }
             }
         }
         for partition in &plan.kept {
             let Extent { start, length } = partition.extent;
-            let same = |p: &&Partition| p.number == partition.number && p.start == start && p.size == length;
-            if kept.iter().find(same).is_none_or(|p| !p.guid.to_string().eq_ignore_ascii_case(&partition.guid)) {
+            let same = |p: &&Partition| {
+                p.number == partition.number && p.start == start && p.size == length
+            };
+            if kept
+                .iter()
+                .find(same)
+                .is_none_or(|p| !p.guid.to_string().eq_ignore_ascii_case(&partition.guid))
+            {
                 let (number, name) = (partition.number, &partition.name);
-                return Err(Error::Plan(format!("partition {number} {name:?} is kept and not in the new table")));
+                return Err(Error::Plan(format!(
+                    "partition {number} {name:?} is kept and not in the new table"
+                )));
             }
         }
         let (partial, whole) = (Copies::of(&partial)?, Copies::of(&table)?);
         for extent in [whole.primary_extent(), whole.backup_extent()] {
-            if !plan.table_extents.iter().any(|planned| planned.covers(&extent)) {
-                return Err(Error::Plan(format!("no table is planned at {}+{}", extent.start, extent.length)));
+            if !plan
+                .table_extents
+                .iter()
+                .any(|planned| planned.covers(&extent))
+            {
+                return Err(Error::Plan(format!(
+                    "no table is planned at {}+{}",
+                    extent.start, extent.length
+                )));
             }
         }
         let entries = plan.before.iter().chain(&plan.after);
-        let known = entries.map(|entry| (guid(&entry.guid).unwrap_or_default(), entry.extent)).collect();
-        Ok(Tables { partial, whole, kept, known, size: plan.size, sector_size: plan.sector_size })
+        let known = entries
+            .map(|entry| (guid(&entry.guid).unwrap_or_default(), entry.extent))
+            .collect();
+        Ok(Tables {
+            partial,
+            whole,
+            kept,
+            known,
+            size: plan.size,
+            sector_size: plan.sector_size,
+        })
     }
 
     /// Where the copy lies that counts now (header and entries), which lists everything that is kept and must stay until
     /// another one does. Nowhere if there is none, and nothing is kept.
     pub(super) fn relied(&self, disk: &dyn ReadAt, phase: Phase) -> Result<Vec<Extent>, Error> {
         let broken = RefCell::new(None);
-        let whole = self.read(disk, false, &broken).filter(|found| self.lists(found));
+        let whole = self
+            .read(disk, false, &broken)
+            .filter(|found| self.lists(found));
         // With the primary copy out of sight, the backup speaks.
-        let found = whole.or_else(|| self.read(disk, true, &broken).filter(|found| self.lists(found)));
+        let found = whole.or_else(|| {
+            self.read(disk, true, &broken)
+                .filter(|found| self.lists(found))
+        });
         let Some(found) = found else {
-            let Some(kept) = self.kept.first() else { return Ok(Vec::new()) };
+            let Some(kept) = self.kept.first() else {
+                return Ok(Vec::new());
+            };
             return Err(match broken.into_inner() {
-                Some((spot, source)) => Error::Io { phase, doing: "reading", spot, source },
-                None => Error::NotListed { number: kept.number, name: kept.name.clone() },
+                Some((spot, source)) => Error::Io {
+                    phase,
+                    doing: "reading",
+                    spot,
+                    source,
+                },
+                None => Error::NotListed {
+                    number: kept.number,
+                    name: kept.name.clone(),
+                },
             });
         };
         // Nothing stops other programs from writing a table to a disk that is ours alone.
-        let is_known = |p: &&Partition| self.known.contains(&(p.guid, Extent { start: p.start, length: p.size }));
-        if let Some(appeared) = found.table.partitions.iter().find(|partition| !is_known(partition)) {
-            return Err(Error::Appeared { phase, number: appeared.number, name: appeared.name.clone() });
+        let is_known = |p: &&Partition| {
+            self.known.contains(&(
+                p.guid,
+                Extent {
+                    start: p.start,
+                    length: p.size,
+                },
+            ))
+        };
+        if let Some(appeared) = found
+            .table
+            .partitions
+            .iter()
+            .find(|partition| !is_known(partition))
+        {
+            return Err(Error::Appeared {
+                phase,
+                number: appeared.number,
+                name: appeared.name.clone(),
+            });
         }
         let sector = u64::from(self.sector_size);
         let usual = self.whole.backup.len() as u64;
@@ -106,14 +174,23 @@ impl Tables {
             Place::Primary => sector,
             Place::Backup { lba } => ((lba + 1) * sector).saturating_sub(usual),
         };
-        let mut extents = vec![Extent { start, length: usual }];
+        let mut extents = vec![Extent {
+            start,
+            length: usual,
+        }];
         for finding in &found.findings {
             if let gpt::Finding::UnusualEntries { lba, count, size } = *finding {
-                extents.push(Extent { start: lba * sector, length: u64::from(count) * u64::from(size) });
+                extents.push(Extent {
+                    start: lba * sector,
+                    length: u64::from(count) * u64::from(size),
+                });
             }
         }
         let meets = |copy: Extent| extents.iter().any(|extent| extent.meets(&copy));
-        if !self.kept.is_empty() && meets(self.whole.primary_extent()) && meets(self.whole.backup_extent()) {
+        if !self.kept.is_empty()
+            && meets(self.whole.primary_extent())
+            && meets(self.whole.backup_extent())
+        {
             return Err(Error::Plan(
                 "the table that lists what is kept lies where both copies of the new one go".into(),
             ));
@@ -124,7 +201,13 @@ impl Tables {
     /// Whether the table on the disk lists a partition that was not written to its end.
     pub(super) fn has_partial(&self, disk: &dyn ReadAt) -> bool {
         let found = self.read(disk, false, &RefCell::new(None));
-        found.is_some_and(|found| found.table.partitions.iter().any(|partition| partition.type_guid == PARTIAL))
+        found.is_some_and(|found| {
+            found
+                .table
+                .partitions
+                .iter()
+                .any(|partition| partition.type_guid == PARTIAL)
+        })
     }
 
     /// Reads the table; notes in `broken` what the disk did not deliver.
@@ -148,7 +231,9 @@ impl Tables {
     }
 
     fn lists(&self, found: &gpt::Found) -> bool {
-        self.kept.iter().all(|kept| found.table.partitions.contains(kept))
+        self.kept
+            .iter()
+            .all(|kept| found.table.partitions.contains(kept))
     }
 
     /// Puts a table on the disk: the backup copy, then, when the medium has it, the primary one; the other way round where
@@ -156,7 +241,12 @@ impl Tables {
     /// A copy that is there already is left alone. Returns the bytes written.
     ///
     /// "Backup first" would not do: whoever was interrupted while the primary copy was written has only the backup.
-    pub(super) fn put(&self, copies: &Copies, disk: &dyn WriteAt, phase: Phase) -> Result<u64, Error> {
+    pub(super) fn put(
+        &self,
+        copies: &Copies,
+        disk: &dyn WriteAt,
+        phase: Phase,
+    ) -> Result<u64, Error> {
         let relied = self.relied(disk, phase)?;
         copies.put(&relied, disk, phase)
     }
@@ -166,15 +256,26 @@ impl Copies {
     fn of(table: &Table) -> Result<Self, Error> {
         let (backup_at, backup) = table.backup().map_err(Error::Table)?;
         let head = 2 * table.sector_size as usize;
-        Ok(Copies { primary: table.primary().map_err(Error::Table)?, head, backup, backup_at })
+        Ok(Copies {
+            primary: table.primary().map_err(Error::Table)?,
+            head,
+            backup,
+            backup_at,
+        })
     }
 
     fn primary_extent(&self) -> Extent {
-        Extent { start: 0, length: self.primary.len() as u64 }
+        Extent {
+            start: 0,
+            length: self.primary.len() as u64,
+        }
     }
 
     fn backup_extent(&self) -> Extent {
-        Extent { start: self.backup_at, length: self.backup.len() as u64 }
+        Extent {
+            start: self.backup_at,
+            length: self.backup.len() as u64,
+        }
     }
 
     /// How many of the two copies are on the disk.
@@ -191,8 +292,14 @@ impl Copies {
         // grown.
         let primary = [(self.head as u64, entries), (0, head)];
         let backup = [(self.backup_at, self.backup.as_slice())];
-        let primary_first = relied.iter().any(|extent| extent.meets(&self.backup_extent()));
-        let order = if primary_first { [&primary[..], &backup] } else { [&backup[..], &primary] };
+        let primary_first = relied
+            .iter()
+            .any(|extent| extent.meets(&self.backup_extent()));
+        let order = if primary_first {
+            [&primary[..], &backup]
+        } else {
+            [&backup[..], &primary]
+        };
         let mut written = 0;
         for &(at, bytes) in order.into_iter().flatten() {
             written += put(at, bytes, disk, phase)?;
@@ -210,18 +317,33 @@ fn put(at: u64, bytes: &[u8], disk: &dyn WriteAt, phase: Phase) -> Result<u64, E
         return Ok(0);
     }
     for _ in 0..=REPAIRS {
-        let failed = |source| Error::Io { phase, doing: "writing", spot: spot(), source };
+        let failed = |source| Error::Io {
+            phase,
+            doing: "writing",
+            spot: spot(),
+            source,
+        };
         disk.write_at(at, bytes).map_err(failed)?;
-        disk.flush().and_then(|()| disk.forget()).map_err(flushing)?;
+        disk.flush()
+            .and_then(|()| disk.forget())
+            .map_err(flushing)?;
         if is(disk, at, bytes) {
             return Ok(bytes.len() as u64);
         }
     }
-    Err(Error::Unstable { phase, spot: spot(), repairs: REPAIRS })
+    Err(Error::Unstable {
+        phase,
+        spot: spot(),
+        repairs: REPAIRS,
+    })
 }
 
 fn spot(offset: u64, length: u64) -> Spot {
-    Spot { offset, length, owner: "partition table".into() }
+    Spot {
+        offset,
+        length,
+        owner: "partition table".into(),
+    }
 }
 
 fn is(disk: &dyn ReadAt, at: u64, bytes: &[u8]) -> bool {
@@ -242,5 +364,6 @@ fn partition(entry: &Entry) -> Result<Partition, Error> {
 }
 
 fn guid(text: &str) -> Result<Guid, Error> {
-    text.parse().map_err(|error: prejoin_formats::guid::NotGuid| Error::Plan(error.to_string()))
+    text.parse()
+        .map_err(|error: prejoin_formats::guid::NotGuid| Error::Plan(error.to_string()))
 }

@@ -22,17 +22,42 @@ const SIZE: u64 = 3 * MIB + 4096;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Write { offset: u64, length: u64, aligned: bool },
-    Zero { offset: u64, length: u64 },
-    Read { offset: u64, length: u64 },
+    Write {
+        offset: u64,
+        length: u64,
+        aligned: bool,
+    },
+    Zero {
+        offset: u64,
+        length: u64,
+    },
+    Read {
+        offset: u64,
+        length: u64,
+    },
     Forget,
 }
 
 /// Offsets and lengths near edges of sectors, blocks and bounce buffers, in units of `grain`.
 fn steps(grain: u64) -> impl Strategy<Value = Vec<Step>> {
     let place = move || {
-        let offset = prop_oneof![0..SIZE, Just(0), Just(4096), Just(MIB), Just(MIB - 512), Just(SIZE - 4096)];
-        let length = prop_oneof![1..9000u64, Just(512), Just(4096), Just(MIB), Just(MIB + 512), Just(2 * MIB), 0..SIZE];
+        let offset = prop_oneof![
+            0..SIZE,
+            Just(0),
+            Just(4096),
+            Just(MIB),
+            Just(MIB - 512),
+            Just(SIZE - 4096)
+        ];
+        let length = prop_oneof![
+            1..9000u64,
+            Just(512),
+            Just(4096),
+            Just(MIB),
+            Just(MIB + 512),
+            Just(2 * MIB),
+            0..SIZE
+        ];
         (offset, length).prop_map(move |(offset, length)| {
             let offset = offset / grain * grain;
             (offset, length.next_multiple_of(grain).min(SIZE - offset))
@@ -53,7 +78,11 @@ fn follow(target: &Target, backing: &Path, steps: Vec<Step>) {
     target.write_at(0, &model).unwrap();
     for (salt, step) in (1u8..).zip(steps) {
         match step {
-            Step::Write { offset, length, aligned } => {
+            Step::Write {
+                offset,
+                length,
+                aligned,
+            } => {
                 let bytes: Vec<u8> = (0..length).map(|at| (at % 251) as u8 ^ salt).collect();
                 match aligned {
                     true => target.write_at(offset, &Buffer::copy_of(&bytes)).unwrap(),
@@ -68,7 +97,10 @@ fn follow(target: &Target, backing: &Path, steps: Vec<Step>) {
             Step::Read { offset, length } => {
                 let mut bytes = vec![1; length as usize];
                 target.read_at(offset, &mut bytes).unwrap();
-                assert!(bytes == model[offset as usize..(offset + length) as usize], "{offset} {length}");
+                assert!(
+                    bytes == model[offset as usize..(offset + length) as usize],
+                    "{offset} {length}"
+                );
             }
             Step::Forget => target.forget().unwrap(),
         }
@@ -83,9 +115,17 @@ fn follow(target: &Target, backing: &Path, steps: Vec<Step>) {
 /// Whether the only file that is open at a path passes the page cache by, as the kernel says.
 fn is_direct(path: &Path) -> bool {
     let open = |entry: &fs::DirEntry| fs::read_link(entry.path()).is_ok_and(|link| link == path);
-    let entry = fs::read_dir("/proc/self/fd").unwrap().flatten().find(open).unwrap();
+    let entry = fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .flatten()
+        .find(open)
+        .unwrap();
     let info = fs::read_to_string(Path::new("/proc/self/fdinfo").join(entry.file_name())).unwrap();
-    let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap().trim();
+    let flags = info
+        .lines()
+        .find_map(|line| line.strip_prefix("flags:"))
+        .unwrap()
+        .trim();
     i32::from_str_radix(flags, 8).unwrap() & block::DIRECT != 0
 }
 
@@ -108,8 +148,14 @@ proptest! {
 #[test]
 fn disks_hold_what_was_written() {
     for sector_size in [512u64, 4096] {
-        let Some(disk) = Loop::new(SIZE, &["-b", &sector_size.to_string()]) else { return };
-        let config = ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() };
+        let Some(disk) = Loop::new(SIZE, &["-b", &sector_size.to_string()]) else {
+            return;
+        };
+        let config = ProptestConfig {
+            cases: 24,
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        };
         proptest!(config, |(steps in steps(sector_size), options in options())| {
             let target = Target::open(&disk.path, &options).unwrap();
             assert_eq!(is_direct(&disk.path), options.direct);
@@ -129,28 +175,49 @@ fn threads_share_blocks_without_undoing_each_other() {
             let target = &target;
             scope.spawn(move || {
                 for sector in (thread..2048).step_by(4) {
-                    target.write_at(sector * 512, &[sector as u8 ^ 0x5a; 512]).unwrap();
+                    target
+                        .write_at(sector * 512, &[sector as u8 ^ 0x5a; 512])
+                        .unwrap();
                 }
             });
         }
     });
     let bytes = fs::read(&path).unwrap();
     assert!(
-        (0u64..).zip(bytes.chunks(512)).all(|(sector, bytes)| bytes.iter().all(|&byte| byte == sector as u8 ^ 0x5a))
+        (0u64..)
+            .zip(bytes.chunks(512))
+            .all(|(sector, bytes)| bytes.iter().all(|&byte| byte == sector as u8 ^ 0x5a))
     );
 }
 
 #[test]
 fn what_is_no_whole_sector_or_past_the_end_is_refused() {
-    let Some(disk) = Loop::new(MIB, &["-b", "4096"]) else { return };
+    let Some(disk) = Loop::new(MIB, &["-b", "4096"]) else {
+        return;
+    };
     for direct in [true, false] {
-        let target = Target::open(&disk.path, &Options { direct, offload: true }).unwrap();
+        let target = Target::open(
+            &disk.path,
+            &Options {
+                direct,
+                offload: true,
+            },
+        )
+        .unwrap();
         assert_eq!(target.sector_size(), 4096);
         for (offset, length) in [(512, 4096), (0, 512), (4096, 4608)] {
             let error = target.write_at(offset, &vec![1; length]).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
-            assert!(error.to_string().ends_with("the disk has sectors of 4096 bytes"), "{error}");
-            assert_eq!(target.zero(offset, length as u64).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+            assert!(
+                error
+                    .to_string()
+                    .ends_with("the disk has sectors of 4096 bytes"),
+                "{error}"
+            );
+            assert_eq!(
+                target.zero(offset, length as u64).unwrap_err().kind(),
+                io::ErrorKind::InvalidInput
+            );
         }
         for offset in [MIB, MIB - 4096, u64::MAX - 8191] {
             assert!(target.write_at(offset, &[1; 8192]).is_err());
@@ -162,7 +229,10 @@ fn what_is_no_whole_sector_or_past_the_end_is_refused() {
         target.read_at(4095, &mut odd).unwrap();
         assert_eq!(odd, [0; 5]);
     }
-    assert!(fs::read(disk.file()).unwrap().iter().all(|&byte| byte == 0), "nothing was written");
+    assert!(
+        fs::read(disk.file()).unwrap().iter().all(|&byte| byte == 0),
+        "nothing was written"
+    );
 }
 
 #[test]
@@ -184,8 +254,13 @@ fn a_file_of_no_whole_blocks_keeps_its_size() {
 
 #[test]
 fn zeroes_take_no_room() {
-    let Some(disk) = Loop::new(16 * MIB, &[]) else { return };
-    for (path, options) in [(&disk.path, Options::default()), (&disk.file(), Options::default())] {
+    let Some(disk) = Loop::new(16 * MIB, &[]) else {
+        return;
+    };
+    for (path, options) in [
+        (&disk.path, Options::default()),
+        (&disk.file(), Options::default()),
+    ] {
         let target = Target::open(path, &options).unwrap();
         target.write_at(0, &vec![1; 16 << 20]).unwrap();
         target.flush().unwrap();
@@ -199,15 +274,29 @@ fn zeroes_take_no_room() {
 
 #[test]
 fn what_was_forgotten_comes_from_the_medium() {
-    let Some(disk) = Loop::new(MIB, &[]) else { return };
-    let target = Target::open(&disk.path, &Options { direct: false, offload: true }).unwrap();
+    let Some(disk) = Loop::new(MIB, &[]) else {
+        return;
+    };
+    let target = Target::open(
+        &disk.path,
+        &Options {
+            direct: false,
+            offload: true,
+        },
+    )
+    .unwrap();
     let byte = || {
         let mut byte = [0];
         target.read_at(8192, &mut byte).unwrap();
         byte[0]
     };
     assert_eq!(byte(), 0);
-    File::options().write(true).open(disk.file()).unwrap().write_all_at(&[9], 8192).unwrap();
+    File::options()
+        .write(true)
+        .open(disk.file())
+        .unwrap()
+        .write_all_at(&[9], 8192)
+        .unwrap();
     assert_eq!(byte(), 0, "still cached");
     target.forget().unwrap();
     assert_eq!(byte(), 9);
@@ -215,31 +304,54 @@ fn what_was_forgotten_comes_from_the_medium() {
 
 #[test]
 fn the_last_mib_of_a_real_disk() {
-    let Some(disk) = Loop::new(5 * MIB, &[]) else { return };
+    let Some(disk) = Loop::new(5 * MIB, &[]) else {
+        return;
+    };
     let target = Target::open(&disk.path, &Options::default()).unwrap();
     let content: Vec<u8> = (0..5 * MIB).map(|at| (at / 7) as u8).collect();
     target.write_at(0, &content).unwrap();
-    last_mib_check(&Guarded::new(&target, vec![Extent::between(4 * MIB, 5 * MIB)]), 5 * MIB).unwrap();
-    assert!(last_mib_check(&Guarded::new(&target, vec![Extent::between(0, 4 * MIB)]), 5 * MIB).is_err());
+    last_mib_check(
+        &Guarded::new(&target, vec![Extent::between(4 * MIB, 5 * MIB)]),
+        5 * MIB,
+    )
+    .unwrap();
+    assert!(
+        last_mib_check(
+            &Guarded::new(&target, vec![Extent::between(0, 4 * MIB)]),
+            5 * MIB
+        )
+        .is_err()
+    );
     target.flush().unwrap();
     assert!(fs::read(disk.file()).unwrap() == content);
 }
 
 /// Whether the kernel has a first partition of a disk.
 fn has_partition(disk: &Loop) -> bool {
-    let name = disk.path.file_name().unwrap().to_string_lossy().into_owned();
+    let name = disk
+        .path
+        .file_name()
+        .unwrap()
+        .to_string_lossy()
+        .into_owned();
     Path::new(&format!("/sys/block/{name}/{name}p1")).exists()
 }
 
 /// A partition that is in no table, as those of an old one are in none any more.
 #[test]
 fn the_kernel_forgets_partitions_of_the_old_table() {
-    let Some(disk) = Loop::new(4 * MIB, &["--partscan"]) else { return };
+    let Some(disk) = Loop::new(4 * MIB, &["--partscan"]) else {
+        return;
+    };
     block::add_partition(&File::open(&disk.path).unwrap(), 1, MIB, MIB).unwrap();
     let target = Target::open(&disk.path, &Options::default()).unwrap();
     assert!(has_partition(&disk));
     let partition = File::open(format!("{}p1", disk.text())).unwrap();
-    assert_eq!(target.reread().unwrap_err().raw_os_error(), Some(16), "somebody has it open");
+    assert_eq!(
+        target.reread().unwrap_err().raw_os_error(),
+        Some(16),
+        "somebody has it open"
+    );
     assert!(has_partition(&disk));
     drop(partition);
     target.reread().unwrap();
@@ -248,9 +360,16 @@ fn the_kernel_forgets_partitions_of_the_old_table() {
 
 #[test]
 fn where_the_kernel_looks_for_no_partitions_there_is_nothing_to_forget() {
-    let Some(disk) = Loop::new(4 * MIB, &[]) else { return };
+    let Some(disk) = Loop::new(4 * MIB, &[]) else {
+        return;
+    };
     let target = Target::open(&disk.path, &Options::default()).unwrap();
-    assert_eq!(block::reread(&File::open(&disk.path).unwrap()).unwrap_err().raw_os_error(), Some(22));
+    assert_eq!(
+        block::reread(&File::open(&disk.path).unwrap())
+            .unwrap_err()
+            .raw_os_error(),
+        Some(22)
+    );
     target.reread().unwrap();
     // As partx does, which it takes away again.
     block::add_partition(&File::open(&disk.path).unwrap(), 1, MIB, MIB).unwrap();
@@ -258,7 +377,10 @@ fn where_the_kernel_looks_for_no_partitions_there_is_nothing_to_forget() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("image");
     File::create(&path).unwrap().set_len(MIB).unwrap();
-    Target::open(&path, &Options::default()).unwrap().reread().unwrap();
+    Target::open(&path, &Options::default())
+        .unwrap()
+        .reread()
+        .unwrap();
 }
 
 fn code(error: &io::Error) -> i32 {
@@ -269,26 +391,40 @@ fn code(error: &io::Error) -> i32 {
 
 #[test]
 fn a_disk_full_of_errors() {
-    let Some(disk) = Loop::new(8 * MIB, &[]) else { return };
+    let Some(disk) = Loop::new(8 * MIB, &[]) else {
+        return;
+    };
     // The file behind the device ends early: everything after it cannot be read.
-    File::options().write(true).open(disk.file()).unwrap().set_len(4 * MIB).unwrap();
+    File::options()
+        .write(true)
+        .open(disk.file())
+        .unwrap()
+        .set_len(4 * MIB)
+        .unwrap();
     let reader = Reader::open(&disk.path).unwrap();
     assert_eq!((reader.size(), reader.sector_size()), (8 * MIB, 512));
     let error = reader.read_at(4 * MIB - 512, &mut [0; 1024]).unwrap_err();
     assert_eq!(code(&error), 5);
-    let text =
-        format!("reading 1024 bytes at byte 4193792 of {}: the device reports an input/output error", disk.text());
+    let text = format!(
+        "reading 1024 bytes at byte 4193792 of {}: the device reports an input/output error",
+        disk.text()
+    );
     assert_eq!(error.to_string(), text);
     reader.read_at(4 * MIB - 512, &mut [0; 512]).unwrap();
     let target = Target::open(&disk.path, &Options::default()).unwrap();
-    assert_eq!(code(&target.read_at(6 * MIB, &mut Buffer::new(4096)).unwrap_err()), 5);
+    assert_eq!(
+        code(&target.read_at(6 * MIB, &mut Buffer::new(4096)).unwrap_err()),
+        5
+    );
 }
 
 #[test]
 fn no_space_left() {
     let home = tempfile::tempdir().unwrap();
     let at = home.path().display().to_string();
-    let mount = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=1M", "none", &at]).output();
+    let mount = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=1M", "none", &at])
+        .output();
     if !mount.is_ok_and(|output| output.status.success()) {
         return skip("the right to mount").unwrap_or_default();
     }
@@ -300,5 +436,8 @@ fn no_space_left() {
     drop(target);
     run(&["umount", &at]);
     assert_eq!(code(&error), 28);
-    assert!(error.to_string().ends_with("there is no space left"), "{error}");
+    assert!(
+        error.to_string().ends_with("there is no space left"),
+        "{error}"
+    );
 }

@@ -8,8 +8,8 @@ use prejoin_disk::judge::{self, Intent, judge};
 use prejoin_disk::plan::{self, Wish};
 use prejoin_disk::region;
 use prejoin_profiles::disk::{
-    Blankness, Code, Content, Device, Extent, Facts, Inside, Mode, Origin, Partition, Place, RegionKind, Report,
-    Scheme, Severity, Signature, Table, Unreadable, Usage, VERSION, Verdict,
+    Blankness, Code, Content, Device, Extent, Facts, Inside, Mode, Origin, Partition, Place,
+    RegionKind, Report, Scheme, Severity, Signature, Table, Unreadable, Usage, VERSION, Verdict,
 };
 use proptest::prelude::*;
 use sample::{GIB, MIB, Sample, guid, sample};
@@ -22,12 +22,24 @@ fn facts(size: u64, content: Content) -> Facts {
         serial: Some("S1".into()),
         ..Device::default()
     };
-    Facts { version: VERSION, device, usage: vec![], content }
+    Facts {
+        version: VERSION,
+        device,
+        usage: vec![],
+        content,
+    }
 }
 
 fn blank(size: u64) -> Content {
     let of = Extent::between(0, size);
-    Content { blankness: vec![Blankness { of, read: size, first: None }], ..Content::default() }
+    Content {
+        blankness: vec![Blankness {
+            of,
+            read: size,
+            first: None,
+        }],
+        ..Content::default()
+    }
 }
 
 fn entry(number: u32, start: u64, length: u64, name: &str, guid: &str) -> Partition {
@@ -52,8 +64,14 @@ fn gpt(partitions: Vec<Partition>, size: u64) -> Content {
         id: Some("disk".into()),
         partitions: partitions.clone(),
     };
-    let blankness =
-        partitions.iter().map(|p| Blankness { of: p.extent, read: MIB, first: Some(p.extent.start) }).collect();
+    let blankness = partitions
+        .iter()
+        .map(|p| Blankness {
+            of: p.extent,
+            read: MIB,
+            first: Some(p.extent.start),
+        })
+        .collect();
     Content {
         tables: vec![copy(Place::Primary, 512), copy(Place::Backup, size - 512)],
         blankness,
@@ -62,7 +80,10 @@ fn gpt(partitions: Vec<Partition>, size: u64) -> Content {
 }
 
 fn signature(kind: &str, of: Extent, at: u64, length: u64) -> Signature {
-    let magic = Extent { start: of.start + at, length };
+    let magic = Extent {
+        start: of.start + at,
+        length,
+    };
     Signature {
         kind: kind.into(),
         magic,
@@ -78,7 +99,8 @@ fn signature(kind: &str, of: Extent, at: u64, length: u64) -> Signature {
 /// The disk of a node that was installed: the image's partitions, state, and data.
 fn ours(node: &str, size: u64) -> Content {
     let image = sample(node, 512, Some(2 * GIB), true);
-    let completed = prejoin_disk::layout::complete(&image.table, size, &image.handoff.partitions).unwrap();
+    let completed =
+        prejoin_disk::layout::complete(&image.table, size, &image.handoff.partitions).unwrap();
     let partitions = completed.table.partitions.iter().map(|p| Partition {
         type_id: p.type_guid.to_string(),
         ..entry(p.number, p.start, p.size, &p.name, &p.guid.to_string())
@@ -92,18 +114,29 @@ fn ours(node: &str, size: u64) -> Content {
         detail: vec![format!("node={node}")],
     });
     for (index, kind) in [(6, "ext4"), (7, "ext4")] {
-        content.signatures.push(signature(kind, partitions[index].extent, 1080, 2));
+        content
+            .signatures
+            .push(signature(kind, partitions[index].extent, 1080, 2));
     }
     content
 }
 
 fn intent(mode: Mode, delete: &[&str]) -> Intent {
     let delete = delete.iter().map(|&name| name.to_owned()).collect();
-    Intent { node: "w1".into(), wish: Wish { mode, delete }, ..Intent::default() }
+    Intent {
+        node: "w1".into(),
+        wish: Wish { mode, delete },
+        ..Intent::default()
+    }
 }
 
 fn codes(report: &Report, severity: Severity) -> Vec<Code> {
-    report.findings.iter().filter(|finding| finding.severity == severity).map(|finding| finding.code).collect()
+    report
+        .findings
+        .iter()
+        .filter(|finding| finding.severity == severity)
+        .map(|finding| finding.code)
+        .collect()
 }
 
 fn verdict(content: Content, size: u64, intent: &Intent) -> Report {
@@ -117,12 +150,24 @@ fn verdict(content: Content, size: u64, intent: &Intent) -> Report {
 #[test]
 fn a_blank_disk_is_fine() {
     let report = verdict(blank(8 * GIB), 8 * GIB, &intent(Mode::Install, &[]));
-    assert_eq!((report.verdict, codes(&report, Severity::Info)), (Verdict::Ok, vec![Code::LyBlank]));
+    assert_eq!(
+        (report.verdict, codes(&report, Severity::Info)),
+        (Verdict::Ok, vec![Code::LyBlank])
+    );
     let plan = report.plan.unwrap();
     let names: Vec<&str> = plan.after.iter().map(|entry| entry.name.as_str()).collect();
     assert_eq!(
         names,
-        ["boot", "root-a", "root-a-verity", "root-b", "root-b-verity", "identity", "state", "data"],
+        [
+            "boot",
+            "root-a",
+            "root-a-verity",
+            "root-b",
+            "root-b-verity",
+            "identity",
+            "state",
+            "data"
+        ],
         "state and data are made with the table"
     );
     assert!(report.token.is_some());
@@ -133,11 +178,16 @@ fn a_reimage_keeps_state_and_data() {
     let size = 8 * GIB;
     let report = verdict(ours("w1", size), size, &intent(Mode::Reimage, &[]));
     assert_eq!(report.verdict, Verdict::Ok, "{:#?}", report.findings);
-    assert_eq!(codes(&report, Severity::Info), [Code::LyOurs, Code::DtKeep, Code::DtKeep]);
+    assert_eq!(
+        codes(&report, Severity::Info),
+        [Code::LyOurs, Code::DtKeep, Code::DtKeep]
+    );
     let plan = report.plan.unwrap();
     let kept = |entry: &&prejoin_profiles::disk::Entry| entry.origin == Origin::Kept;
-    let (before, after): (Vec<_>, Vec<_>) =
-        (plan.before.iter().filter(kept).collect(), plan.after.iter().filter(kept).collect());
+    let (before, after): (Vec<_>, Vec<_>) = (
+        plan.before.iter().filter(kept).collect(),
+        plan.after.iter().filter(kept).collect(),
+    );
     assert_eq!(before, after);
     assert_eq!((before.len(), plan.clear.len()), (2, 0));
 }
@@ -148,18 +198,31 @@ fn wiping_the_state_is_asked_and_stays_inside() {
     let content = ours("w1", size);
     let state = content.partitions()[6].extent;
     let report = verdict(content.clone(), size, &intent(Mode::ReimageWipeState, &[]));
-    assert_eq!((report.verdict, codes(&report, Severity::Confirm)), (Verdict::NeedsConfirmation, vec![Code::DtState]));
+    assert_eq!(
+        (report.verdict, codes(&report, Severity::Confirm)),
+        (Verdict::NeedsConfirmation, vec![Code::DtState])
+    );
     let plan = report.plan.unwrap();
     assert!(!plan.clear.is_empty() && plan.clear.iter().all(|clear| state.covers(&clear.extent)));
     // etcd's data in it has to be named.
     let mut content = content;
-    let inside = |kind: &str, of| Inside { of, kind: kind.into(), path: "/lib/etcd/member".into(), detail: vec![] };
+    let inside = |kind: &str, of| Inside {
+        of,
+        kind: kind.into(),
+        path: "/lib/etcd/member".into(),
+        detail: vec![],
+    };
     content.inside.push(inside("etcd", state));
     let refused = verdict(content.clone(), size, &intent(Mode::ReimageWipeState, &[]));
     assert_eq!(codes(&refused, Severity::Refuse), [Code::DtNested]);
     let name = guid("w1", "state").to_string();
     let named = verdict(content, size, &intent(Mode::ReimageWipeState, &[&name]));
-    assert_eq!(named.verdict, Verdict::NeedsConfirmation, "{:#?}", named.findings);
+    assert_eq!(
+        named.verdict,
+        Verdict::NeedsConfirmation,
+        "{:#?}",
+        named.findings
+    );
 }
 
 #[test]
@@ -167,32 +230,91 @@ fn another_nodes_disk_is_asked_about_and_its_state_stays() {
     let size = 8 * GIB;
     let report = verdict(ours("w2", size), size, &intent(Mode::Install, &[]));
     assert_eq!(codes(&report, Severity::Confirm), [Code::LyOtherNode]);
-    assert!(codes(&report, Severity::Refuse).contains(&Code::DtNoRoom), "another node's state is in the way");
-    let names = [guid("w2", "state").to_string(), guid("w2", "data").to_string()];
-    let report = verdict(ours("w2", size), size, &intent(Mode::Install, &[&names[0], &names[1]]));
-    assert_eq!(report.verdict, Verdict::NeedsConfirmation, "{:#?}", report.findings);
+    assert!(
+        codes(&report, Severity::Refuse).contains(&Code::DtNoRoom),
+        "another node's state is in the way"
+    );
+    let names = [
+        guid("w2", "state").to_string(),
+        guid("w2", "data").to_string(),
+    ];
+    let report = verdict(
+        ours("w2", size),
+        size,
+        &intent(Mode::Install, &[&names[0], &names[1]]),
+    );
+    assert_eq!(
+        report.verdict,
+        Verdict::NeedsConfirmation,
+        "{:#?}",
+        report.findings
+    );
 }
 
 #[test]
 fn windows_is_refused_until_every_partition_is_named() {
     let size = 8 * GIB;
     let mut partitions = vec![
-        entry(1, MIB, 100 * MIB, "EFI system partition", "11111111-0000-4000-8000-000000000001"),
-        entry(2, 101 * MIB, 16 * MIB, "Microsoft reserved partition", "11111111-0000-4000-8000-000000000002"),
-        entry(3, 117 * MIB, 4 * GIB, "Basic data partition", "11111111-0000-4000-8000-000000000003"),
+        entry(
+            1,
+            MIB,
+            100 * MIB,
+            "EFI system partition",
+            "11111111-0000-4000-8000-000000000001",
+        ),
+        entry(
+            2,
+            101 * MIB,
+            16 * MIB,
+            "Microsoft reserved partition",
+            "11111111-0000-4000-8000-000000000002",
+        ),
+        entry(
+            3,
+            117 * MIB,
+            4 * GIB,
+            "Basic data partition",
+            "11111111-0000-4000-8000-000000000003",
+        ),
     ];
     partitions[1].type_id = "e3c9e316-0b5c-4db8-817d-f92df00215ae".into();
     let mut content = gpt(partitions.clone(), size);
-    content.signatures.push(signature("BitLocker", partitions[2].extent, 3, 8));
+    content
+        .signatures
+        .push(signature("BitLocker", partitions[2].extent, 3, 8));
     let report = verdict(content.clone(), size, &intent(Mode::Install, &[]));
     let refused = codes(&report, Severity::Refuse);
-    assert!(refused.contains(&Code::LyForeign) && refused.contains(&Code::DtTouch), "{refused:?}");
-    let foreign = report.findings.iter().find(|finding| finding.code == Code::LyForeign).unwrap();
-    assert_eq!(foreign.evidence, "Windows is on it: partition 2, BitLocker on partition 3");
-    let names: Vec<&str> = partitions.iter().map(|partition| partition.guid.as_str()).collect();
-    assert!(foreign.advice.as_ref().unwrap().ends_with(&format!("--delete {}", names.join(" --delete "))));
+    assert!(
+        refused.contains(&Code::LyForeign) && refused.contains(&Code::DtTouch),
+        "{refused:?}"
+    );
+    let foreign = report
+        .findings
+        .iter()
+        .find(|finding| finding.code == Code::LyForeign)
+        .unwrap();
+    assert_eq!(
+        foreign.evidence,
+        "Windows is on it: partition 2, BitLocker on partition 3"
+    );
+    let names: Vec<&str> = partitions
+        .iter()
+        .map(|partition| partition.guid.as_str())
+        .collect();
+    assert!(
+        foreign
+            .advice
+            .as_ref()
+            .unwrap()
+            .ends_with(&format!("--delete {}", names.join(" --delete ")))
+    );
     let report = verdict(content.clone(), size, &intent(Mode::Install, &names));
-    assert_eq!(report.verdict, Verdict::NeedsConfirmation, "{:#?}", report.findings);
+    assert_eq!(
+        report.verdict,
+        Verdict::NeedsConfirmation,
+        "{:#?}",
+        report.findings
+    );
     let some = verdict(content, size, &intent(Mode::Install, &names[..2]));
     assert_eq!(some.verdict, Verdict::Refuse);
 }
@@ -202,23 +324,55 @@ fn whole_disk_volumes_and_unknown_data_are_refused() {
     let size = 8 * GIB;
     let whole = Extent::between(0, size);
     let mut content = blank(size);
-    content.signatures.push(signature("ceph_bluestore", whole, 0, 22));
+    content
+        .signatures
+        .push(signature("ceph_bluestore", whole, 0, 22));
     let report = verdict(content.clone(), size, &intent(Mode::Install, &[]));
     assert!(codes(&report, Severity::Refuse).contains(&Code::DtWholeDisk));
-    let report = verdict(content, size, &intent(Mode::Install, &["ceph_bluestore-uuid"]));
-    assert_eq!(report.verdict, Verdict::NeedsConfirmation);
-    assert!(report.plan.unwrap().clear.iter().any(|clear| clear.extent.start == 0));
-    let used = Blankness { of: whole, read: MIB, first: Some(3 * GIB) };
-    let content = Content { blankness: vec![used], ..Content::default() };
-    assert!(
-        codes(&verdict(content.clone(), size, &intent(Mode::Install, &[])), Severity::Refuse)
-            .contains(&Code::LyUnknown)
+    let report = verdict(
+        content,
+        size,
+        &intent(Mode::Install, &["ceph_bluestore-uuid"]),
     );
-    assert_eq!(verdict(content, size, &intent(Mode::Install, &["@0"])).verdict, Verdict::NeedsConfirmation);
+    assert_eq!(report.verdict, Verdict::NeedsConfirmation);
+    assert!(
+        report
+            .plan
+            .unwrap()
+            .clear
+            .iter()
+            .any(|clear| clear.extent.start == 0)
+    );
+    let used = Blankness {
+        of: whole,
+        read: MIB,
+        first: Some(3 * GIB),
+    };
+    let content = Content {
+        blankness: vec![used],
+        ..Content::default()
+    };
+    assert!(
+        codes(
+            &verdict(content.clone(), size, &intent(Mode::Install, &[])),
+            Severity::Refuse
+        )
+        .contains(&Code::LyUnknown)
+    );
+    assert_eq!(
+        verdict(content, size, &intent(Mode::Install, &["@0"])).verdict,
+        Verdict::NeedsConfirmation
+    );
     // Not looked at is not blank; unreadable is not blank.
-    assert_eq!(verdict(Content::default(), size, &intent(Mode::Install, &[])).verdict, Verdict::Refuse);
+    assert_eq!(
+        verdict(Content::default(), size, &intent(Mode::Install, &[])).verdict,
+        Verdict::Refuse
+    );
     let mut content = blank(size);
-    content.unreadable.push(Unreadable { extent: Extent::between(5, 9), error: "Input/output error".into() });
+    content.unreadable.push(Unreadable {
+        extent: Extent::between(5, 9),
+        error: "Input/output error".into(),
+    });
     let report = verdict(content, size, &intent(Mode::Install, &["@0"]));
     assert!(codes(&report, Severity::Refuse).contains(&Code::DvIoError));
 }
@@ -227,9 +381,19 @@ fn whole_disk_volumes_and_unknown_data_are_refused() {
 fn a_stale_tail_on_our_own_disk_is_cleared_after_a_yes() {
     let size = 8 * GIB;
     let mut content = ours("w1", size);
-    content.signatures.push(signature("linux_raid_member", Extent::between(0, size), size - 8192, 4));
+    content.signatures.push(signature(
+        "linux_raid_member",
+        Extent::between(0, size),
+        size - 8192,
+        4,
+    ));
     let report = verdict(content.clone(), size, &intent(Mode::Reimage, &[]));
-    assert_eq!(codes(&report, Severity::Confirm), [Code::DtStale], "{:#?}", report.findings);
+    assert_eq!(
+        codes(&report, Severity::Confirm),
+        [Code::DtStale],
+        "{:#?}",
+        report.findings
+    );
     assert_eq!(report.plan.unwrap().clear.len(), 1);
     // With a partition of somebody else's beside ours, the array may be a living one.
     let last = content.tables[0].partitions.len();
@@ -251,10 +415,15 @@ fn a_file_system_over_the_whole_disk_outweighs_what_is_left_of_our_table() {
         Verdict::Ok,
         "the backup copy alone"
     );
-    content.signatures.push(signature("ext4", Extent::between(0, size), 1080, 2));
+    content
+        .signatures
+        .push(signature("ext4", Extent::between(0, size), 1080, 2));
     let report = verdict(content, size, &intent(Mode::Reimage, &[]));
     let refused = codes(&report, Severity::Refuse);
-    assert!(refused.contains(&Code::DtWholeDisk) && refused.contains(&Code::DtTouch), "{refused:?}");
+    assert!(
+        refused.contains(&Code::DtWholeDisk) && refused.contains(&Code::DtTouch),
+        "{refused:?}"
+    );
 }
 
 #[test]
@@ -265,10 +434,20 @@ fn an_image_copied_over_the_disk_does_not_hide_the_state_and_data_behind_it() {
     for mode in [Mode::Install, Mode::Reimage] {
         let report = verdict(content.clone(), size, &intent(mode, &[]));
         let refused = codes(&report, Severity::Refuse);
-        assert!(refused.contains(&Code::LyDisagree) && refused.contains(&Code::DtTouch), "{refused:?}");
+        assert!(
+            refused.contains(&Code::LyDisagree) && refused.contains(&Code::DtTouch),
+            "{refused:?}"
+        );
     }
-    let names = [guid("w1", "state").to_string(), guid("w1", "data").to_string()];
-    let report = verdict(content, size, &intent(Mode::Reimage, &[&names[0], &names[1]]));
+    let names = [
+        guid("w1", "state").to_string(),
+        guid("w1", "data").to_string(),
+    ];
+    let report = verdict(
+        content,
+        size,
+        &intent(Mode::Reimage, &[&names[0], &names[1]]),
+    );
     assert_ne!(report.verdict, Verdict::Refuse, "{:#?}", report.findings);
 }
 
@@ -277,14 +456,22 @@ fn made(content: Content, size: u64, intent: &Intent, name: &str) -> (Verdict, E
     let report = verdict(content, size, intent);
     let plan = report.plan.unwrap();
     let entry = plan.after.iter().find(|entry| entry.name == name);
-    (report.verdict, entry.unwrap_or_else(|| panic!("{:#?}", report.findings)).extent)
+    (
+        report.verdict,
+        entry
+            .unwrap_or_else(|| panic!("{:#?}", report.findings))
+            .extent,
+    )
 }
 
 #[test]
 fn a_state_that_goes_is_made_where_it_was() {
     let size = 8 * GIB;
     let content = ours("w1", size);
-    let (state, data) = (content.partitions()[6].extent, content.partitions()[7].extent);
+    let (state, data) = (
+        content.partitions()[6].extent,
+        content.partitions()[7].extent,
+    );
     let name = guid("w1", "state").to_string();
     for mode in [Mode::Install, Mode::Reimage] {
         // Data takes the end of the disk and stays.
@@ -293,7 +480,11 @@ fn a_state_that_goes_is_made_where_it_was() {
     }
     // It was lost: the gap in front of the data is found all the same.
     let mut content = content;
-    content.tables.iter_mut().for_each(|table| table.partitions.retain(|partition| partition.name != "state"));
+    content.tables.iter_mut().for_each(|table| {
+        table
+            .partitions
+            .retain(|partition| partition.name != "state")
+    });
     content.signatures.retain(|signature| signature.of != state);
     content.blankness.retain(|blankness| blankness.of != state);
     let (verdict, extent) = made(content, size, &intent(Mode::Reimage, &[]), "state");
@@ -304,14 +495,25 @@ fn a_state_that_goes_is_made_where_it_was() {
 #[test]
 fn a_disk_whose_end_is_taken_has_room_in_front() {
     let size = 16 * GIB;
-    let theirs = entry(3, 12 * GIB, 4 * GIB - MIB, "theirs", "33333333-0000-4000-8000-000000000001");
+    let theirs = entry(
+        3,
+        12 * GIB,
+        4 * GIB - MIB,
+        "theirs",
+        "33333333-0000-4000-8000-000000000001",
+    );
     let mut content = gpt(vec![theirs.clone()], size);
-    content.signatures.push(signature("xfs", theirs.extent, 0, 4));
+    content
+        .signatures
+        .push(signature("xfs", theirs.extent, 0, 4));
     let wish = intent(Mode::Install, &[]);
     let (verdict, state) = made(content.clone(), size, &wish, "state");
     let (_, data) = made(content, size, &wish, "data");
     assert_eq!(verdict, Verdict::Ok);
-    assert_eq!((state.length, data.start, data.end()), (2 * GIB, state.end(), theirs.extent.start));
+    assert_eq!(
+        (state.length, data.start, data.end()),
+        (2 * GIB, state.end(), theirs.extent.start)
+    );
 }
 
 #[test]
@@ -319,12 +521,17 @@ fn a_mark_of_an_interrupted_run_does_not_hide_that_the_node_has_run() {
     let size = 8 * GIB;
     let mut content = ours("w1", size);
     let partial = prejoin_disk::write::PARTIAL.to_string();
-    let marked = content.tables.iter_mut().flat_map(|table| &mut table.partitions);
+    let marked = content
+        .tables
+        .iter_mut()
+        .flat_map(|table| &mut table.partitions);
     marked.for_each(|partition| partition.type_id = partial.clone());
     let kept = |content: &Content| {
         let report = verdict(content.clone(), size, &intent(Mode::Reimage, &[]));
         let kept = report.plan.unwrap().kept;
-        kept.iter().map(|kept| kept.name.clone()).collect::<Vec<_>>()
+        kept.iter()
+            .map(|kept| kept.name.clone())
+            .collect::<Vec<_>>()
     };
     assert_eq!(kept(&content), ["state", "data"]);
     // Older copies of a superblock are those of what was there before.
@@ -345,32 +552,68 @@ fn a_mark_of_an_interrupted_run_does_not_hide_that_the_node_has_run() {
 #[test]
 fn nothing_of_a_node_cannot_be_reimaged() {
     let size = 8 * GIB;
-    for (content, is_ours) in [(blank(size), false), (ours("w2", size), false), (ours("w1", size), true)] {
+    for (content, is_ours) in [
+        (blank(size), false),
+        (ours("w2", size), false),
+        (ours("w1", size), true),
+    ] {
         for mode in [Mode::Install, Mode::Reimage, Mode::ReimageWipeState] {
             let report = verdict(content.clone(), size, &intent(mode, &[]));
             let refused = codes(&report, Severity::Refuse).contains(&Code::LyNotOurs);
-            assert_eq!(refused, !is_ours && mode != Mode::Install, "{mode:?} {:#?}", report.findings);
+            assert_eq!(
+                refused,
+                !is_ours && mode != Mode::Install,
+                "{mode:?} {:#?}",
+                report.findings
+            );
         }
         let image = sample("w1", 512, Some(2 * GIB), true);
         let own = region::Own::of(&image.manifest, &image.handoff);
-        let mode = if is_ours { Mode::Reimage } else { Mode::Install };
+        let mode = if is_ours {
+            Mode::Reimage
+        } else {
+            Mode::Install
+        };
         assert_eq!((own.is_on(&content), own.mode(&content)), (is_ours, mode));
     }
     // Its data alone is enough of it.
     let mut content = ours("w1", size);
-    content.tables.iter_mut().for_each(|table| drop(table.partitions.drain(..7)));
+    content
+        .tables
+        .iter_mut()
+        .for_each(|table| drop(table.partitions.drain(..7)));
     content.inside.clear();
     let report = verdict(content, size, &intent(Mode::Reimage, &[]));
-    assert!(!codes(&report, Severity::Refuse).contains(&Code::LyNotOurs), "{:#?}", report.findings);
+    assert!(
+        !codes(&report, Severity::Refuse).contains(&Code::LyNotOurs),
+        "{:#?}",
+        report.findings
+    );
 }
 
 #[test]
 fn what_the_node_makes_is_not_said_to_come_from_the_image() {
     let report = verdict(blank(8 * GIB), 8 * GIB, &intent(Mode::Install, &[]));
     let after = report.plan.unwrap().after;
-    let of = |origin| after.iter().filter(|entry| entry.origin == origin).map(|e| e.name.as_str()).collect::<Vec<_>>();
+    let of = |origin| {
+        after
+            .iter()
+            .filter(|entry| entry.origin == origin)
+            .map(|e| e.name.as_str())
+            .collect::<Vec<_>>()
+    };
     assert_eq!(of(Origin::Node), ["state", "data"]);
-    assert_eq!(of(Origin::Image), ["boot", "root-a", "root-a-verity", "root-b", "root-b-verity", "identity"]);
+    assert_eq!(
+        of(Origin::Image),
+        [
+            "boot",
+            "root-a",
+            "root-a-verity",
+            "root-b",
+            "root-b-verity",
+            "identity"
+        ]
+    );
 }
 
 /// The facts of a drive as `prejoin disk inspect --json` records them.
@@ -390,24 +633,42 @@ fn a_locked_drive_is_not_taken_for_a_broken_one() {
     let image = sample("w1", 512, None, false);
     let said = |facts: &Facts| {
         let report = judge(facts, &intent(Mode::Install, &[]), &image.image());
-        let refused = report.findings.iter().filter(|finding| finding.severity == Severity::Refuse);
+        let refused = report
+            .findings
+            .iter()
+            .filter(|finding| finding.severity == Severity::Refuse);
         let grave = refused.filter(|finding| finding.code.name().starts_with("DV-"));
-        grave.map(|f| format!("{} {} -> {}", f.code, f.evidence, f.advice.clone().unwrap())).collect::<Vec<_>>()
+        grave
+            .map(|f| format!("{} {} -> {}", f.code, f.evidence, f.advice.clone().unwrap()))
+            .collect::<Vec<_>>()
     };
-    let unlock = "unlock it first: with its password as the machine starts, with sedutil-cli or cryptsetup";
+    let unlock =
+        "unlock it first: with its password as the machine starts, with sedutil-cli or cryptsetup";
     let opal = |locking, locked, shadowed| {
-        format!(r#", "opal": {{ "locking": {locking}, "locked": {locked}, "shadowed": {shadowed} }}"#)
+        format!(
+            r#", "opal": {{ "locking": {locking}, "locked": {locked}, "shadowed": {shadowed} }}"#
+        )
     };
     let broken = r#"{ "extent": { "start": 0, "length": 4096 }, "error": "Input/output error (os error 5)" }"#;
     let replace = "what cannot be read may be data: replace the disk";
     let missing = "bytes 0 to 4096: Input/output error (os error 5)";
     // Not known, never locked, open.
-    for opal in [String::new(), opal(false, false, false), opal(true, false, false)] {
+    for opal in [
+        String::new(),
+        opal(false, false, false),
+        opal(true, false, false),
+    ] {
         assert_eq!(said(&recorded(&opal, "", "")), [""; 0], "{opal}");
-        assert_eq!(said(&recorded(&opal, "", broken)), [format!("DV-IOERROR {missing} -> {replace}")]);
+        assert_eq!(
+            said(&recorded(&opal, "", broken)),
+            [format!("DV-IOERROR {missing} -> {replace}")]
+        );
     }
     let locked = "DV-LOCKED the drive is locked by its own encryption (OPAL)";
-    assert_eq!(said(&recorded(&opal(true, true, false), "", "")), [format!("{locked} -> {unlock}")]);
+    assert_eq!(
+        said(&recorded(&opal(true, true, false), "", "")),
+        [format!("{locked} -> {unlock}")]
+    );
     assert_eq!(
         said(&recorded(&opal(true, true, false), "", broken)),
         [
@@ -415,18 +676,32 @@ fn a_locked_drive_is_not_taken_for_a_broken_one() {
             format!("{locked}, and cannot be read: {missing} -> {unlock}"),
         ]
     );
-    let shadow = "DV-LOCKED it shows the shadow that asks for its password instead of what is at its start";
-    assert_eq!(said(&recorded(&opal(true, false, true), "", "")), [format!("{shadow} -> {unlock}")]);
+    let shadow =
+        "DV-LOCKED it shows the shadow that asks for its password instead of what is at its start";
+    assert_eq!(
+        said(&recorded(&opal(true, false, true), "", "")),
+        [format!("{shadow} -> {unlock}")]
+    );
 
     // Nobody could ask the drive: LUKS says that the drive encrypts, and what is behind it is not given out.
     let luks = r#"{ "kind": "crypto_LUKS", "magic": { "start": 0, "length": 6 },
         "header": { "start": 0, "length": 16384 }, "of": { "start": 0, "length": 8589934592 },
         "copy": false, "version": "2 (HW-OPAL)", "uuid": "u", "label": null }"#;
     let found = said(&recorded("", luks, broken));
-    let evidence = format!("DV-LOCKED crypto_LUKS at byte 0 leaves encryption to the drive, and {missing} -> {unlock}");
+    let evidence = format!(
+        "DV-LOCKED crypto_LUKS at byte 0 leaves encryption to the drive, and {missing} -> {unlock}"
+    );
     assert!(found.contains(&evidence), "{found:#?}");
-    assert!(!said(&recorded("", luks, "")).iter().any(|line| line.contains("DV-LOCKED")));
-    assert!(!said(&recorded(&opal(true, false, false), luks, broken)).iter().any(|line| line.contains("DV-LOCKED")));
+    assert!(
+        !said(&recorded("", luks, ""))
+            .iter()
+            .any(|line| line.contains("DV-LOCKED"))
+    );
+    assert!(
+        !said(&recorded(&opal(true, false, false), luks, broken))
+            .iter()
+            .any(|line| line.contains("DV-LOCKED"))
+    );
 }
 
 #[test]
@@ -434,13 +709,23 @@ fn systems_are_known_by_what_was_found_of_them() {
     let size = 8 * GIB;
     let names = ["USR-A", "USR-B", "ROOT", "photos"];
     let guid = |number: u32| format!("11111111-0000-4000-8000-00000000000{number}");
-    let partition = |(number, name): (u32, &&str)| entry(number, u64::from(number) * GIB, MIB, name, &guid(number));
+    let partition = |(number, name): (u32, &&str)| {
+        entry(number, u64::from(number) * GIB, MIB, name, &guid(number))
+    };
     let mut content = gpt((1..).zip(&names).map(partition).collect(), size);
     assert_eq!(judge::operating_system(&content), None);
     let detail = vec!["name=Flatcar".into(), "partitions=USR-A,USR-B,ROOT".into()];
     let of = Extent::between(0, size);
-    content.inside.push(Inside { of, kind: "flatcar".into(), path: String::new(), detail });
-    assert_eq!(judge::operating_system(&content), Some(("Flatcar".into(), "partition 1, 2, 3".into())));
+    content.inside.push(Inside {
+        of,
+        kind: "flatcar".into(),
+        path: String::new(),
+        detail,
+    });
+    assert_eq!(
+        judge::operating_system(&content),
+        Some(("Flatcar".into(), "partition 1, 2, 3".into()))
+    );
     let report = verdict(content, size, &intent(Mode::Install, &[]));
     assert!(codes(&report, Severity::Refuse).contains(&Code::LyForeign));
 }
@@ -463,12 +748,21 @@ fn clears_are_whole_blocks_and_spare_what_stays() {
     let mut content = ours("w1", size);
     let whole = Extent::between(0, size);
     let state = content.partitions()[6].extent;
-    content.signatures.push(signature("linux_raid_member", whole, size - 8192 - 512, 4));
-    content.signatures.push(signature("zfs_member", whole, state.start - 600, 300));
-    let plan = verdict(content, size, &intent(Mode::Reimage, &[])).plan.unwrap();
+    content
+        .signatures
+        .push(signature("linux_raid_member", whole, size - 8192 - 512, 4));
+    content
+        .signatures
+        .push(signature("zfs_member", whole, state.start - 600, 300));
+    let plan = verdict(content, size, &intent(Mode::Reimage, &[]))
+        .plan
+        .unwrap();
     assert_eq!(plan.clear.len(), 2);
     for clear in &plan.clear {
-        assert!(clear.extent.start % 4096 == 0 && clear.extent.end() % 4096 == 0, "{clear:?}");
+        assert!(
+            clear.extent.start % 4096 == 0 && clear.extent.end() % 4096 == 0,
+            "{clear:?}"
+        );
         assert!(!clear.extent.meets(&state), "{clear:?}");
     }
 }
@@ -481,25 +775,75 @@ fn devices_and_users_have_their_say() {
         let mut facts = facts(size, blank(size));
         change(&mut facts);
         let report = judge(&facts, &intent(Mode::Install, &[]), &image.image());
-        let grave = report.findings.iter().filter(|finding| finding.severity > Severity::Info);
-        grave.map(|finding| finding.code.name()).collect::<Vec<_>>().join(" ")
+        let grave = report
+            .findings
+            .iter()
+            .filter(|finding| finding.severity > Severity::Info);
+        grave
+            .map(|finding| finding.code.name())
+            .collect::<Vec<_>>()
+            .join(" ")
     };
     assert_eq!(judged(&|_| ()), "");
-    assert_eq!(judged(&|facts| facts.device.read_only = true), "DV-READONLY");
+    assert_eq!(
+        judged(&|facts| facts.device.read_only = true),
+        "DV-READONLY"
+    );
     assert_eq!(judged(&|facts| facts.device.zoned = true), "DV-ZONED");
-    assert_eq!(judged(&|facts| facts.device.sector_size = 4096), "DV-SECTOR");
-    assert_eq!(judged(&|facts| facts.device.twins = vec!["/dev/sdb".into()]), "ID-NOTUNIQUE");
-    assert_eq!(judged(&|facts| facts.device.boot_medium = Some("/".into())), "DV-BOOTMEDIUM");
-    assert_eq!(judged(&|facts| facts.device.removable = true), "DV-REMOVABLE");
-    assert_eq!(judged(&|facts| facts.device.is_virtual = true), "DV-VIRTUAL");
+    assert_eq!(
+        judged(&|facts| facts.device.sector_size = 4096),
+        "DV-SECTOR"
+    );
+    assert_eq!(
+        judged(&|facts| facts.device.twins = vec!["/dev/sdb".into()]),
+        "ID-NOTUNIQUE"
+    );
+    assert_eq!(
+        judged(&|facts| facts.device.boot_medium = Some("/".into())),
+        "DV-BOOTMEDIUM"
+    );
+    assert_eq!(
+        judged(&|facts| facts.device.removable = true),
+        "DV-REMOVABLE"
+    );
+    assert_eq!(
+        judged(&|facts| facts.device.is_virtual = true),
+        "DV-VIRTUAL"
+    );
     let small = |facts: &mut Facts| *facts = self::facts(50 * MIB, blank(50 * MIB));
     assert_eq!(judged(&small), "DV-TOOSMALL DT-NOROOM");
     let used = |usage: Usage| judged(&move |facts: &mut Facts| facts.usage.push(usage.clone()));
-    assert_eq!(used(Usage::Mounted { device: "/dev/x1".into(), at: "/mnt".into() }), "US-MOUNTED");
-    assert_eq!(used(Usage::Loop { device: "/dev/x".into(), by: "/dev/loop0".into() }), "US-LOOP");
-    assert_eq!(used(Usage::Open { device: "/dev/x".into(), process: 7, program: "dd".into() }), "US-OPENFD");
-    let health = prejoin_profiles::disk::Health { critical_warning: 4, spare: 100, ..Default::default() };
-    assert_eq!(judged(&|facts| facts.device.health = Some(health)), "DV-SMARTCRIT");
+    assert_eq!(
+        used(Usage::Mounted {
+            device: "/dev/x1".into(),
+            at: "/mnt".into()
+        }),
+        "US-MOUNTED"
+    );
+    assert_eq!(
+        used(Usage::Loop {
+            device: "/dev/x".into(),
+            by: "/dev/loop0".into()
+        }),
+        "US-LOOP"
+    );
+    assert_eq!(
+        used(Usage::Open {
+            device: "/dev/x".into(),
+            process: 7,
+            program: "dd".into()
+        }),
+        "US-OPENFD"
+    );
+    let health = prejoin_profiles::disk::Health {
+        critical_warning: 4,
+        spare: 100,
+        ..Default::default()
+    };
+    assert_eq!(
+        judged(&|facts| facts.device.health = Some(health)),
+        "DV-SMARTCRIT"
+    );
 }
 
 #[test]
@@ -508,58 +852,122 @@ fn a_token_is_for_one_disk_in_one_state() {
     let token = |change: &dyn Fn(&mut Facts)| {
         let mut facts = facts(size, blank(size));
         change(&mut facts);
-        judge(&facts, &intent(Mode::Install, &[]), &image.image()).token.unwrap()
+        judge(&facts, &intent(Mode::Install, &[]), &image.image())
+            .token
+            .unwrap()
     };
     let first = token(&|_| ());
     assert_eq!(first, token(&|_| ()));
-    assert_ne!(first, token(&|facts| facts.device.serial = Some("S2".into())));
+    assert_ne!(
+        first,
+        token(&|facts| facts.device.serial = Some("S2".into()))
+    );
     assert_ne!(first, token(&|facts| facts.device.diskseq = Some(9)));
-    let open = Usage::Open { device: "/dev/x".into(), process: 7, program: "qemu".into() };
-    assert_ne!(first, token(&|facts| facts.usage.push(open.clone())), "what is asked about is part of it");
+    let open = Usage::Open {
+        device: "/dev/x".into(),
+        process: 7,
+        program: "qemu".into(),
+    };
+    assert_ne!(
+        first,
+        token(&|facts| facts.usage.push(open.clone())),
+        "what is asked about is part of it"
+    );
     let digest = Some(prejoin_profiles::digest::Digest::of(b"x"));
     assert_ne!(first, token(&|facts| facts.content.digest = digest));
 }
 
 /// Disks with anything on them: partitions anywhere, ours or not, volumes over all, tables of other kinds.
 fn disks() -> impl Strategy<Value = (u64, Content)> {
-    let place = (0u64..7 * 1024, 1u64..2048, 0usize..10, any::<bool>(), any::<bool>());
-    let disk = (prop::collection::vec(place, 0..7), 1u64..9, 0u8..8, any::<bool>(), 0usize..4);
+    let place = (
+        0u64..7 * 1024,
+        1u64..2048,
+        0usize..10,
+        any::<bool>(),
+        any::<bool>(),
+    );
+    let disk = (
+        prop::collection::vec(place, 0..7),
+        1u64..9,
+        0u8..8,
+        any::<bool>(),
+        0usize..4,
+    );
     disk.prop_map(|(places, gib, kind, stray, lost)| {
         let size = gib * GIB;
-        let names =
-            ["boot", "root-a", "root-a-verity", "root-b", "root-b-verity", "identity", "state", "data", "theirs", ""];
+        let names = [
+            "boot",
+            "root-a",
+            "root-a-verity",
+            "root-b",
+            "root-b-verity",
+            "identity",
+            "state",
+            "data",
+            "theirs",
+            "",
+        ];
         let mut partitions = Vec::new();
         for ((start, length, name, is_own, _), number) in places.iter().zip(1..) {
             let node = if *is_own { "w1" } else { "w2" };
             let guid = guid(node, names[*name]).to_string();
-            partitions.push(entry(number, start * MIB, length * MIB, names[*name], &guid));
+            partitions.push(entry(
+                number,
+                start * MIB,
+                length * MIB,
+                names[*name],
+                &guid,
+            ));
         }
         let mut content = match kind {
             0 => blank(size),
             1 => Content {
-                blankness: vec![Blankness { of: Extent::between(0, size), read: 1, first: Some(7) }],
+                blankness: vec![Blankness {
+                    of: Extent::between(0, size),
+                    read: 1,
+                    first: Some(7),
+                }],
                 ..Content::default()
             },
-            2 => Content { signatures: vec![signature("xfs", Extent::between(0, size), 0, 4)], ..blank(size) },
+            2 => Content {
+                signatures: vec![signature("xfs", Extent::between(0, size), 0, 4)],
+                ..blank(size)
+            },
             3 => ours("w1", size.max(8 * GIB)),
             4 => ours("w2", size.max(8 * GIB)),
             _ => gpt(partitions.clone(), size),
         };
-        let size = if kind == 3 || kind == 4 { size.max(8 * GIB) } else { size };
+        let size = if kind == 3 || kind == 4 {
+            size.max(8 * GIB)
+        } else {
+            size
+        };
         if kind == 7 {
-            content.tables.iter_mut().for_each(|table| table.scheme = Scheme::Mbr);
+            content
+                .tables
+                .iter_mut()
+                .for_each(|table| table.scheme = Scheme::Mbr);
         }
         for ((_, _, _, _, signed), partition) in places.iter().zip(content.partitions().to_vec()) {
             if *signed {
-                content.signatures.push(signature("ext4", partition.extent, 1080, 2));
+                content
+                    .signatures
+                    .push(signature("ext4", partition.extent, 1080, 2));
             }
         }
         // One of the copies has forgotten some partitions.
         if let Some(table) = content.tables.first_mut() {
-            table.partitions.truncate(table.partitions.len().saturating_sub(lost));
+            table
+                .partitions
+                .truncate(table.partitions.len().saturating_sub(lost));
         }
         if stray {
-            content.signatures.push(signature("linux_raid_member", Extent::between(0, size), size - 8192, 4));
+            content.signatures.push(signature(
+                "linux_raid_member",
+                Extent::between(0, size),
+                size - 8192,
+                4,
+            ));
         }
         (size, content)
     })

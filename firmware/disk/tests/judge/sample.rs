@@ -22,14 +22,23 @@ pub(crate) struct Sample {
 
 impl fmt::Debug for Sample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "image of {} for {} byte sectors, {:?}", self.manifest.node, self.manifest.sector_size, self.handoff)
+        write!(
+            f,
+            "image of {} for {} byte sectors, {:?}",
+            self.manifest.node, self.manifest.sector_size, self.handoff
+        )
     }
 }
 
 impl Sample {
     pub(crate) fn image(&self) -> Image<'_> {
         let digest = Digest::of(self.manifest.to_json().as_bytes());
-        Image { manifest: &self.manifest, digest, table: &self.table, handoff: &self.handoff }
+        Image {
+            manifest: &self.manifest,
+            digest,
+            table: &self.table,
+            handoff: &self.handoff,
+        }
     }
 }
 
@@ -40,29 +49,59 @@ pub(crate) fn guid(node: &str, thing: &str) -> Guid {
 }
 
 /// Names and MiB of the image's partitions.
-const PARTITIONS: [(&str, u64); 6] =
-    [("boot", 8), ("root-a", 24), ("root-a-verity", 4), ("root-b", 24), ("root-b-verity", 4), ("identity", 8)];
+const PARTITIONS: [(&str, u64); 6] = [
+    ("boot", 8),
+    ("root-a", 24),
+    ("root-a-verity", 4),
+    ("root-b", 24),
+    ("root-b-verity", 4),
+    ("identity", 8),
+];
 
 /// The image of `node`, which makes a state partition of `state` bytes (or the rest) and perhaps a data partition.
 pub(crate) fn sample(node: &str, sector_size: u32, state: Option<u64>, data: bool) -> Sample {
     let mut start = MIB;
     let mut partitions = Vec::new();
     for ((name, size), number) in PARTITIONS.into_iter().zip(1..) {
-        let type_guid = if name == "boot" { types::ESP } else { types::LINUX };
+        let type_guid = if name == "boot" {
+            types::ESP
+        } else {
+            types::LINUX
+        };
         let (guid, size) = (guid(node, name), size * MIB);
-        partitions.push(gpt::Partition { number, type_guid, guid, start, size, attributes: 0, name: name.into() });
+        partitions.push(gpt::Partition {
+            number,
+            type_guid,
+            guid,
+            start,
+            size,
+            attributes: 0,
+            name: name.into(),
+        });
         start += size;
     }
     let size = start + MIB;
-    let table = Table { disk_guid: guid(node, "disk"), sector_size, disk_size: size, partitions };
-    let chunk = |seed: &str, length: u64| Range::Data { length, digest: ChunkDigest::of(seed.as_bytes()) };
+    let table = Table {
+        disk_guid: guid(node, "disk"),
+        sector_size,
+        disk_size: size,
+        partitions,
+    };
+    let chunk = |seed: &str, length: u64| Range::Data {
+        length,
+        digest: ChunkDigest::of(seed.as_bytes()),
+    };
     let mut ranges = vec![chunk("table", MIB)];
     let mut listed = Vec::new();
     for partition in &table.partitions {
         let before = ranges.len();
         let used = match partition.name.as_str() {
             "boot" | "root-a" | "identity" => {
-                ranges.extend([chunk("one", MIB), Range::Zero { length: 2 * MIB }, chunk("two", MIB / 2)]);
+                ranges.extend([
+                    chunk("one", MIB),
+                    Range::Zero { length: 2 * MIB },
+                    chunk("two", MIB / 2),
+                ]);
                 3 * MIB + MIB / 2
             }
             "root-a-verity" => {
@@ -81,7 +120,9 @@ pub(crate) fn sample(node: &str, sector_size: u32, state: Option<u64>, data: boo
             used,
             digest: manifest::digest_of(&ranges[before..]),
         });
-        ranges.push(Range::Skip { length: partition.size - used });
+        ranges.push(Range::Skip {
+            length: partition.size - used,
+        });
     }
     ranges.push(chunk("backup", MIB));
     let manifest = Manifest {
@@ -110,8 +151,20 @@ pub(crate) fn sample(node: &str, sector_size: u32, state: Option<u64>, data: boo
     if data {
         made.push(own("data", None));
     }
-    let archive = handoff::Archive { digest: Digest::of(b""), size: 0 };
-    let handoff = Handoff { version: handoff::VERSION, node: node.into(), partitions: made, archive };
+    let archive = handoff::Archive {
+        digest: Digest::of(b""),
+        size: 0,
+    };
+    let handoff = Handoff {
+        version: handoff::VERSION,
+        node: node.into(),
+        partitions: made,
+        archive,
+    };
     handoff.check().unwrap();
-    Sample { manifest, table, handoff }
+    Sample {
+        manifest,
+        table,
+        handoff,
+    }
 }

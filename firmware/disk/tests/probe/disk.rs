@@ -1,5 +1,8 @@
 //! A disk in a file, made by tools.
-#![expect(clippy::disallowed_methods, reason = "tests run programs and write files")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests run programs and write files"
+)]
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -51,7 +54,10 @@ impl Disk {
 
     /// Runs a tool on it; `DISK` stands for its path.
     pub(crate) fn run(&self, tool: &str, args: &[&str]) -> String {
-        let args: Vec<&str> = args.iter().map(|&arg| if arg == "DISK" { self.path() } else { arg }).collect();
+        let args: Vec<&str> = args
+            .iter()
+            .map(|&arg| if arg == "DISK" { self.path() } else { arg })
+            .collect();
         run(tool, &args, "")
     }
 
@@ -78,9 +84,15 @@ impl ReadAt for Bytes<'_> {
 
 /// Whether every tool is there. On CI a missing one is a failure; elsewhere it is said loudly.
 pub(crate) fn have(tools: &[&str]) -> bool {
-    let missing: Vec<_> = tools.iter().filter(|tool| command(tool).arg("--version").output().is_err()).collect();
+    let missing: Vec<_> = tools
+        .iter()
+        .filter(|tool| command(tool).arg("--version").output().is_err())
+        .collect();
     if !missing.is_empty() {
-        assert!(std::env::var_os("CI").is_none(), "{missing:?} not found, and CI must run everything");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "{missing:?} not found, and CI must run everything"
+        );
         let _ = writeln!(io::stderr(), "\n*** SKIPPED: {missing:?} not found ***\n");
     }
     missing.is_empty()
@@ -90,7 +102,11 @@ pub(crate) fn have(tools: &[&str]) -> bool {
 pub(crate) fn run(tool: &str, args: &[&str], input: &str) -> String {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), input).unwrap();
-    let output = command(tool).args(args).stdin(File::open(file.path()).unwrap()).output().unwrap();
+    let output = command(tool)
+        .args(args)
+        .stdin(File::open(file.path()).unwrap())
+        .output()
+        .unwrap();
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(output.status.success(), "{tool} {args:?} said:\n{text}");
     text
@@ -115,6 +131,9 @@ pub(crate) fn plant(folder: &Path, files: &[(&str, &str)]) {
 fn command(tool: &str) -> Command {
     let mut command = Command::new(tool);
     let path = std::env::var("PATH").unwrap_or_default();
-    command.env("PATH", format!("{path}:/usr/sbin:/sbin")).env("LC_ALL", "C.UTF-8").env("TZ", "UTC");
+    command
+        .env("PATH", format!("{path}:/usr/sbin:/sbin"))
+        .env("LC_ALL", "C.UTF-8")
+        .env("TZ", "UTC");
     command
 }

@@ -29,7 +29,11 @@ pub(crate) struct Broken<'a> {
 
 impl<'a> Broken<'a> {
     pub(crate) fn new(disk: &'a Sparse, bad: Extent) -> Self {
-        Broken { disk, bad, errors: Cell::new(0) }
+        Broken {
+            disk,
+            bad,
+            errors: Cell::new(0),
+        }
     }
 }
 
@@ -43,12 +47,19 @@ pub(crate) struct Counted {
 
 impl Counted {
     pub(crate) fn new(size: u64) -> Self {
-        Counted { size, reads: Cell::new(0), bytes: Cell::new(0), largest: Cell::new(0) }
+        Counted {
+            size,
+            reads: Cell::new(0),
+            bytes: Cell::new(0),
+            largest: Cell::new(0),
+        }
     }
 }
 
 fn check(size: u64, offset: u64, buffer: &[u8]) -> io::Result<()> {
-    let end = offset.checked_add(buffer.len() as u64).filter(|&end| end <= size);
+    let end = offset
+        .checked_add(buffer.len() as u64)
+        .filter(|&end| end <= size);
     end.map(|_| ()).ok_or(io::ErrorKind::UnexpectedEof.into())
 }
 
@@ -56,10 +67,19 @@ impl ReadAt for Sparse {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         check(self.size, offset, buffer)?;
         buffer.fill(self.fill);
-        let wanted = Extent { start: offset, length: buffer.len() as u64 };
+        let wanted = Extent {
+            start: offset,
+            length: buffer.len() as u64,
+        };
         for (at, bytes) in &self.pieces {
-            if let Some(common) = wanted.common(&Extent { start: *at, length: bytes.len() as u64 }) {
-                let (from, to) = ((common.start - at) as usize, (common.start - offset) as usize);
+            if let Some(common) = wanted.common(&Extent {
+                start: *at,
+                length: bytes.len() as u64,
+            }) {
+                let (from, to) = (
+                    (common.start - at) as usize,
+                    (common.start - offset) as usize,
+                );
                 let length = common.length as usize;
                 buffer[to..to + length].copy_from_slice(&bytes[from..from + length]);
             }
@@ -73,7 +93,9 @@ impl ReadAt for Noise {
         check(self.size, offset, buffer)?;
         for (index, byte) in buffer.iter_mut().enumerate() {
             // SplitMix64 of the byte's place.
-            let mut word = (offset + index as u64).wrapping_add(self.seed << 56).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let mut word = (offset + index as u64)
+                .wrapping_add(self.seed << 56)
+                .wrapping_mul(0x9e37_79b9_7f4a_7c15);
             word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
             word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             *byte = (word >> 32) as u8;
@@ -84,7 +106,10 @@ impl ReadAt for Noise {
 
 impl ReadAt for Broken<'_> {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let wanted = Extent { start: offset, length: buffer.len() as u64 };
+        let wanted = Extent {
+            start: offset,
+            length: buffer.len() as u64,
+        };
         if self.bad.meets(&wanted) {
             self.errors.set(self.errors.get() + 1);
             return Err(io::Error::other("bad sector"));
@@ -98,7 +123,8 @@ impl ReadAt for Counted {
         check(self.size, offset, buffer)?;
         self.reads.set(self.reads.get() + 1);
         self.bytes.set(self.bytes.get() + buffer.len() as u64);
-        self.largest.set(self.largest.get().max(buffer.len() as u64));
+        self.largest
+            .set(self.largest.get().max(buffer.len() as u64));
         buffer.fill(0);
         Ok(())
     }

@@ -25,7 +25,13 @@ struct Image {
 
 impl Image {
     fn new(path: PathBuf, size: u64) -> Self {
-        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&path)
+            .unwrap();
         file.set_len(size).unwrap();
         Image { file, path, size }
     }
@@ -35,7 +41,9 @@ impl Image {
     }
 
     fn zero(&self, offset: u64, length: u64) {
-        self.file.write_all_at(&vec![0; length as usize], offset).unwrap();
+        self.file
+            .write_all_at(&vec![0; length as usize], offset)
+            .unwrap();
     }
 }
 
@@ -47,49 +55,87 @@ impl ReadAt for Image {
 
 fn run(tool: &str, arguments: &[&str], path: &Path) -> Output {
     let path = path.to_str().unwrap();
-    let arguments = arguments.iter().map(|argument| argument.replace("FILE", path));
+    let arguments = arguments
+        .iter()
+        .map(|argument| argument.replace("FILE", path));
     // What asks for confirmation gets it.
     let script = "yes | \"$@\"";
     let mut command = Command::new("sh");
-    command.env("PATH", PATH).args(["-c", script, "sh", tool]).args(arguments);
+    command
+        .env("PATH", PATH)
+        .args(["-c", script, "sh", tool])
+        .args(arguments);
     command.output().unwrap()
 }
 
 /// What libblkid sees, by name; nothing at all, or `AMBIVALENT`.
 fn blkid(path: &Path) -> BTreeMap<String, String> {
-    let output = Command::new("blkid").env("PATH", PATH).args(["-p", "-o", "export"]).arg(path).output().unwrap();
+    let output = Command::new("blkid")
+        .env("PATH", PATH)
+        .args(["-p", "-o", "export"])
+        .arg(path)
+        .output()
+        .unwrap();
     if output.status.code() == Some(8) {
         return [("TYPE".into(), "AMBIVALENT".into())].into();
     }
     let plain = |value: &str| value.replace('\\', "").trim_end().to_owned();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.lines().filter_map(|line| line.split_once('=')).map(|(name, value)| (name.into(), plain(value))).collect()
+    text.lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.into(), plain(value)))
+        .collect()
 }
 
 fn absent(tools: &[&str]) -> bool {
-    let found = |tool: &str| PATH.split(':').any(|folder| Path::new(folder).join(tool).exists());
+    let found = |tool: &str| {
+        PATH.split(':')
+            .any(|folder| Path::new(folder).join(tool).exists())
+    };
     let missing: Vec<_> = tools.iter().filter(|tool| !found(tool)).collect();
     if !missing.is_empty() {
-        skipped(&format!("{missing:?} not installed: tests/setup installs them"));
+        skipped(&format!(
+            "{missing:?} not installed: tests/setup installs them"
+        ));
     }
     !missing.is_empty()
 }
 
 fn skipped(why: &str) {
-    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "CI must run everything: {why}");
-    std::io::stderr().write_all(format!("\n*** SKIPPED: {why} ***\n").as_bytes()).unwrap();
+    assert!(
+        std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+        "CI must run everything: {why}"
+    );
+    std::io::stderr()
+        .write_all(format!("\n*** SKIPPED: {why} ***\n").as_bytes())
+        .unwrap();
 }
 
 /// The name, UUID, label and version that libblkid gives are those of a signature that is no copy.
 fn agrees(name: &str, found: &[Signature], seen: &BTreeMap<String, String>) {
-    let Some(kind) = seen.get("TYPE") else { panic!("{name}: libblkid sees nothing\n{}", text(found)) };
-    let own = found.iter().find(|signature| signature.kind == *kind && !signature.copy);
-    let Some(own) = own else { panic!("{name}: no {kind} in\n{}", text(found)) };
-    let fields = [("UUID", &own.uuid), ("LABEL", &own.label), ("VERSION", &own.version)];
+    let Some(kind) = seen.get("TYPE") else {
+        panic!("{name}: libblkid sees nothing\n{}", text(found))
+    };
+    let own = found
+        .iter()
+        .find(|signature| signature.kind == *kind && !signature.copy);
+    let Some(own) = own else {
+        panic!("{name}: no {kind} in\n{}", text(found))
+    };
+    let fields = [
+        ("UUID", &own.uuid),
+        ("LABEL", &own.label),
+        ("VERSION", &own.version),
+    ];
     for (field, value) in fields {
         // Some of what it leaves out is found here; `M-` is how it prints what is not ASCII.
         if let Some(seen) = seen.get(field).filter(|seen| !seen.contains("M-")) {
-            assert_eq!(value.as_ref(), Some(seen), "{name}: {field}\n{}", text(found));
+            assert_eq!(
+                value.as_ref(),
+                Some(seen),
+                "{name}: {field}\n{}",
+                text(found)
+            );
         }
     }
 }
@@ -127,7 +173,10 @@ fn libblkid_judges_what_is_made_by_hand() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(same > 40 && less > 8, "{same} the same, {less} that it does not see");
+    assert!(
+        same > 40 && less > 8,
+        "{same} the same, {less} that it does not see"
+    );
 }
 
 /// What a tool makes, and the kinds that must be listed; `FILE` is the image.
@@ -151,7 +200,16 @@ const fn made(
     arguments: &'static [&'static str],
     kind: &'static str,
 ) -> Made {
-    Made { name, mib, tool, arguments, kind, copies: 0, label: None, left: 0 }
+    Made {
+        name,
+        mib,
+        tool,
+        arguments,
+        kind,
+        copies: 0,
+        label: None,
+        left: 0,
+    }
 }
 
 const UUID: &str = "6f1d9a2e-304b-4c5d-8e7f-102132435465";
@@ -218,12 +276,25 @@ fn tools_and_libblkid_agree() {
             arguments[3] = data.to_str().unwrap();
         }
         let output = run(made.tool, &arguments, &image.path);
-        assert!(output.status.success(), "{}: {}", made.name, String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}: {}",
+            made.name,
+            String::from_utf8_lossy(&output.stderr)
+        );
         let found = image.found();
         agrees(made.name, &found, &blkid(&image.path));
-        let copies = found.iter().filter(|signature| signature.kind == made.kind && signature.copy).count();
-        let others = found.iter().filter(|signature| signature.kind != made.kind).count();
-        let labelled = made.label.is_none_or(|label| found.iter().any(|one| one.label.as_deref() == Some(label)));
+        let copies = found
+            .iter()
+            .filter(|signature| signature.kind == made.kind && signature.copy)
+            .count();
+        let others = found
+            .iter()
+            .filter(|signature| signature.kind != made.kind)
+            .count();
+        let labelled = made
+            .label
+            .is_none_or(|label| found.iter().any(|one| one.label.as_deref() == Some(label)));
         if copies != made.copies || others != 0 || !labelled {
             wrong.push(format!(
                 "{}: {copies} copies, not {}, {others} others\n{}",
@@ -233,8 +304,16 @@ fn tools_and_libblkid_agree() {
             ));
         }
         // Every copy says the same of itself as the first one.
-        let uuids: Vec<_> = found.iter().map(|signature| (&signature.uuid, &signature.label)).collect();
-        assert!(uuids.windows(2).all(|pair| pair[0] == pair[1]), "{}:\n{}", made.name, text(&found));
+        let uuids: Vec<_> = found
+            .iter()
+            .map(|signature| (&signature.uuid, &signature.label))
+            .collect();
+        assert!(
+            uuids.windows(2).all(|pair| pair[0] == pair[1]),
+            "{}:\n{}",
+            made.name,
+            text(&found)
+        );
 
         image.zero(0, MIB.min(image.size));
         let left = image.found();
@@ -249,7 +328,11 @@ fn tools_and_libblkid_agree() {
         }
         // NILFS2's and GFS2's second superblocks are the only ones it looks for.
         if made.kind != "nilfs2" {
-            assert!(!blkid(&image.path).contains_key("TYPE"), "{}: libblkid sees it, too", made.name);
+            assert!(
+                !blkid(&image.path).contains_key("TYPE"),
+                "{}: libblkid sees it, too",
+                made.name
+            );
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -265,7 +348,12 @@ fn headers_are_all_there_is() {
         }
         let image = Image::new(folder.path().join("disk"), made.mib * MIB);
         let output = run(made.tool, made.arguments, &image.path);
-        assert!(output.status.success(), "{}: {}", made.name, String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}: {}",
+            made.name,
+            String::from_utf8_lossy(&output.stderr)
+        );
         for signature in image.found() {
             image.zero(signature.header.start, signature.header.length);
         }
@@ -284,11 +372,46 @@ fn images_of_folders() {
     std::fs::write(source.join("a"), vec![1; 100_000]).unwrap();
     let source = source.to_str().unwrap();
     let tools: [(&str, &str, &[&str]); 5] = [
-        ("squashfs", "mksquashfs", &[source, "FILE", "-quiet", "-noappend"]),
-        ("erofs", "mkfs.erofs", &["--quiet", "-U", UUID, "FILE", source]),
+        (
+            "squashfs",
+            "mksquashfs",
+            &[source, "FILE", "-quiet", "-noappend"],
+        ),
+        (
+            "erofs",
+            "mkfs.erofs",
+            &["--quiet", "-U", UUID, "FILE", source],
+        ),
         ("cramfs", "mkfs.cramfs", &["-n", "small", source, "FILE"]),
-        ("iso9660", "xorriso", &["-as", "mkisofs", "-quiet", "-V", "INSTALL_MEDIUM", "-o", "FILE", source]),
-        ("iso9660", "xorriso", &["-as", "mkisofs", "-quiet", "-J", "-V", "Install Medium 2026", "-o", "FILE", source]),
+        (
+            "iso9660",
+            "xorriso",
+            &[
+                "-as",
+                "mkisofs",
+                "-quiet",
+                "-V",
+                "INSTALL_MEDIUM",
+                "-o",
+                "FILE",
+                source,
+            ],
+        ),
+        (
+            "iso9660",
+            "xorriso",
+            &[
+                "-as",
+                "mkisofs",
+                "-quiet",
+                "-J",
+                "-V",
+                "Install Medium 2026",
+                "-o",
+                "FILE",
+                source,
+            ],
+        ),
     ];
     for (kind, tool, arguments) in tools {
         if absent(&[tool, "blkid"]) {
@@ -297,14 +420,28 @@ fn images_of_folders() {
         let path = folder.path().join("image");
         let _ = std::fs::remove_file(&path);
         let output = run(tool, arguments, &path);
-        assert!(output.status.success(), "{kind}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{kind}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         // On a disk there is room behind it.
         let file = File::options().read(true).write(true).open(&path).unwrap();
         let size = (file.metadata().unwrap().len() + MIB).next_multiple_of(MIB);
         file.set_len(size).unwrap();
-        let image = Image { file, path: path.clone(), size };
+        let image = Image {
+            file,
+            path: path.clone(),
+            size,
+        };
         let found = image.found();
-        assert_eq!(found.iter().map(|one| one.kind.as_str()).collect::<Vec<_>>(), [kind]);
+        assert_eq!(
+            found
+                .iter()
+                .map(|one| one.kind.as_str())
+                .collect::<Vec<_>>(),
+            [kind]
+        );
         agrees(kind, &found, &blkid(&image.path));
     }
 }
@@ -318,19 +455,28 @@ fn one_hit_hides_no_other() {
     let folder = tempfile::tempdir().unwrap();
     let kinds = |image: &Image| {
         let found = image.found();
-        found.iter().filter(|one| !one.copy).map(|one| one.kind.clone()).collect::<Vec<_>>()
+        found
+            .iter()
+            .filter(|one| !one.copy)
+            .map(|one| one.kind.clone())
+            .collect::<Vec<_>>()
     };
 
     // An image's file system over an old member of an array, whose superblock is behind its end.
     let image = Image::new(folder.path().join("raid"), 256 * MIB);
     run("mkfs.ext4", &["-q", "-F", "FILE", "128M"], &image.path);
-    let md = hand::cases().into_iter().find(|case| case.name == "md 1.0").unwrap();
+    let md = hand::cases()
+        .into_iter()
+        .find(|case| case.name == "md 1.0")
+        .unwrap();
     let (_, mut superblock) = md.disk.pieces[0].clone();
     let last = image.size - 8192;
     // Its own sector, and the sum that has it in it.
-    let difference = (last / 512).wrapping_sub(u64::from_le_bytes(superblock[144..152].try_into().unwrap()));
+    let difference =
+        (last / 512).wrapping_sub(u64::from_le_bytes(superblock[144..152].try_into().unwrap()));
     superblock[144..152].copy_from_slice(&(last / 512).to_le_bytes());
-    let sum = u32::from_le_bytes(superblock[216..220].try_into().unwrap()).wrapping_add(difference as u32);
+    let sum = u32::from_le_bytes(superblock[216..220].try_into().unwrap())
+        .wrapping_add(difference as u32);
     superblock[216..220].copy_from_slice(&sum.to_le_bytes());
     image.file.write_all_at(&superblock, last).unwrap();
     assert_eq!(kinds(&image), ["ext4", "linux_raid_member"]);
@@ -345,7 +491,11 @@ fn one_hit_hides_no_other() {
 
     // xfs made over ext4: what mkfs.xfs does not overwrite is no longer an ext4, what it leaves are backups.
     let image = Image::new(folder.path().join("over"), 600 * MIB);
-    run("mkfs.ext4", &["-q", "-F", "-b", "4096", "FILE"], &image.path);
+    run(
+        "mkfs.ext4",
+        &["-q", "-F", "-b", "4096", "FILE"],
+        &image.path,
+    );
     run("mkfs.xfs", &["-q", "-f", "FILE"], &image.path);
     assert_eq!(kinds(&image), ["xfs", "ext4"]);
     assert_eq!(blkid(&image.path)["TYPE"], "xfs");
@@ -358,7 +508,10 @@ fn mdadm_judges_members() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    for case in hand::cases().into_iter().filter(|case| case.name.starts_with("md ")) {
+    for case in hand::cases()
+        .into_iter()
+        .filter(|case| case.name.starts_with("md "))
+    {
         // It reads only its own machine's order.
         if case.name.contains("big-endian") {
             continue;
@@ -372,11 +525,24 @@ fn mdadm_judges_members() {
         let [own] = image.found().try_into().unwrap();
         let version = own.version.unwrap().trim_end_matches(".3").to_owned();
         // It writes a UUID as four words.
-        let digits: Vec<char> = own.uuid.unwrap().chars().filter(|&char| char != '-').collect();
-        let uuid = digits.chunks(8).map(String::from_iter).collect::<Vec<_>>().join(":");
+        let digits: Vec<char> = own
+            .uuid
+            .unwrap()
+            .chars()
+            .filter(|&char| char != '-')
+            .collect();
+        let uuid = digits
+            .chunks(8)
+            .map(String::from_iter)
+            .collect::<Vec<_>>()
+            .join(":");
         // The checksum of 0.90 is over a whole page, and is not made here.
         let judged = said.contains(&format!("Version : {version}")) && said.contains(&uuid);
-        assert!(judged && (version == "0.90" || said.contains("- correct")), "{}: {said}", case.name);
+        assert!(
+            judged && (version == "0.90" || said.contains("- correct")),
+            "{}: {said}",
+            case.name
+        );
     }
 }
 
@@ -387,19 +553,44 @@ fn flash_image() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let description = "[root]\nmode=ubi\nvol_id=0\nvol_size=4MiB\nvol_type=dynamic\nvol_name=root\n";
+    let description =
+        "[root]\nmode=ubi\nvol_id=0\nvol_size=4MiB\nvol_type=dynamic\nvol_name=root\n";
     let path = folder.path().join("description");
     std::fs::write(&path, description).unwrap();
     let image = folder.path().join("image");
-    let arguments = ["-Q", "4711", "-p", "131072", "-m", "2048", "-o", "FILE", path.to_str().unwrap()];
+    let arguments = [
+        "-Q",
+        "4711",
+        "-p",
+        "131072",
+        "-m",
+        "2048",
+        "-o",
+        "FILE",
+        path.to_str().unwrap(),
+    ];
     let output = run("ubinize", &arguments, &image);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let file = File::options().read(true).write(true).open(&image).unwrap();
     let size = 64 * MIB;
     file.set_len(size).unwrap();
-    let image = Image { file, path: image, size };
+    let image = Image {
+        file,
+        path: image,
+        size,
+    };
     let found = image.found();
-    assert_eq!(found.iter().map(|one| one.kind.as_str()).collect::<Vec<_>>(), ["ubi"]);
+    assert_eq!(
+        found
+            .iter()
+            .map(|one| one.kind.as_str())
+            .collect::<Vec<_>>(),
+        ["ubi"]
+    );
     assert_eq!(found[0].uuid.as_deref(), Some("4711"));
     agrees("ubi", &found, &blkid(&image.path));
 }
@@ -412,8 +603,12 @@ fn on_loop_devices() {
     }
     let folder = tempfile::tempdir().unwrap();
     let image = Image::new(folder.path().join("disk"), 512 * MIB);
-    let attached =
-        Command::new("losetup").env("PATH", PATH).args(["--find", "--show"]).arg(&image.path).output().unwrap();
+    let attached = Command::new("losetup")
+        .env("PATH", PATH)
+        .args(["--find", "--show"])
+        .arg(&image.path)
+        .output()
+        .unwrap();
     let device = PathBuf::from(String::from_utf8_lossy(&attached.stdout).trim());
     if !attached.status.success() {
         return skipped("loop devices are root's");
@@ -421,29 +616,72 @@ fn on_loop_devices() {
     let tools = [
         (
             "pvcreate",
-            &["-ff", "-y", "--config", "devices{use_devicesfile=0 filter=[\"a|FILE|\",\"r|.*|\"]}", "FILE"][..],
+            &[
+                "-ff",
+                "-y",
+                "--config",
+                "devices{use_devicesfile=0 filter=[\"a|FILE|\",\"r|.*|\"]}",
+                "FILE",
+            ][..],
             "LVM2_member",
         ),
-        ("drbdmeta", &["--force", "0", "v08", "FILE", "internal", "create-md"], "drbd"),
-        ("drbdmeta", &["--force", "0", "v09", "FILE", "internal", "create-md", "3"], "drbd"),
-        ("mkfs.xfs", &["-q", "-f", "-l", "logdev=FILE", "DATA"], "xfs_external_log"),
+        (
+            "drbdmeta",
+            &["--force", "0", "v08", "FILE", "internal", "create-md"],
+            "drbd",
+        ),
+        (
+            "drbdmeta",
+            &["--force", "0", "v09", "FILE", "internal", "create-md", "3"],
+            "drbd",
+        ),
+        (
+            "mkfs.xfs",
+            &["-q", "-f", "-l", "logdev=FILE", "DATA"],
+            "xfs_external_log",
+        ),
     ];
     let results: Vec<_> = tools
         .into_iter()
         .map(|(tool, arguments, kind)| {
             image.zero(0, image.size);
             let data = Image::new(folder.path().join("data"), GIB);
-            let arguments: Vec<_> =
-                arguments.iter().map(|text| text.replace("DATA", data.path.to_str().unwrap())).collect();
-            let output = run(tool, &arguments.iter().map(String::as_str).collect::<Vec<_>>(), &device);
+            let arguments: Vec<_> = arguments
+                .iter()
+                .map(|text| text.replace("DATA", data.path.to_str().unwrap()))
+                .collect();
+            let output = run(
+                tool,
+                &arguments.iter().map(String::as_str).collect::<Vec<_>>(),
+                &device,
+            );
             (tool, kind, output, image.found(), blkid(&image.path))
         })
         .collect();
     // Whatever happened, the device is given back.
-    assert!(Command::new("losetup").env("PATH", PATH).arg("-d").arg(&device).status().unwrap().success());
+    assert!(
+        Command::new("losetup")
+            .env("PATH", PATH)
+            .arg("-d")
+            .arg(&device)
+            .status()
+            .unwrap()
+            .success()
+    );
     for (tool, kind, output, found, seen) in results {
-        assert!(output.status.success(), "{tool}: {}", String::from_utf8_lossy(&output.stderr));
-        assert_eq!(found.iter().map(|one| one.kind.as_str()).collect::<Vec<_>>(), [kind], "{tool}");
+        assert!(
+            output.status.success(),
+            "{tool}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert_eq!(
+            found
+                .iter()
+                .map(|one| one.kind.as_str())
+                .collect::<Vec<_>>(),
+            [kind],
+            "{tool}"
+        );
         agrees(tool, &found, &seen);
     }
 }

@@ -1,5 +1,9 @@
 //! Disks in memory, and small images and plans made from a seed.
-#![allow(dead_code, unreachable_pub, reason = "each test uses its own part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test uses its own part of it"
+)]
 #![allow(clippy::unwrap_used, reason = "this is test code")]
 
 use std::collections::BTreeMap;
@@ -9,7 +13,9 @@ use std::thread;
 use std::time::Duration;
 
 use prejoin_disk::device::{ReadAt, WriteAt};
-use prejoin_disk::write::{Chunks, Error, Event, Job, Journal, Options, Record, Sizes, Written, write};
+use prejoin_disk::write::{
+    Chunks, Error, Event, Job, Journal, Options, Record, Sizes, Written, write,
+};
 use prejoin_formats::gpt::{self, Partition, Table, types};
 use prejoin_formats::guid::Guid;
 use prejoin_profiles::architecture::Architecture;
@@ -21,7 +27,11 @@ use prejoin_profiles::manifest::{self, Manifest, Range};
 const UNIT: u64 = 16 << 10;
 
 /// Sizes that give a disk of a megabyte several groups, heads and pieces.
-pub const SIZES: Sizes = Sizes { head: 8 << 10, group: 64 << 10, zero: 24 << 10 };
+pub const SIZES: Sizes = Sizes {
+    head: 8 << 10,
+    group: 64 << 10,
+    zero: 24 << 10,
+};
 
 /// SplitMix64 (Steele, Lea, Flood 2014): the same numbers for a seed on every machine.
 #[derive(Clone)]
@@ -70,15 +80,23 @@ pub enum Op {
 impl Op {
     pub fn extent(&self) -> Option<Extent> {
         match self {
-            Op::Write(start, bytes) => Some(Extent { start: *start, length: bytes.len() as u64 }),
-            Op::Zero(start, length) => Some(Extent { start: *start, length: *length }),
+            Op::Write(start, bytes) => Some(Extent {
+                start: *start,
+                length: bytes.len() as u64,
+            }),
+            Op::Zero(start, length) => Some(Extent {
+                start: *start,
+                length: *length,
+            }),
             _ => None,
         }
     }
 
     pub fn apply(&self, disk: &mut [u8]) {
         match self {
-            Op::Write(start, bytes) => disk[*start as usize..][..bytes.len()].copy_from_slice(bytes),
+            Op::Write(start, bytes) => {
+                disk[*start as usize..][..bytes.len()].copy_from_slice(bytes)
+            }
             Op::Zero(start, length) => disk[*start as usize..][..*length as usize].fill(0),
             _ => {}
         }
@@ -121,15 +139,31 @@ struct State {
 
 impl Medium {
     pub fn new(bytes: Vec<u8>) -> Self {
-        Medium { state: Mutex::new(State { bytes, ..State::default() }), ..Medium::default() }
+        Medium {
+            state: Mutex::new(State {
+                bytes,
+                ..State::default()
+            }),
+            ..Medium::default()
+        }
     }
 
     pub fn with(bytes: Vec<u8>, fault: Fault) -> Self {
-        Medium { state: Mutex::new(State { bytes, fault, ..State::default() }), ..Medium::default() }
+        Medium {
+            state: Mutex::new(State {
+                bytes,
+                fault,
+                ..State::default()
+            }),
+            ..Medium::default()
+        }
     }
 
     pub fn slow(self) -> Self {
-        Medium { pause: Duration::from_millis(1), ..self }
+        Medium {
+            pause: Duration::from_millis(1),
+            ..self
+        }
     }
 
     pub fn bytes(&self) -> Vec<u8> {
@@ -162,7 +196,9 @@ impl State {
     fn operation(&mut self) -> io::Result<()> {
         self.operations += 1;
         match self.fault {
-            Fault::Fail(number) if number == self.operations => Err(io::Error::other("made to fail")),
+            Fault::Fail(number) if number == self.operations => {
+                Err(io::Error::other("made to fail"))
+            }
             Fault::Dead(number) if number <= self.operations => Err(io::Error::other("dead")),
             _ => Ok(()),
         }
@@ -170,7 +206,10 @@ impl State {
 
     fn store(&mut self, op: Op) -> io::Result<()> {
         let extent = op.extent().unwrap();
-        assert!(extent.end() <= self.bytes.len() as u64, "{extent:?} is past the disk's end");
+        assert!(
+            extent.end() <= self.bytes.len() as u64,
+            "{extent:?} is past the disk's end"
+        );
         self.writes += 1;
         if let Err(error) = self.operation() {
             let half = match op {
@@ -185,7 +224,9 @@ impl State {
             Fault::Flip(number) if number == self.writes => {
                 self.bytes[(extent.start + extent.length * 2 / 3) as usize] ^= 4;
             }
-            Fault::Stuck(at) if extent.start <= at && at < extent.end() => self.bytes[at as usize] ^= 4,
+            Fault::Stuck(at) if extent.start <= at && at < extent.end() => {
+                self.bytes[at as usize] ^= 4
+            }
             Fault::Stray(number, at) if number == self.writes => self.bytes[at as usize] ^= 4,
             _ => {}
         }
@@ -233,7 +274,10 @@ pub struct Notes<'a> {
 
 impl<'a> Notes<'a> {
     pub fn new(medium: &'a Medium, records: Vec<Record>) -> Self {
-        Notes { records: Mutex::new(records), medium }
+        Notes {
+            records: Mutex::new(records),
+            medium,
+        }
     }
 }
 
@@ -263,7 +307,11 @@ pub struct Store {
 }
 
 impl Chunks for Store {
-    fn read(&self, digest: &ChunkDigest, into: &mut [u8]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    fn read(
+        &self,
+        digest: &ChunkDigest,
+        into: &mut [u8],
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         into.copy_from_slice(self.chunks.get(digest).ok_or("no such chunk")?);
         if self.wrong == Some(*digest) {
             into[0] ^= 1;
@@ -325,8 +373,20 @@ impl Scenario {
         let mut random = Random(seed);
         let disk_size = UNIT * (40 + random.below(30));
         let disk_guid = random.guid();
-        let table = Table { disk_guid, sector_size, disk_size, partitions: Vec::new() };
-        let mut maker = Maker { random, table, image: Vec::new(), kept: Vec::new(), free: Vec::new(), names: 0 };
+        let table = Table {
+            disk_guid,
+            sector_size,
+            disk_size,
+            partitions: Vec::new(),
+        };
+        let mut maker = Maker {
+            random,
+            table,
+            image: Vec::new(),
+            kept: Vec::new(),
+            free: Vec::new(),
+            names: 0,
+        };
         maker.cut(old);
         maker.scenario(old)
     }
@@ -338,8 +398,18 @@ impl Scenario {
     }
 
     /// Runs the writer as the tests want it: one thread, so that a run is the same each time.
-    pub fn write(&self, disk: &Medium, journal: Option<&dyn Journal>, verify_first: bool) -> Result<Written, Error> {
-        let options = Options { verify_first, threads: 1, sizes: SIZES, ..Options::default() };
+    pub fn write(
+        &self,
+        disk: &Medium,
+        journal: Option<&dyn Journal>,
+        verify_first: bool,
+    ) -> Result<Written, Error> {
+        let options = Options {
+            verify_first,
+            threads: 1,
+            sizes: SIZES,
+            ..Options::default()
+        };
         self.run(disk, journal, options, &|_| {})
     }
 
@@ -350,8 +420,21 @@ impl Scenario {
         options: Options,
         events: &(dyn Fn(Event) + Sync),
     ) -> Result<Written, Error> {
-        let Scenario { plan, manifest, store, .. } = self;
-        write(&Job { plan, manifest, chunks: store, disk, journal, options, events })
+        let Scenario {
+            plan,
+            manifest,
+            store,
+            ..
+        } = self;
+        write(&Job {
+            plan,
+            manifest,
+            chunks: store,
+            disk,
+            journal,
+            options,
+            events,
+        })
     }
 
     /// That nothing which is kept was lost: to the bit, and listed by a valid table; and that the image is whole if the
@@ -364,7 +447,11 @@ impl Scenario {
                 return Err(format!("kept partition {} is not what it was", kept.number));
             }
         }
-        let found = gpt::read(|at, buffer| disk.read_at(at, buffer), self.plan.size, self.plan.sector_size);
+        let found = gpt::read(
+            |at, buffer| disk.read_at(at, buffer),
+            self.plan.size,
+            self.plan.sector_size,
+        );
         let found = match found {
             Ok(found) => found,
             Err(_) if self.plan.kept.is_empty() => return Ok(()),
@@ -372,15 +459,30 @@ impl Scenario {
         };
         for kept in &self.plan.kept {
             if found.table.partition(kept.number) != self.whole.partition(kept.number) {
-                return Err(format!("kept partition {} is not listed by the {}", kept.number, found.place));
+                return Err(format!(
+                    "kept partition {} is not listed by the {}",
+                    kept.number, found.place
+                ));
             }
         }
-        let image = self.plan.after.iter().filter(|entry| matches!(entry.origin, Origin::Image | Origin::Node));
-        if image.into_iter().any(|entry| found.table.partitions.contains(self.whole.partition(entry.number).unwrap())) {
+        let image = self
+            .plan
+            .after
+            .iter()
+            .filter(|entry| matches!(entry.origin, Origin::Image | Origin::Node));
+        if image.into_iter().any(|entry| {
+            found
+                .table
+                .partitions
+                .contains(self.whole.partition(entry.number).unwrap())
+        }) {
             for extent in &self.plan.image_extents {
                 let part = extent.start as usize..extent.end() as usize;
                 if disk[part.clone()] != self.new[part] {
-                    return Err(format!("{extent:?} is not the image's, and the {} has its real types", found.place));
+                    return Err(format!(
+                        "{extent:?} is not the image's, and the {} has its real types",
+                        found.place
+                    ));
                 }
             }
         }
@@ -390,7 +492,15 @@ impl Scenario {
     /// Where anything may be written at all.
     pub fn allowed(&self) -> Vec<Extent> {
         let clear = self.plan.clear.iter().map(|clear| clear.extent);
-        merge(self.plan.image_extents.iter().chain(&self.plan.table_extents).copied().chain(clear).collect())
+        merge(
+            self.plan
+                .image_extents
+                .iter()
+                .chain(&self.plan.table_extents)
+                .copied()
+                .chain(clear)
+                .collect(),
+        )
     }
 }
 
@@ -401,21 +511,32 @@ impl Maker {
         let mut at = usable.start.next_multiple_of(UNIT);
         while at + 6 * UNIT <= usable.end {
             let random = &mut self.random;
-            let extent = Extent { start: at, length: 4096 * (1 + random.below(5 * UNIT / 4096)) };
+            let extent = Extent {
+                start: at,
+                length: 4096 * (1 + random.below(5 * UNIT / 4096)),
+            };
             match random.below(10) {
                 0..=4 => self.image.push(extent),
                 5..=7 if old != Old::Blank => self.kept.push(extent),
                 _ => self.free.push(extent),
             }
-            at = extent.end().next_multiple_of(if random.chance(50) { 4096 } else { UNIT });
+            at = extent
+                .end()
+                .next_multiple_of(if random.chance(50) { 4096 } else { UNIT });
         }
         if self.image.is_empty() {
-            self.image.push(self.kept.pop().or_else(|| self.free.pop()).unwrap());
+            self.image
+                .push(self.kept.pop().or_else(|| self.free.pop()).unwrap());
         }
     }
 
     fn scenario(mut self, old: Old) -> Scenario {
-        let kept: Vec<Partition> = self.kept.clone().into_iter().map(|extent| self.partition(extent)).collect();
+        let kept: Vec<Partition> = self
+            .kept
+            .clone()
+            .into_iter()
+            .map(|extent| self.partition(extent))
+            .collect();
         let mut before = self.table.clone();
         before.partitions = kept.clone();
         // What the image replaces, and what somebody named for deletion, was elsewhere in part.
@@ -441,7 +562,10 @@ impl Maker {
         clear.retain(|_| self.random.chance(70));
         if self.random.chance(50) {
             let Extent { start, length } = self.image[0];
-            clear.push(Extent { start, length: length / 2 / 512 * 512 });
+            clear.push(Extent {
+                start,
+                length: length / 2 / 512 * 512,
+            });
         }
         clear.extend(self.put_old(old, &before, &mut bytes));
         let plan = self.plan(&before, &whole, &kept, &content, &manifest, merge(clear));
@@ -454,15 +578,33 @@ impl Maker {
             Op::Write(start, bytes).apply(&mut new);
         }
         put_table(&whole, &mut new, true, true);
-        Scenario { plan, manifest, store, old: bytes, new, whole }
+        Scenario {
+            plan,
+            manifest,
+            store,
+            old: bytes,
+            new,
+            whole,
+        }
     }
 
     fn partition(&mut self, extent: Extent) -> Partition {
         self.names += 1;
         let (type_guid, guid) = (types::LINUX, self.random.guid());
         let (number, attributes) = (self.names, self.random.next());
-        let Extent { start, length: size } = extent;
-        Partition { number, type_guid, guid, start, size, attributes, name: format!("part-{number}") }
+        let Extent {
+            start,
+            length: size,
+        } = extent;
+        Partition {
+            number,
+            type_guid,
+            guid,
+            start,
+            size,
+            attributes,
+            name: format!("part-{number}"),
+        }
     }
 
     /// Ranges of all kinds, which follow no partition's borders; also in `content`, where they are in a partition.
@@ -493,23 +635,33 @@ impl Maker {
                 }
             };
             for partition in image.iter().filter(|_| defined) {
-                let Partition { start, size: length, .. } = *partition;
+                let Partition {
+                    start,
+                    size: length,
+                    ..
+                } = *partition;
                 if let Some(part) = here.common(&Extent { start, length }) {
-                    content.push((part.start, bytes[(part.start - at) as usize..][..part.length as usize].to_vec()));
+                    content.push((
+                        part.start,
+                        bytes[(part.start - at) as usize..][..part.length as usize].to_vec(),
+                    ));
                 }
             }
             at += length;
         }
-        let partitions = image.iter().zip(1..).map(|(partition, number)| manifest::Partition {
-            number,
-            name: partition.name.clone(),
-            type_guid: partition.type_guid.to_string(),
-            guid: partition.guid.to_string(),
-            start: partition.start,
-            size: partition.size,
-            used: partition.size,
-            digest: Digest::of(b"not looked at"),
-        });
+        let partitions = image
+            .iter()
+            .zip(1..)
+            .map(|(partition, number)| manifest::Partition {
+                number,
+                name: partition.name.clone(),
+                type_guid: partition.type_guid.to_string(),
+                guid: partition.guid.to_string(),
+                start: partition.start,
+                size: partition.size,
+                used: partition.size,
+                digest: Digest::of(b"not looked at"),
+            });
         let manifest = Manifest {
             version: manifest::VERSION,
             cluster: "lab".into(),
@@ -541,10 +693,18 @@ impl Maker {
                 bytes[end - sector..].fill(0);
             }
             Old::Grown | Old::GrownBadPrimary => {
-                let last = before.partitions.iter().map(|p| p.start + p.size).max().unwrap_or(UNIT);
+                let last = before
+                    .partitions
+                    .iter()
+                    .map(|p| p.start + p.size)
+                    .max()
+                    .unwrap_or(UNIT);
                 let mut small = before.clone();
-                small.disk_size = (last + 33 * before.sector_size as u64).next_multiple_of(4096) + 4096;
-                if small.grow(small.disk_size.min(before.disk_size)).is_err() || small.disk_size >= before.disk_size {
+                small.disk_size =
+                    (last + 33 * before.sector_size as u64).next_multiple_of(4096) + 4096;
+                if small.grow(small.disk_size.min(before.disk_size)).is_err()
+                    || small.disk_size >= before.disk_size
+                {
                     put_table(before, bytes, true, true);
                     return None;
                 }
@@ -554,20 +714,28 @@ impl Maker {
                     bytes[2 * sector + 3] ^= 0xff;
                 }
                 let (start, backup) = small.backup().unwrap();
-                let stale = Extent { start, length: backup.len() as u64 };
+                let stale = Extent {
+                    start,
+                    length: backup.len() as u64,
+                };
                 let ours = before.backup().unwrap().0;
                 return (stale.end() <= ours).then_some(stale);
             }
             Old::ShiftedBadPrimary => {
                 let (start, backup) = before.backup().unwrap();
                 let mut small = before.clone();
-                small.disk_size -= (1 + self.random.below(backup.len() as u64 / sector as u64 - 1)) * sector as u64;
+                small.disk_size -= (1 + self.random.below(backup.len() as u64 / sector as u64 - 1))
+                    * sector as u64;
                 put_table(&small, bytes, true, true);
                 let old = small.backup().unwrap().0;
                 assert!(old < start && start < old + backup.len() as u64);
                 bytes[end - sector..].fill(0);
                 // The header, or the entries.
-                let at = if self.random.chance(50) { sector + 16 } else { 2 * sector + 3 };
+                let at = if self.random.chance(50) {
+                    sector + 16
+                } else {
+                    2 * sector + 3
+                };
                 bytes[at] ^= 0xff;
             }
         }
@@ -585,34 +753,70 @@ impl Maker {
     ) -> Plan {
         let entry = |partition: &Partition, other: Origin| Entry {
             number: partition.number,
-            extent: Extent { start: partition.start, length: partition.size },
+            extent: Extent {
+                start: partition.start,
+                length: partition.size,
+            },
             type_guid: partition.type_guid.to_string(),
             guid: partition.guid.to_string(),
             name: partition.name.clone(),
             attributes: partition.attributes,
-            origin: if kept.contains(partition) { Origin::Kept } else { other },
+            origin: if kept.contains(partition) {
+                Origin::Kept
+            } else {
+                other
+            },
         };
-        let extents = content.iter().map(|(start, bytes)| Extent { start: *start, length: bytes.len() as u64 });
+        let extents = content.iter().map(|(start, bytes)| Extent {
+            start: *start,
+            length: bytes.len() as u64,
+        });
         let (backup_at, backup) = whole.backup().unwrap();
-        let primary = Extent { start: 0, length: whole.primary().unwrap().len() as u64 };
+        let primary = Extent {
+            start: 0,
+            length: whole.primary().unwrap().len() as u64,
+        };
         Plan {
             mode: Mode::Reimage,
             image: Digest::of(manifest.to_json().as_bytes()),
             size: whole.disk_size,
             sector_size: whole.sector_size,
             disk_guid: whole.disk_guid.to_string(),
-            before: before.partitions.iter().map(|partition| entry(partition, Origin::Replaced)).collect(),
-            after: whole.partitions.iter().map(|partition| entry(partition, Origin::Image)).collect(),
-            clear: clear.into_iter().map(|extent| Clear { extent, why: "stale".into() }).collect(),
+            before: before
+                .partitions
+                .iter()
+                .map(|partition| entry(partition, Origin::Replaced))
+                .collect(),
+            after: whole
+                .partitions
+                .iter()
+                .map(|partition| entry(partition, Origin::Image))
+                .collect(),
+            clear: clear
+                .into_iter()
+                .map(|extent| Clear {
+                    extent,
+                    why: "stale".into(),
+                })
+                .collect(),
             image_extents: merge(extents.collect()),
-            table_extents: vec![primary, Extent { start: backup_at, length: backup.len() as u64 }],
+            table_extents: vec![
+                primary,
+                Extent {
+                    start: backup_at,
+                    length: backup.len() as u64,
+                },
+            ],
             kept: kept
                 .iter()
                 .map(|partition| Kept {
                     number: partition.number,
                     guid: partition.guid.to_string(),
                     name: partition.name.clone(),
-                    extent: Extent { start: partition.start, length: partition.size },
+                    extent: Extent {
+                        start: partition.start,
+                        length: partition.size,
+                    },
                     what: "ext4".into(),
                 })
                 .collect(),

@@ -45,13 +45,25 @@ pub(super) fn all<'a>(
     checksum: Checksum,
 ) -> Result<Vec<Data<'a>>, Error> {
     let mut hash_seed = [0; 4];
-    for (word, bytes) in hash_seed.iter_mut().zip(options.hash_seed.as_chunks::<4>().0) {
+    for (word, bytes) in hash_seed
+        .iter_mut()
+        .zip(options.hash_seed.as_chunks::<4>().0)
+    {
         *word = u32::from_le_bytes(*bytes);
     }
     let data = |(index, node): (usize, &Node<'a>)| match &node.entry.kind {
         Kind::Directory => {
-            let parent = if numbers[index] == ROOT { ROOT } else { numbers[node.parent] };
-            let place = Place { own: numbers[index], parent, hash_seed: &hash_seed, checksum };
+            let parent = if numbers[index] == ROOT {
+                ROOT
+            } else {
+                numbers[node.parent]
+            };
+            let place = Place {
+                own: numbers[index],
+                parent,
+                hash_seed: &hash_seed,
+                checksum,
+            };
             directory_data(node, nodes, numbers, place)
         }
         Kind::File(content) => {
@@ -59,7 +71,9 @@ pub(super) fn all<'a>(
             file(node, content, holes)
         }
         Kind::Symlink(target) => symlink(node, target),
-        Kind::Device { major, minor, .. } => Ok(Data::inode(0, inode::device(node, *major, *minor)?)),
+        Kind::Device { major, minor, .. } => {
+            Ok(Data::inode(0, inode::device(node, *major, *minor)?))
+        }
         Kind::Fifo => Ok(Data::inode(0, [0; 60])),
         Kind::HardLink(_) => unreachable!("a hard link is a name, not a node"),
     };
@@ -77,39 +91,72 @@ fn directory_data<'a>(
         .iter()
         .map(|child| {
             let kind = inode::directory_kind(nodes.all[child.node].entry);
-            Name { name: child.name, inode: numbers[child.node], kind }
+            Name {
+                name: child.name,
+                inode: numbers[child.node],
+                kind,
+            }
         })
         .collect();
     let blocks = directory::blocks(&names, place);
     let size = blocks.bytes.len() as u64;
     // Without the feature `largedir`.
     if size >= 1 << 32 {
-        return Err(Error::FileSize { path: shown(node.path), size });
+        return Err(Error::FileSize {
+            path: shown(node.path),
+            size,
+        });
     }
-    let flags = if blocks.indexed { EXTENTS | INDEX } else { EXTENTS };
-    Ok(Data { size, flags, source: Bytes::Made(blocks.bytes) })
+    let flags = if blocks.indexed {
+        EXTENTS | INDEX
+    } else {
+        EXTENTS
+    };
+    Ok(Data {
+        size,
+        flags,
+        source: Bytes::Made(blocks.bytes),
+    })
 }
 
 fn symlink<'a>(node: &Node<'_>, target: &[u8]) -> Result<Data<'a>, Error> {
     let length = target.len();
     if length == 0 || length > LONGEST || target.contains(&0) {
-        return Err(Error::Symlink { path: shown(node.path), length });
+        return Err(Error::Symlink {
+            path: shown(node.path),
+            length,
+        });
     }
     if length > SHORT {
-        return Ok(Data { size: length as u64, flags: EXTENTS, source: Bytes::Made(target.to_vec()) });
+        return Ok(Data {
+            size: length as u64,
+            flags: EXTENTS,
+            source: Bytes::Made(target.to_vec()),
+        });
     }
     let mut map = [0; 60];
     map[..length].copy_from_slice(target);
     Ok(Data::inode(length as u64, map))
 }
 
-fn file<'a>(node: &Node<'_>, content: &'a Content, holes: &[Range<u64>]) -> Result<Data<'a>, Error> {
+fn file<'a>(
+    node: &Node<'_>,
+    content: &'a Content,
+    holes: &[Range<u64>],
+) -> Result<Data<'a>, Error> {
     let size = content.len();
     // The last block number is kept free: the kernel reserves it (`EXT_MAX_BLOCKS`).
     if size > u64::from(u32::MAX) * BLOCK as u64 {
-        return Err(Error::FileSize { path: shown(node.path), size });
+        return Err(Error::FileSize {
+            path: shown(node.path),
+            size,
+        });
     }
-    Ok(Data { size, flags: EXTENTS, source: Bytes::File(content, mapped(size, holes)) })
+    Ok(Data {
+        size,
+        flags: EXTENTS,
+        source: Bytes::File(content, mapped(size, holes)),
+    })
 }
 
 /// Blocks of a file of `size` bytes that no range of zeroes covers wholly.
@@ -118,7 +165,13 @@ fn mapped(size: u64, holes: &[Range<u64>]) -> Vec<Range<u64>> {
     let mut holes: Vec<Range<u64>> = holes
         .iter()
         // What reaches the end covers the last, shorter block as well.
-        .map(|hole| hole.start.div_ceil(block)..if hole.end >= size { size.div_ceil(block) } else { hole.end / block })
+        .map(|hole| {
+            hole.start.div_ceil(block)..if hole.end >= size {
+                size.div_ceil(block)
+            } else {
+                hole.end / block
+            }
+        })
         .filter(|hole| hole.start < hole.end)
         .collect();
     holes.sort_by_key(|hole| hole.start);
@@ -138,7 +191,11 @@ fn mapped(size: u64, holes: &[Range<u64>]) -> Vec<Range<u64>> {
 
 impl<'a> Data<'a> {
     fn inode(size: u64, map: [u8; 60]) -> Self {
-        Data { size, flags: 0, source: Bytes::Inode(map) }
+        Data {
+            size,
+            flags: 0,
+            source: Bytes::Inode(map),
+        }
     }
 
     /// Blocks to place.
@@ -152,19 +209,31 @@ impl<'a> Data<'a> {
 
     /// Turns runs of placed blocks into runs of the file, which differ where there are holes.
     pub(super) fn runs(&self, placed: Vec<Run>) -> Vec<Run> {
-        let Bytes::File(_, mapped) = &self.source else { return placed };
+        let Bytes::File(_, mapped) = &self.source else {
+            return placed;
+        };
         let mut runs = Vec::with_capacity(placed.len());
         let mut ranges = mapped.iter().cloned();
         let mut range = 0..0;
         for mut run in placed {
             while run.length > 0 {
                 if range.is_empty() {
-                    range = ranges.next().expect("as many blocks were placed as are mapped");
+                    range = ranges
+                        .next()
+                        .expect("as many blocks were placed as are mapped");
                 }
                 let length = run.length.min(range.end - range.start);
-                runs.push(Run { logical: range.start, physical: run.physical, length });
+                runs.push(Run {
+                    logical: range.start,
+                    physical: run.physical,
+                    length,
+                });
                 range.start += length;
-                run = Run { physical: run.physical + length, length: run.length - length, ..run };
+                run = Run {
+                    physical: run.physical + length,
+                    length: run.length - length,
+                    ..run
+                };
             }
         }
         runs
@@ -178,7 +247,9 @@ impl<'a> Data<'a> {
             let length = (run.length * block).min(self.size - start);
             match &self.source {
                 Bytes::Inode(_) => {}
-                Bytes::Made(bytes) => image.put_bytes(offset, &bytes[start as usize..(start + length) as usize]),
+                Bytes::Made(bytes) => {
+                    image.put_bytes(offset, &bytes[start as usize..(start + length) as usize])
+                }
                 Bytes::File(content, _) => image.put_content(offset, content, start, length),
             }
         }
@@ -190,7 +261,10 @@ mod tests {
     use super::*;
 
     #[test]
-    #[expect(clippy::single_range_in_vec_init, reason = "a list of ranges may have one")]
+    #[expect(
+        clippy::single_range_in_vec_init,
+        reason = "a list of ranges may have one"
+    )]
     fn holes_cover_whole_blocks_only() {
         assert_eq!(mapped(0, &[]), []);
         assert_eq!(mapped(1, &[]), [0..1]);

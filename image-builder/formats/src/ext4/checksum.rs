@@ -55,6 +55,9 @@ mod tests {
     #[test]
     fn known_value_and_continuation() {
         assert_eq!(!Checksum::START.then(b"123456789").value(), 0xe306_9283);
-        assert_eq!(Checksum::START.then(b"12345").then(b"6789"), Checksum::START.then(b"123456789"));
+        assert_eq!(
+            Checksum::START.then(b"12345").then(b"6789"),
+            Checksum::START.then(b"123456789")
+        );
     }
 }

@@ -46,7 +46,11 @@ pub(super) struct Place<'a> {
 pub(super) fn estimate(bytes: u64) -> u64 {
     let blocks = bytes.div_ceil(ROOM as u64);
     // Halving leaves leaves filled by ln 2 on average.
-    if blocks <= 1 { 1 } else { 1 + blocks * 3 / 2 + blocks / 256 }
+    if blocks <= 1 {
+        1
+    } else {
+        1 + blocks * 3 / 2 + blocks / 256
+    }
 }
 
 /// Bytes of an entry with a name this long.
@@ -56,25 +60,51 @@ pub(super) fn entry_length(name: usize) -> usize {
 
 /// Lays a directory out.
 pub(super) fn blocks(names: &[Name<'_>], place: Place<'_>) -> Blocks {
-    let dot = Name { name: b".", inode: place.own, kind: 2 };
-    let dot_dot = Name { name: b"..", inode: place.parent, kind: 2 };
+    let dot = Name {
+        name: b".",
+        inode: place.own,
+        kind: 2,
+    };
+    let dot_dot = Name {
+        name: b"..",
+        inode: place.parent,
+        kind: 2,
+    };
     let all = || [dot, dot_dot].into_iter().chain(names.iter().copied());
-    let mut writer = Writer { bytes: Vec::new(), checksum: place.checksum.of_inode(place.own) };
-    if all().map(|name| entry_length(name.name.len())).sum::<usize>() <= ROOM {
+    let mut writer = Writer {
+        bytes: Vec::new(),
+        checksum: place.checksum.of_inode(place.own),
+    };
+    if all()
+        .map(|name| entry_length(name.name.len()))
+        .sum::<usize>()
+        <= ROOM
+    {
         writer.names(all());
-        return Blocks { bytes: writer.bytes, indexed: false };
+        return Blocks {
+            bytes: writer.bytes,
+            indexed: false,
+        };
     }
-    let mut hashed: Vec<(u32, Name<'_>)> =
-        names.iter().map(|name| (half_md4(name.name, place.hash_seed), *name)).collect();
+    let mut hashed: Vec<(u32, Name<'_>)> = names
+        .iter()
+        .map(|name| (half_md4(name.name, place.hash_seed), *name))
+        .collect();
     hashed.sort_by_key(|(hash, name)| (*hash, name.name));
     let mut leaves = Vec::new();
     if split(&hashed, 0, 1 << 32, &mut leaves) && leaves.len() <= ROOT_LIMIT * NODE_LIMIT {
         writer.tree(dot, dot_dot, &leaves);
-        return Blocks { bytes: writer.bytes, indexed: true };
+        return Blocks {
+            bytes: writer.bytes,
+            indexed: true,
+        };
     }
     // Slow to search but correct: names with equal hashes fill more than a block, or an index of two levels is full.
     writer.rows(all().collect());
-    Blocks { bytes: writer.bytes, indexed: false }
+    Blocks {
+        bytes: writer.bytes,
+        indexed: false,
+    }
 }
 
 /// Names of one block and the least hash that belongs there.
@@ -88,8 +118,16 @@ fn split<'a>(names: &'a [(u32, Name<'a>)], from: u64, to: u64, leaves: &mut Vec<
     if names.is_empty() {
         return true;
     }
-    if names.iter().map(|(_, name)| entry_length(name.name.len())).sum::<usize>() <= ROOM {
-        leaves.push(Leaf { from: from as u32, names });
+    if names
+        .iter()
+        .map(|(_, name)| entry_length(name.name.len()))
+        .sum::<usize>()
+        <= ROOM
+    {
+        leaves.push(Leaf {
+            from: from as u32,
+            names,
+        });
         return true;
     }
     if to - from <= 2 {
@@ -138,8 +176,11 @@ impl Writer {
 
     /// The index, of one or two levels, then the leaves.
     fn tree(&mut self, dot: Name<'_>, dot_dot: Name<'_>, leaves: &[Leaf<'_>]) {
-        let nodes: Vec<&[Leaf<'_>]> =
-            if leaves.len() > ROOT_LIMIT { leaves.chunks(NODE_LIMIT).collect() } else { Vec::new() };
+        let nodes: Vec<&[Leaf<'_>]> = if leaves.len() > ROOT_LIMIT {
+            leaves.chunks(NODE_LIMIT).collect()
+        } else {
+            Vec::new()
+        };
         let first = 1 + nodes.len();
         let mut root = [0; BLOCK];
         entry(&mut root, dot, 12);
@@ -148,16 +189,25 @@ impl Writer {
         root[29] = 8;
         root[30] = u8::from(!nodes.is_empty());
         if nodes.is_empty() {
-            let entries = leaves.iter().enumerate().map(|(at, leaf)| (leaf.from, first + at));
+            let entries = leaves
+                .iter()
+                .enumerate()
+                .map(|(at, leaf)| (leaf.from, first + at));
             self.index(root, 32, ROOT_LIMIT, entries);
         } else {
-            let entries = nodes.iter().enumerate().map(|(at, node)| (node[0].from, 1 + at));
+            let entries = nodes
+                .iter()
+                .enumerate()
+                .map(|(at, node)| (node[0].from, 1 + at));
             self.index(root, 32, ROOT_LIMIT, entries);
         }
         for (at, node) in nodes.iter().enumerate() {
             let mut block = [0; BLOCK];
             put16(&mut block, 4, BLOCK as u16);
-            let entries = node.iter().enumerate().map(|(leaf, leaves)| (leaves.from, first + at * NODE_LIMIT + leaf));
+            let entries = node
+                .iter()
+                .enumerate()
+                .map(|(leaf, leaves)| (leaves.from, first + at * NODE_LIMIT + leaf));
             self.index(block, 8, NODE_LIMIT, entries);
         }
         for leaf in leaves {
@@ -182,7 +232,11 @@ impl Writer {
         put16(&mut block, start, limit as u16);
         put16(&mut block, start + 2, count as u16);
         // The reserved word before the checksum and the checksum itself count as zero.
-        let checksum = self.checksum.then(&block[..start + 8 * count]).then(&[0; 8]).value();
+        let checksum = self
+            .checksum
+            .then(&block[..start + 8 * count])
+            .then(&[0; 8])
+            .value();
         put32(&mut block, start + 8 * limit + 4, checksum);
         self.bytes.extend_from_slice(&block);
     }
@@ -201,7 +255,11 @@ fn entry(at: &mut [u8], name: Name<'_>, length: usize) {
 mod tests {
     use super::*;
 
-    const NAME: Name<'_> = Name { name: &[b'n'; 255], inode: 12, kind: 1 };
+    const NAME: Name<'_> = Name {
+        name: &[b'n'; 255],
+        inode: 12,
+        kind: 1,
+    };
 
     #[test]
     fn too_many_equal_hashes_have_no_index() {
@@ -215,13 +273,27 @@ mod tests {
         let names: Vec<_> = (0..40).map(|at| (at * 0x0600_0000, NAME)).collect();
         let mut leaves = Vec::new();
         assert!(split(&names, 0, 1 << 32, &mut leaves));
-        let shape: Vec<_> = leaves.iter().map(|leaf| (leaf.from, leaf.names.len())).collect();
-        assert_eq!(shape, [(0, 11), (0x4000_0000, 11), (0x8000_0000, 10), (0xc000_0000, 8)]);
+        let shape: Vec<_> = leaves
+            .iter()
+            .map(|leaf| (leaf.from, leaf.names.len()))
+            .collect();
+        assert_eq!(
+            shape,
+            [
+                (0, 11),
+                (0x4000_0000, 11),
+                (0x8000_0000, 10),
+                (0xc000_0000, 8)
+            ]
+        );
     }
 
     #[test]
     fn rows_hold_every_name() {
-        let mut writer = Writer { bytes: Vec::new(), checksum: Checksum::START };
+        let mut writer = Writer {
+            bytes: Vec::new(),
+            checksum: Checksum::START,
+        };
         writer.rows(vec![NAME; 31]);
         let mut found = 0;
         for block in writer.bytes.as_chunks::<BLOCK>().0 {

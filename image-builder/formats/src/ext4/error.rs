@@ -66,7 +66,9 @@ pub enum Error {
         links: u64,
     },
     /// A symbolic link whose target no kernel would follow.
-    #[error("writing the symbolic link {path:?}: a target has 1 to 4095 bytes and no NUL, this one has {length} bytes")]
+    #[error(
+        "writing the symbolic link {path:?}: a target has 1 to 4095 bytes and no NUL, this one has {length} bytes"
+    )]
     Symlink {
         /// The link, lossily decoded.
         path: String,
@@ -94,7 +96,9 @@ pub enum Error {
         name: String,
     },
     /// An access control list that is not in the form `getxattr` gives.
-    #[error("writing attribute {name:?} of {path:?}: this is not an access control list of version 2")]
+    #[error(
+        "writing attribute {name:?} of {path:?}: this is not an access control list of version 2"
+    )]
     AccessControlList {
         /// The path, lossily decoded.
         path: String,
@@ -102,7 +106,9 @@ pub enum Error {
         name: String,
     },
     /// The attributes fit neither the inode nor the one block beside it.
-    #[error("writing the attributes of {path:?}: {size} bytes do not fit the inode and one block of 4096")]
+    #[error(
+        "writing the attributes of {path:?}: {size} bytes do not fit the inode and one block of 4096"
+    )]
     XattrSize {
         /// The path, lossily decoded.
         path: String,
@@ -124,10 +130,13 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::NoSpace { .. } => Some("make the partition larger, or put less into it".into()),
-            Error::TooManyInodes { .. } => Some("make the partition larger: inodes grow with it".into()),
-            Error::HardLink { .. } => {
-                Some("the package that owns the link and the one that owns the file belong together".into())
+            Error::TooManyInodes { .. } => {
+                Some("make the partition larger: inodes grow with it".into())
             }
+            Error::HardLink { .. } => Some(
+                "the package that owns the link and the one that owns the file belong together"
+                    .into(),
+            ),
             Error::XattrSize { .. } => Some("keep fewer or shorter attributes on this file".into()),
             _ => None,
         }

@@ -21,12 +21,20 @@ pub(super) fn extents(runs: impl IntoIterator<Item = Run>) -> Vec<Run> {
         {
             let more = run.length.min(LONGEST - last.length);
             last.length += more;
-            run = Run { logical: run.logical + more, physical: run.physical + more, length: run.length - more };
+            run = Run {
+                logical: run.logical + more,
+                physical: run.physical + more,
+                length: run.length - more,
+            };
         }
         while run.length > 0 {
             let length = run.length.min(LONGEST);
             extents.push(Run { length, ..run });
-            run = Run { logical: run.logical + length, physical: run.physical + length, length: run.length - length };
+            run = Run {
+                logical: run.logical + length,
+                physical: run.physical + length,
+                length: run.length - length,
+            };
         }
     }
     extents
@@ -51,7 +59,10 @@ pub(super) fn tree(
 ) -> ([u8; 60], Vec<(u64, Vec<u8>)>) {
     let mut blocks = Vec::new();
     let mut depth = 0;
-    let mut level: Vec<(u64, [u8; 12])> = extents.iter().map(|run| (run.logical, leaf_entry(run))).collect();
+    let mut level: Vec<(u64, [u8; 12])> = extents
+        .iter()
+        .map(|run| (run.logical, leaf_entry(run)))
+        .collect();
     while level.len() > INLINE {
         let mut above = Vec::new();
         for entries in level.chunks(PER_BLOCK) {
@@ -105,18 +116,46 @@ mod tests {
     use super::*;
 
     fn run(logical: u64, physical: u64, length: u64) -> Run {
-        Run { logical, physical, length }
+        Run {
+            logical,
+            physical,
+            length,
+        }
     }
 
     #[test]
     fn joins_neighbours_up_to_the_longest() {
-        let joined = extents([run(0, 100, 5), run(5, 105, 40_000), run(40_005, 9, 1), run(40_007, 10, 1)]);
-        assert_eq!(joined, [run(0, 100, 32768), run(32768, 32868, 7237), run(40_005, 9, 1), run(40_007, 10, 1)]);
+        let joined = extents([
+            run(0, 100, 5),
+            run(5, 105, 40_000),
+            run(40_005, 9, 1),
+            run(40_007, 10, 1),
+        ]);
+        assert_eq!(
+            joined,
+            [
+                run(0, 100, 32768),
+                run(32768, 32868, 7237),
+                run(40_005, 9, 1),
+                run(40_007, 10, 1)
+            ]
+        );
     }
 
     #[test]
     fn counts_what_it_writes() {
-        for count in [0, 1, 4, 5, 340, 341, 1360, 1361, 340 * 340 + 1, 340 * 340 * 4 + 1] {
+        for count in [
+            0,
+            1,
+            4,
+            5,
+            340,
+            341,
+            1360,
+            1361,
+            340 * 340 + 1,
+            340 * 340 * 4 + 1,
+        ] {
             let runs: Vec<Run> = (0..count as u64).map(|at| run(2 * at, 3 * at, 1)).collect();
             let mut next = 0;
             let (inline, blocks) = tree(&runs, Checksum::START, || {

@@ -48,14 +48,22 @@ impl Geometry {
         // A last group too short for its own backup superblock is left out.
         let last = blocks.div_ceil(GROUP) - 1;
         let descriptor_blocks = (blocks.div_ceil(GROUP) * DESCRIPTOR).div_ceil(BLOCK as u64);
-        if last > 0 && has_superblock(last) && !blocks.is_multiple_of(GROUP) && blocks % GROUP < descriptor_blocks + 8 {
+        if last > 0
+            && has_superblock(last)
+            && !blocks.is_multiple_of(GROUP)
+            && blocks % GROUP < descriptor_blocks + 8
+        {
             blocks = last * GROUP;
         }
         let groups = blocks.div_ceil(GROUP);
         let descriptor_blocks = (groups * DESCRIPTOR).div_ceil(BLOCK as u64);
         let inodes_per_group = inodes_per_group(blocks, groups, inodes, files);
-        let mut geometry =
-            Geometry { blocks, groups: vec![Group::default(); groups as usize], inodes_per_group, descriptor_blocks };
+        let mut geometry = Geometry {
+            blocks,
+            groups: vec![Group::default(); groups as usize],
+            inodes_per_group,
+            descriptor_blocks,
+        };
         geometry.line_up().ok_or(Error::Size { size })?;
         Ok(geometry)
     }
@@ -142,7 +150,11 @@ fn inodes_per_group(blocks: u64, groups: u64, inodes: Option<u32>, files: u64) -
     let step = u64::from(INODES_PER_BLOCK);
     // 2^32 inodes cannot be counted; 16 TiB have 2^17 groups.
     let limit = GROUP.min(u64::from(u32::MAX) / groups / step * step);
-    wanted.div_ceil(groups).max(1).next_multiple_of(step).min(limit) as u32
+    wanted
+        .div_ceil(groups)
+        .max(1)
+        .next_multiple_of(step)
+        .min(limit) as u32
 }
 
 /// Groups 0, 1 and the powers of 3, 5 and 7 (feature `sparse_super`).
@@ -169,20 +181,39 @@ mod tests {
 
     #[test]
     fn metadata_steps_over_backups() {
-        for size in [1 << 20, 1 << 27, (1 << 27) + 4096, 3 << 30, (1 << 40) + 8192, (1 << 44) - 4096] {
+        for size in [
+            1 << 20,
+            1 << 27,
+            (1 << 27) + 4096,
+            3 << 30,
+            (1 << 40) + 8192,
+            (1 << 44) - 4096,
+        ] {
             let geometry = Geometry::new(size, Some((size >> 14) as u32 + 4), 0).unwrap();
             if size < 1 << 35 {
                 assert!(geometry.space().free() > 0);
             }
-            let starts: Vec<u64> = geometry.groups.iter().map(|group| group.inode_table).collect();
-            assert!(starts.windows(2).all(|pair| pair[1] >= pair[0] + geometry.table_blocks()), "{size}");
+            let starts: Vec<u64> = geometry
+                .groups
+                .iter()
+                .map(|group| group.inode_table)
+                .collect();
+            assert!(
+                starts
+                    .windows(2)
+                    .all(|pair| pair[1] >= pair[0] + geometry.table_blocks()),
+                "{size}"
+            );
         }
     }
 
     #[test]
     fn refuses_sizes() {
         for size in [0, 4095, 4096, 3 * 4096, 1 << 44] {
-            assert!(matches!(Geometry::new(size, None, 0), Err(Error::Size { .. })), "{size}");
+            assert!(
+                matches!(Geometry::new(size, None, 0), Err(Error::Size { .. })),
+                "{size}"
+            );
         }
     }
 }

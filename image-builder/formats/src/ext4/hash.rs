@@ -5,7 +5,11 @@
 ///
 /// The lowest bit is always clear: in an index it says that a run of equal hashes continues in the next block.
 pub(super) fn half_md4(name: &[u8], seed: &[u32; 4]) -> u32 {
-    let mut state = if *seed == [0; 4] { [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476] } else { *seed };
+    let mut state = if *seed == [0; 4] {
+        [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476]
+    } else {
+        *seed
+    };
     let mut rest = name;
     while !rest.is_empty() {
         transform(&mut state, &words(rest));
@@ -13,7 +17,11 @@ pub(super) fn half_md4(name: &[u8], seed: &[u32; 4]) -> u32 {
     }
     let hash = state[1] & !1;
     // The largest value means "end of directory" to readdir.
-    if hash == 0xffff_fffe { 0xffff_fffc } else { hash }
+    if hash == 0xffff_fffe {
+        0xffff_fffc
+    } else {
+        hash
+    }
 }
 
 /// The next 32 bytes as big-endian words, filled up with the length (`str2hashbuf_signed`).
@@ -37,16 +45,25 @@ fn transform(state: &mut [u32; 4], input: &[u32; 8]) {
     let parity = |x: u32, y: u32, z: u32| x ^ y ^ z;
     let [mut a, mut b, mut c, mut d] = *state;
     let mut step = |mix: &dyn Fn(u32, u32, u32) -> u32, word: u32, turn: u32| {
-        let sum = a.wrapping_add(mix(b, c, d)).wrapping_add(word).rotate_left(turn);
+        let sum = a
+            .wrapping_add(mix(b, c, d))
+            .wrapping_add(word)
+            .rotate_left(turn);
         (a, b, c, d) = (d, sum, b, c);
     };
     for (at, turn) in (0..8).zip([3, 7, 11, 19].into_iter().cycle()) {
         step(&select, input[at], turn);
     }
-    for (at, turn) in [1, 3, 5, 7, 0, 2, 4, 6].into_iter().zip([3, 5, 9, 13].into_iter().cycle()) {
+    for (at, turn) in [1, 3, 5, 7, 0, 2, 4, 6]
+        .into_iter()
+        .zip([3, 5, 9, 13].into_iter().cycle())
+    {
         step(&majority, input[at].wrapping_add(SECOND), turn);
     }
-    for (at, turn) in [3, 7, 2, 6, 1, 5, 0, 4].into_iter().zip([3, 9, 11, 15].into_iter().cycle()) {
+    for (at, turn) in [3, 7, 2, 6, 1, 5, 0, 4]
+        .into_iter()
+        .zip([3, 9, 11, 15].into_iter().cycle())
+    {
         step(&parity, input[at].wrapping_add(THIRD), turn);
     }
     for (word, add) in state.iter_mut().zip([a, b, c, d]) {
@@ -56,7 +73,9 @@ fn transform(state: &mut [u32; 4], input: &[u32; 8]) {
 
 /// What a path's places are derived from: FNV-1a, then mixed. Changing it moves every file of every image.
 pub(super) fn key(path: &[u8]) -> u64 {
-    mix(path.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)))
+    mix(path.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    }))
 }
 
 /// Spreads every input bit over the output (the finaliser of MurmurHash3).
@@ -70,7 +89,11 @@ pub(super) fn mix(mut x: u64) -> u64 {
 
 /// The `attempt`th of the pseudo-random places in `0..bound` that `key` stands for.
 pub(super) fn probe(key: u64, attempt: u64, bound: u64) -> u64 {
-    let spread = if attempt == 0 { key } else { mix(key.wrapping_add(attempt.wrapping_mul(0x9e37_79b9_7f4a_7c15))) };
+    let spread = if attempt == 0 {
+        key
+    } else {
+        mix(key.wrapping_add(attempt.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+    };
     ((u128::from(spread) * u128::from(bound)) >> 64) as u64
 }
 

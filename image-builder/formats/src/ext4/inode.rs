@@ -31,7 +31,11 @@ pub(super) struct Body {
 pub(super) fn encode(node: &Node<'_>, number: u32, body: &Body, checksum: Checksum) -> [u8; INODE] {
     let entry = node.entry;
     let mut inode = [0; INODE];
-    put16(&mut inode, 0x00, format(&entry.kind) | (entry.mode & 0o7777));
+    put16(
+        &mut inode,
+        0x00,
+        format(&entry.kind) | (entry.mode & 0o7777),
+    );
     put16(&mut inode, 0x02, entry.uid as u16);
     put32(&mut inode, 0x04, body.size as u32);
     put16(&mut inode, 0x18, entry.gid as u16);
@@ -69,7 +73,10 @@ pub(super) fn encode(node: &Node<'_>, number: u32, body: &Body, checksum: Checks
 /// (`e2fsck/pass1.c`, `check_inode_extra_space`).
 fn time(seconds: i64) -> (u32, u32) {
     let seconds = seconds.clamp(i64::from(i32::MIN), 0x2_7fff_ffff);
-    (seconds as u32, ((seconds - i64::from(seconds as i32)) >> 32) as u32 & 3)
+    (
+        seconds as u32,
+        ((seconds - i64::from(seconds as i32)) >> 32) as u32 & 3,
+    )
 }
 
 /// The kind's bits of a mode.
@@ -102,9 +109,17 @@ pub(super) fn device(node: &Node<'_>, major: u32, minor: u32) -> Result<[u8; 60]
     if major < 1 << 8 && minor < 1 << 8 {
         put32(&mut map, 0, major << 8 | minor);
     } else if major < 1 << 12 && minor < 1 << 20 {
-        put32(&mut map, 4, (minor & 0xff) | major << 8 | (minor & !0xff) << 12);
+        put32(
+            &mut map,
+            4,
+            (minor & 0xff) | major << 8 | (minor & !0xff) << 12,
+        );
     } else {
-        return Err(Error::Device { path: shown(node.path), major, minor });
+        return Err(Error::Device {
+            path: shown(node.path),
+            major,
+            minor,
+        });
     }
     Ok(map)
 }

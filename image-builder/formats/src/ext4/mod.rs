@@ -127,9 +127,15 @@ const SIZE_STEP: u64 = 64 << 20;
 /// Crossing a step changes the size and with it every place; whoever wants to exclude that fixes the size.
 pub fn recommended_size(tree: &Tree) -> u64 {
     let blocks = estimate(tree).saturating_mul(4) / 3;
-    let mut size = blocks.saturating_mul(BLOCK as u64).max(1).checked_next_multiple_of(SIZE_STEP).unwrap_or(u64::MAX);
+    let mut size = blocks
+        .saturating_mul(BLOCK as u64)
+        .max(1)
+        .checked_next_multiple_of(SIZE_STEP)
+        .unwrap_or(u64::MAX);
     while let Ok(geometry) = Geometry::new(size, None, tree.len() as u64) {
-        if geometry.content_blocks() >= blocks && u64::from(geometry.inodes()) > tree.len() as u64 * 9 / 8 + 12 {
+        if geometry.content_blocks() >= blocks
+            && u64::from(geometry.inodes()) > tree.len() as u64 * 9 / 8 + 12
+        {
             break;
         }
         size += SIZE_STEP;
@@ -143,7 +149,8 @@ fn estimate(tree: &Tree) -> u64 {
     let mut blocks = 4u64;
     for (path, entry) in tree.iter() {
         let slash = path.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
-        *names.entry(&path[..slash]).or_default() += directory::entry_length(path.len() - slash) as u64;
+        *names.entry(&path[..slash]).or_default() +=
+            directory::entry_length(path.len() - slash) as u64;
         let own = match &entry.kind {
             Kind::File(content) => content.len().div_ceil(BLOCK as u64),
             Kind::Symlink(target) => u64::from(target.len() > body::SHORT),
@@ -155,7 +162,12 @@ fn estimate(tree: &Tree) -> u64 {
         };
         blocks = blocks.saturating_add(own + u64::from(!entry.xattrs.is_empty()));
     }
-    blocks.saturating_add(names.values().map(|&bytes| directory::estimate(bytes + 24)).sum())
+    blocks.saturating_add(
+        names
+            .values()
+            .map(|&bytes| directory::estimate(bytes + 24))
+            .sum(),
+    )
 }
 
 /// Lays `tree` out.
@@ -166,7 +178,11 @@ pub fn plan(tree: &Tree, options: &Options) -> Result<Filesystem, Error> {
     let numbers = numbering::assign(&nodes, geometry.inodes())?;
     let checksum = superblock::checksum_seed(options);
     let data = body::all(&nodes, &numbers, options, checksum)?;
-    let attributes = nodes.all.iter().map(xattr::attributes).collect::<Result<Vec<_>, _>>()?;
+    let attributes = nodes
+        .all
+        .iter()
+        .map(xattr::attributes)
+        .collect::<Result<Vec<_>, _>>()?;
 
     let mut space = geometry.space();
     let files = place(&mut space, &nodes, &data, &attributes)?;
@@ -176,17 +192,43 @@ pub fn plan(tree: &Tree, options: &Options) -> Result<Filesystem, Error> {
     for (index, node) in nodes.all.iter().enumerate() {
         let file = &files[index];
         data[index].put(&mut image, &file.extents);
-        let body = put_maps(&mut image, file, &data[index], &attributes[index], numbers[index], checksum);
-        inodes.push((numbers[index], inode::encode(node, numbers[index], &body, checksum)));
+        let body = put_maps(
+            &mut image,
+            file,
+            &data[index],
+            &attributes[index],
+            numbers[index],
+            checksum,
+        );
+        inodes.push((
+            numbers[index],
+            inode::encode(node, numbers[index], &body, checksum),
+        ));
     }
     inodes.sort_unstable_by_key(|(number, _)| *number);
     put_inodes(&mut image, &geometry, &inodes);
 
     // The reserved inodes are in use, and empty but for the root.
-    let mut used: BTreeMap<u32, bool> = (1..geometry::FIRST_INODE).map(|number| (number, false)).collect();
-    used.extend(nodes.all.iter().zip(&numbers).map(|(node, &number)| (number, node.is_directory())));
+    let mut used: BTreeMap<u32, bool> = (1..geometry::FIRST_INODE)
+        .map(|number| (number, false))
+        .collect();
+    used.extend(
+        nodes
+            .all
+            .iter()
+            .zip(&numbers)
+            .map(|(node, &number)| (number, node.is_directory())),
+    );
     let used: Vec<(u32, bool)> = used.into_iter().collect();
-    superblock::put(&mut image, &geometry, options, &superblock::Usage { space: &space, inodes: &used })?;
+    superblock::put(
+        &mut image,
+        &geometry,
+        options,
+        &superblock::Usage {
+            space: &space,
+            inodes: &used,
+        },
+    )?;
     image.sort();
     let summary = Summary {
         blocks: geometry.blocks,
@@ -217,24 +259,44 @@ fn place(
     const ATTRIBUTES: u64 = 0x6174_7472;
     const TREE: u64 = 0x7472_6565;
     let keys = nodes.all.iter().map(|node| node.key);
-    let mut requests: Vec<Request> =
-        keys.clone().zip(data).map(|(key, data)| Request { key, blocks: data.blocks() }).collect();
-    requests.extend(keys.clone().zip(attributes).map(|(key, attributes)| Request {
-        key: hash::mix(key ^ ATTRIBUTES),
-        blocks: u64::from(attributes.block.is_some()),
-    }));
+    let mut requests: Vec<Request> = keys
+        .clone()
+        .zip(data)
+        .map(|(key, data)| Request {
+            key,
+            blocks: data.blocks(),
+        })
+        .collect();
+    requests.extend(
+        keys.clone()
+            .zip(attributes)
+            .map(|(key, attributes)| Request {
+                key: hash::mix(key ^ ATTRIBUTES),
+                blocks: u64::from(attributes.block.is_some()),
+            }),
+    );
     let mut placed = placement::place(space, &requests)?;
     let blocks = placed.split_off(data.len());
-    let extents: Vec<Vec<Run>> =
-        placed.into_iter().zip(data).map(|(runs, data)| extent::extents(data.runs(runs))).collect();
+    let extents: Vec<Vec<Run>> = placed
+        .into_iter()
+        .zip(data)
+        .map(|(runs, data)| extent::extents(data.runs(runs)))
+        .collect();
     let requests: Vec<Request> = keys
         .zip(&extents)
-        .map(|(key, extents)| Request { key: hash::mix(key ^ TREE), blocks: extent::tree_blocks(extents.len()) })
+        .map(|(key, extents)| Request {
+            key: hash::mix(key ^ TREE),
+            blocks: extent::tree_blocks(extents.len()),
+        })
         .collect();
     let trees = placement::place(space, &requests)?;
     let parts = extents.into_iter().zip(trees).zip(blocks);
     Ok(parts
-        .map(|((extents, tree), block)| Places { extents, tree, attributes: block.first().map(|run| run.physical) })
+        .map(|((extents, tree), block)| Places {
+            extents,
+            tree,
+            attributes: block.first().map(|run| run.physical),
+        })
         .collect())
 }
 
@@ -255,8 +317,15 @@ fn put_maps(
     let map = if let Bytes::Inode(map) = &data.source {
         *map
     } else {
-        let mut numbers = places.tree.iter().flat_map(|run| run.physical..run.physical + run.length);
-        let next = || numbers.next().expect("as many tree blocks were placed as are needed");
+        let mut numbers = places
+            .tree
+            .iter()
+            .flat_map(|run| run.physical..run.physical + run.length);
+        let next = || {
+            numbers
+                .next()
+                .expect("as many tree blocks were placed as are needed")
+        };
         let (map, blocks) = extent::tree(&places.extents, checksum.of_inode(number), next);
         for (at, block) in blocks {
             image.put_bytes(at * BLOCK as u64, block);

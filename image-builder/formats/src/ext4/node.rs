@@ -48,8 +48,13 @@ impl<'a> Nodes<'a> {
             .filter(|(_, entry)| !matches!(entry.kind, Kind::HardLink(_)))
             .map(|(path, entry)| Node::new(path, entry))
             .collect();
-        if all.first().is_none_or(|root| !root.path.is_empty() || root.entry.kind != Kind::Directory) {
-            return Err(Error::Parent { path: String::new() });
+        if all
+            .first()
+            .is_none_or(|root| !root.path.is_empty() || root.entry.kind != Kind::Directory)
+        {
+            return Err(Error::Parent {
+                path: String::new(),
+            });
         }
         let found = all.binary_search_by_key(&LOST_AND_FOUND, |node| node.path);
         if found.is_err() && tree.entry(LOST_AND_FOUND).is_some() {
@@ -65,7 +70,9 @@ impl<'a> Nodes<'a> {
             }
             let node = match &entry.kind {
                 Kind::HardLink(target) => linked(&sorted, &all, path, target)?,
-                _ => sorted.binary_search(&path).expect("every entry but a hard link is a node"),
+                _ => sorted
+                    .binary_search(&path)
+                    .expect("every entry but a hard link is a node"),
             };
             all[parent].children.push(Child { name, node });
             if !matches!(entry.kind, Kind::HardLink(_)) {
@@ -80,11 +87,17 @@ impl<'a> Nodes<'a> {
                 all.push(Node::new(LOST_AND_FOUND, lost_and_found));
                 links.push(1);
                 let node = all.len() - 1;
-                all[0].children.push(Child { name: LOST_AND_FOUND, node });
+                all[0].children.push(Child {
+                    name: LOST_AND_FOUND,
+                    node,
+                });
                 node
             }
         };
-        let mut nodes = Nodes { all, lost_and_found };
+        let mut nodes = Nodes {
+            all,
+            lost_and_found,
+        };
         nodes.count_links(&links)?;
         Ok(nodes)
     }
@@ -93,12 +106,16 @@ impl<'a> Nodes<'a> {
     fn count_links(&mut self, names: &[u64]) -> Result<(), Error> {
         for (index, &names) in names.iter().enumerate() {
             let node = &self.all[index];
-            let is_directory = |child: &&Child<'_>| self.all[child.node].entry.kind == Kind::Directory;
+            let is_directory =
+                |child: &&Child<'_>| self.all[child.node].entry.kind == Kind::Directory;
             self.all[index].links = if node.entry.kind == Kind::Directory {
                 let links = 2 + node.children.iter().filter(is_directory).count() as u64;
                 if links > LINKS { 1 } else { links as u16 }
             } else if names > LINKS {
-                return Err(Error::Links { path: shown(node.path), links: names });
+                return Err(Error::Links {
+                    path: shown(node.path),
+                    links: names,
+                });
             } else {
                 names as u16
             };
@@ -109,7 +126,14 @@ impl<'a> Nodes<'a> {
 
 impl<'a> Node<'a> {
     fn new(path: &'a [u8], entry: &'a Entry) -> Self {
-        Node { path, entry, key: key(path), parent: 0, links: 0, children: Vec::new() }
+        Node {
+            path,
+            entry,
+            key: key(path),
+            parent: 0,
+            links: 0,
+            children: Vec::new(),
+        }
     }
 
     /// Whether it is a directory.
@@ -127,7 +151,9 @@ fn split<'a>(sorted: &[&[u8]], path: &'a [u8]) -> Result<(usize, &'a [u8]), Erro
     if name.is_empty() || name.len() > 255 || name.contains(&0) || name == b"." || name == b".." {
         return Err(Error::Name { path: shown(path) });
     }
-    let parent = sorted.binary_search(&parent).map_err(|_| Error::Parent { path: shown(path) })?;
+    let parent = sorted
+        .binary_search(&parent)
+        .map_err(|_| Error::Parent { path: shown(path) })?;
     Ok((parent, name))
 }
 
@@ -135,5 +161,8 @@ fn split<'a>(sorted: &[&[u8]], path: &'a [u8]) -> Result<(usize, &'a [u8]), Erro
 fn linked(sorted: &[&[u8]], all: &[Node<'_>], path: &[u8], target: &[u8]) -> Result<usize, Error> {
     let node = sorted.binary_search(&target).ok();
     node.filter(|&node| matches!(all[node].entry.kind, Kind::File(_)))
-        .ok_or_else(|| Error::HardLink { path: shown(path), target: shown(target) })
+        .ok_or_else(|| Error::HardLink {
+            path: shown(path),
+            target: shown(target),
+        })
 }

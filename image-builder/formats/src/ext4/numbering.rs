@@ -23,12 +23,16 @@ pub(super) fn assign(nodes: &Nodes<'_>, inodes: u32) -> Result<Vec<u32>, Error> 
     if needed > available {
         return Err(Error::TooManyInodes { needed, available });
     }
-    let mut table = Table { used: vec![0; (inodes / INODES_PER_BLOCK) as usize] };
+    let mut table = Table {
+        used: vec![0; (inodes / INODES_PER_BLOCK) as usize],
+    };
     table.used[0] = (1 << FIRST_INODE) - 1;
     let mut numbers = vec![0; nodes.all.len()];
     numbers[0] = ROOT;
     numbers[nodes.lost_and_found] = FIRST_INODE;
-    let mut order: Vec<usize> = (1..nodes.all.len()).filter(|&index| index != nodes.lost_and_found).collect();
+    let mut order: Vec<usize> = (1..nodes.all.len())
+        .filter(|&index| index != nodes.lost_and_found)
+        .collect();
     // By hash, not by path: an order that has nothing to do with the places keeps displacements rare.
     order.sort_unstable_by_key(|&index| (mix(nodes.all[index].key), index));
     for index in order {

@@ -72,9 +72,15 @@ struct Piece {
 
 /// Places all requests; the runs of each are in ascending logical order.
 pub(super) fn place(space: &mut Space, requests: &[Request]) -> Result<Vec<Vec<Run>>, Error> {
-    let needed = requests.iter().map(|request| request.blocks).fold(0, u64::saturating_add);
+    let needed = requests
+        .iter()
+        .map(|request| request.blocks)
+        .fold(0, u64::saturating_add);
     if needed > space.free {
-        return Err(Error::NoSpace { needed, available: space.free });
+        return Err(Error::NoSpace {
+            needed,
+            available: space.free,
+        });
     }
     let mut queues: [Vec<Piece>; LARGEST + 1] = Default::default();
     for (index, request) in requests.iter().enumerate() {
@@ -90,7 +96,11 @@ pub(super) fn place(space: &mut Space, requests: &[Request]) -> Result<Vec<Vec<R
                 continue;
             };
             space.take(physical, piece.length);
-            runs[piece.request].push(Run { logical: piece.logical, physical, length: piece.length });
+            runs[piece.request].push(Run {
+                logical: piece.logical,
+                physical,
+                length: piece.length,
+            });
         }
     }
     runs.iter_mut().for_each(|runs| runs.sort_unstable());
@@ -99,7 +109,11 @@ pub(super) fn place(space: &mut Space, requests: &[Request]) -> Result<Vec<Vec<R
 
 /// Cuts an object into pieces of falling length.
 fn cut(index: usize, request: &Request, queues: &mut [Vec<Piece>]) {
-    let half = if request.blocks < 2 { 1 } else { (request.blocks.ilog2() as u64 - 1).min(LARGEST as u64 - 1) };
+    let half = if request.blocks < 2 {
+        1
+    } else {
+        (request.blocks.ilog2() as u64 - 1).min(LARGEST as u64 - 1)
+    };
     let unit = if request.blocks < 2 { 1 } else { 1 << half };
     let mut logical = 0;
     while logical < request.blocks {
@@ -107,18 +121,36 @@ fn cut(index: usize, request: &Request, queues: &mut [Vec<Piece>]) {
         let order = (left.ilog2() as usize).min(LARGEST);
         let length = (1 << order).min(request.blocks - logical);
         // A full-length piece is known by its offset; a shorter one by its order, since the tail's offset changes.
-        let rank = if order == LARGEST { logical + 1 } else { (order as u64 + 1) << 40 };
-        queues[order].push(Piece { key: mix(request.key ^ mix(rank)), request: index, logical, length });
+        let rank = if order == LARGEST {
+            logical + 1
+        } else {
+            (order as u64 + 1) << 40
+        };
+        queues[order].push(Piece {
+            key: mix(request.key ^ mix(rank)),
+            request: index,
+            logical,
+            length,
+        });
         logical += length;
     }
 }
 
 fn halve(piece: Piece, order: usize, queue: &mut Vec<Piece>) {
     let half = 1 << (order - 1);
-    queue.push(Piece { key: mix(piece.key ^ 1), length: piece.length.min(half), ..piece });
+    queue.push(Piece {
+        key: mix(piece.key ^ 1),
+        length: piece.length.min(half),
+        ..piece
+    });
     if piece.length > half {
         let (logical, length) = (piece.logical + half, piece.length - half);
-        queue.push(Piece { key: mix(piece.key ^ 2), logical, length, ..piece });
+        queue.push(Piece {
+            key: mix(piece.key ^ 2),
+            logical,
+            length,
+            ..piece
+        });
     }
 }
 
@@ -129,7 +161,12 @@ impl Space {
         if let (Some(last), true) = (words.last_mut(), !blocks.is_multiple_of(64)) {
             *last = !0 << (blocks % 64);
         }
-        Space { words, blocks, free: blocks, exhausted: usize::MAX }
+        Space {
+            words,
+            blocks,
+            free: blocks,
+            exhausted: usize::MAX,
+        }
     }
 
     /// How many blocks are free.
@@ -141,7 +178,11 @@ impl Space {
     pub(super) fn take(&mut self, start: u64, length: u64) {
         for block in start..start + length {
             let word = &mut self.words[(block / 64) as usize];
-            debug_assert_eq!(*word >> (block % 64) & 1, 0, "block {block} is placed twice");
+            debug_assert_eq!(
+                *word >> (block % 64) & 1,
+                0,
+                "block {block} is placed twice"
+            );
             *word |= 1 << (block % 64);
         }
         self.free -= length;
@@ -149,7 +190,11 @@ impl Space {
 
     /// The bitmap of `count` blocks from `first` (a multiple of 8), one bit each, what lies past the end set.
     pub(super) fn bitmap(&self, first: u64, count: u64) -> Vec<u8> {
-        let byte = |at: u64| self.words.get((at / 64) as usize).map_or(0xff, |word| (word >> (at % 64)) as u8);
+        let byte = |at: u64| {
+            self.words
+                .get((at / 64) as usize)
+                .map_or(0xff, |word| (word >> (at % 64)) as u8)
+        };
         (0..count / 8).map(|at| byte(first + at * 8)).collect()
     }
 
@@ -159,7 +204,9 @@ impl Space {
         if order >= self.exhausted || slots == 0 {
             return None;
         }
-        let random = (0..PROBES).map(|attempt| probe(key, attempt, slots)).find(|&slot| self.is_free(order, slot));
+        let random = (0..PROBES)
+            .map(|attempt| probe(key, attempt, slots))
+            .find(|&slot| self.is_free(order, slot));
         let slot = random.or_else(|| self.scan(order, probe(key, 0, slots), slots));
         if slot.is_none() && order > 0 {
             self.exhausted = order;
@@ -171,7 +218,9 @@ impl Space {
         let start = slot << order;
         let word = (start / 64) as usize;
         if order >= 6 {
-            return self.words[word..word + (1 << (order - 6))].iter().all(|&word| word == 0);
+            return self.words[word..word + (1 << (order - 6))]
+                .iter()
+                .all(|&word| word == 0);
         }
         let mask = ((1u64 << (1 << order)) - 1) << (start % 64);
         self.words[word] & mask == 0
@@ -202,10 +251,16 @@ mod tests {
     fn lengths(blocks: u64) -> Vec<(usize, u64)> {
         let mut queues: [Vec<Piece>; LARGEST + 1] = Default::default();
         cut(0, &Request { key: 1, blocks }, &mut queues);
-        let pieces = queues.iter().enumerate().flat_map(|(order, queue)| queue.iter().map(move |piece| (order, piece)));
+        let pieces = queues
+            .iter()
+            .enumerate()
+            .flat_map(|(order, queue)| queue.iter().map(move |piece| (order, piece)));
         let mut pieces: Vec<_> = pieces.collect();
         pieces.sort_by_key(|(_, piece)| piece.logical);
-        pieces.into_iter().map(|(order, piece)| (order, piece.length)).collect()
+        pieces
+            .into_iter()
+            .map(|(order, piece)| (order, piece.length))
+            .collect()
     }
 
     #[test]
@@ -226,7 +281,12 @@ mod tests {
         let mut space = Space::new(1000);
         (0..1000).step_by(7).for_each(|block| space.take(block, 1));
         let free = space.free();
-        let requests: Vec<Request> = [400, 300, free - 700].map(|blocks| Request { key: blocks, blocks }).into();
+        let requests: Vec<Request> = [400, 300, free - 700]
+            .map(|blocks| Request {
+                key: blocks,
+                blocks,
+            })
+            .into();
         let runs = place(&mut space, &requests).unwrap();
         assert_eq!(space.free(), 0);
         for (runs, request) in runs.iter().zip(&requests) {
@@ -237,12 +297,22 @@ mod tests {
             assert_eq!(end, request.blocks);
         }
         let error = place(&mut space, &requests[..1]).unwrap_err();
-        assert_eq!(error, Error::NoSpace { needed: 400, available: 0 });
+        assert_eq!(
+            error,
+            Error::NoSpace {
+                needed: 400,
+                available: 0
+            }
+        );
     }
 
     #[test]
     fn a_growing_object_keeps_its_leading_pieces() {
-        let at = |blocks| place(&mut Space::new(1 << 16), &[Request { key: 42, blocks }]).unwrap().remove(0);
+        let at = |blocks| {
+            place(&mut Space::new(1 << 16), &[Request { key: 42, blocks }])
+                .unwrap()
+                .remove(0)
+        };
         let (before, after) = (at(10_000), at(11_000));
         assert_eq!(before[..4], after[..4]);
     }

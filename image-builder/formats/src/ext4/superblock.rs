@@ -33,7 +33,12 @@ pub(super) fn checksum_seed(options: &Options) -> Checksum {
 }
 
 /// Puts all of it, backups included.
-pub(super) fn put(image: &mut Image, geometry: &Geometry, options: &Options, usage: &Usage<'_>) -> Result<(), Error> {
+pub(super) fn put(
+    image: &mut Image,
+    geometry: &Geometry,
+    options: &Options,
+    usage: &Usage<'_>,
+) -> Result<(), Error> {
     let descriptors: Arc<[u8]> = put_groups(image, geometry, options, usage).into();
     let superblock = superblock(geometry, options, usage)?;
     for group in geometry.superblocks() {
@@ -50,7 +55,12 @@ pub(super) fn put(image: &mut Image, geometry: &Geometry, options: &Options, usa
 }
 
 /// Puts the bitmaps and gives the descriptors.
-fn put_groups(image: &mut Image, geometry: &Geometry, options: &Options, usage: &Usage<'_>) -> Vec<u8> {
+fn put_groups(
+    image: &mut Image,
+    geometry: &Geometry,
+    options: &Options,
+    usage: &Usage<'_>,
+) -> Vec<u8> {
     let seed = checksum_seed(options);
     let per_group = geometry.inodes_per_group;
     let mut descriptors = vec![0; geometry.groups.len() * 32];
@@ -58,12 +68,19 @@ fn put_groups(image: &mut Image, geometry: &Geometry, options: &Options, usage: 
     let untouched: Arc<[u8]> = inode_bitmap(per_group, &[], 0).into();
     for (index, group) in geometry.groups.iter().enumerate() {
         let first = index as u32 * per_group;
-        let (mine, rest) = inodes.split_at(inodes.partition_point(|(number, _)| *number <= first + per_group));
+        let (mine, rest) =
+            inodes.split_at(inodes.partition_point(|(number, _)| *number <= first + per_group));
         inodes = rest;
         let blocks = usage.space.bitmap(index as u64 * GROUP, GROUP);
         let taken: u64 = blocks.iter().map(|byte| u64::from(byte.count_ones())).sum();
-        let numbers = if mine.is_empty() { untouched.clone() } else { inode_bitmap(per_group, mine, first).into() };
-        let unused = mine.last().map_or(per_group, |(last, _)| first + per_group - last);
+        let numbers = if mine.is_empty() {
+            untouched.clone()
+        } else {
+            inode_bitmap(per_group, mine, first).into()
+        };
+        let unused = mine
+            .last()
+            .map_or(per_group, |(last, _)| first + per_group - last);
 
         let descriptor = &mut descriptors[32 * index..32 * (index + 1)];
         put32(descriptor, 0x00, group.block_bitmap as u32);
@@ -71,13 +88,24 @@ fn put_groups(image: &mut Image, geometry: &Geometry, options: &Options, usage: 
         put32(descriptor, 0x08, group.inode_table as u32);
         put16(descriptor, 0x0c, (GROUP - taken) as u16);
         put16(descriptor, 0x0e, (per_group - mine.len() as u32) as u16);
-        put16(descriptor, 0x10, mine.iter().filter(|(_, directory)| *directory).count() as u16);
+        put16(
+            descriptor,
+            0x10,
+            mine.iter().filter(|(_, directory)| *directory).count() as u16,
+        );
         // The table is written out (`EXT4_BG_INODE_ZEROED`).
         put16(descriptor, 0x12, 4);
         put16(descriptor, 0x18, seed.then(&blocks).low());
-        put16(descriptor, 0x1a, seed.then(&numbers[..per_group as usize / 8]).low());
+        put16(
+            descriptor,
+            0x1a,
+            seed.then(&numbers[..per_group as usize / 8]).low(),
+        );
         put16(descriptor, 0x1c, unused as u16);
-        let value = seed.then(&(index as u32).to_le_bytes()).then(descriptor).low();
+        let value = seed
+            .then(&(index as u32).to_le_bytes())
+            .then(descriptor)
+            .low();
         put16(descriptor, 0x1e, value);
 
         if taken > 0 {
@@ -102,14 +130,20 @@ fn inode_bitmap(per_group: u32, used: &[(u32, bool)], first: u32) -> Vec<u8> {
 fn superblock(geometry: &Geometry, options: &Options, usage: &Usage<'_>) -> Result<Vec<u8>, Error> {
     let label = options.label.as_bytes();
     if label.len() > 16 {
-        return Err(Error::Label { length: label.len() });
+        return Err(Error::Label {
+            length: label.len(),
+        });
     }
     let mut block = vec![0; 1024];
     let time = options.time.clamp(0, (1 << 40) - 1) as u64;
     put32(&mut block, 0x00, geometry.inodes());
     put32(&mut block, 0x04, geometry.blocks as u32);
     put32(&mut block, 0x0c, usage.space.free() as u32);
-    put32(&mut block, 0x10, geometry.inodes() - usage.inodes.len() as u32);
+    put32(
+        &mut block,
+        0x10,
+        geometry.inodes() - usage.inodes.len() as u32,
+    );
     put32(&mut block, 0x18, 2);
     put32(&mut block, 0x1c, 2);
     put32(&mut block, 0x20, GROUP as u32);
@@ -128,7 +162,11 @@ fn superblock(geometry: &Geometry, options: &Options, usage: &Usage<'_>) -> Resu
     put16(&mut block, 0x58, INODE as u16);
     put32(&mut block, 0x5c, COMPATIBLE);
     put32(&mut block, 0x60, INCOMPATIBLE);
-    put32(&mut block, 0x64, READ_ONLY_COMPATIBLE | if options.read_only { READ_ONLY } else { 0 });
+    put32(
+        &mut block,
+        0x64,
+        READ_ONLY_COMPATIBLE | if options.read_only { READ_ONLY } else { 0 },
+    );
     block[0x68..0x78].copy_from_slice(&options.uuid);
     block[0x78..0x78 + label.len()].copy_from_slice(label);
     block[0xec..0xfc].copy_from_slice(&options.hash_seed);
@@ -141,7 +179,10 @@ fn superblock(geometry: &Geometry, options: &Options, usage: &Usage<'_>) -> Resu
     // Names are hashed as signed bytes (`EXT2_FLAGS_SIGNED_HASH`).
     put32(&mut block, 0x160, 1);
     // All groups are one flexible group.
-    block[0x174] = (geometry.groups.len() as u64).next_power_of_two().ilog2().max(1) as u8;
+    block[0x174] = (geometry.groups.len() as u64)
+        .next_power_of_two()
+        .ilog2()
+        .max(1) as u8;
     // CRC-32C.
     block[0x175] = 1;
     // Upper bytes of the times of writing, making and checking.
@@ -153,7 +194,10 @@ fn superblock(geometry: &Geometry, options: &Options, usage: &Usage<'_>) -> Resu
 
 /// Where an inode is, in bytes from the start of the file system.
 pub(super) fn inode_offset(geometry: &Geometry, number: u32) -> u64 {
-    let (group, index) = ((number - 1) / geometry.inodes_per_group, (number - 1) % geometry.inodes_per_group);
+    let (group, index) = (
+        (number - 1) / geometry.inodes_per_group,
+        (number - 1) % geometry.inodes_per_group,
+    );
     let block = geometry.groups[group as usize].inode_table + u64::from(index / INODES_PER_BLOCK);
     block * BLOCK as u64 + u64::from(index % INODES_PER_BLOCK) * INODE as u64
 }

@@ -44,7 +44,10 @@ pub(super) fn attributes(node: &Node<'_>) -> Result<Attributes, Error> {
     });
     let size = block.iter().map(Attribute::length).sum::<usize>();
     if BLOCK_HEADER + size + 4 > BLOCK {
-        return Err(Error::XattrSize { path: shown(node.path), size });
+        return Err(Error::XattrSize {
+            path: shown(node.path),
+            size,
+        });
     }
     Ok(Attributes {
         inline: (!inline.is_empty()).then(|| in_inode(&inline)),
@@ -60,11 +63,27 @@ pub(super) fn seal(block: &mut [u8], number: u64, checksum: Checksum) {
 
 impl<'a> Attribute<'a> {
     fn new(node: &Node<'_>, full: &'a [u8], value: &[u8]) -> Result<Self, Error> {
-        let acl =
-            || on_disk_acl(value).ok_or_else(|| Error::AccessControlList { path: shown(node.path), name: shown(full) });
+        let acl = || {
+            on_disk_acl(value).ok_or_else(|| Error::AccessControlList {
+                path: shown(node.path),
+                name: shown(full),
+            })
+        };
         match full {
-            b"system.posix_acl_access" => return Ok(Attribute { space: 2, name: b"", value: acl()? }),
-            b"system.posix_acl_default" => return Ok(Attribute { space: 3, name: b"", value: acl()? }),
+            b"system.posix_acl_access" => {
+                return Ok(Attribute {
+                    space: 2,
+                    name: b"",
+                    value: acl()?,
+                });
+            }
+            b"system.posix_acl_default" => {
+                return Ok(Attribute {
+                    space: 3,
+                    name: b"",
+                    value: acl()?,
+                });
+            }
             _ => {}
         }
         let spaces: [(u8, &[u8]); 3] = [(1, b"user."), (4, b"trusted."), (6, b"security.")];
@@ -72,8 +91,15 @@ impl<'a> Attribute<'a> {
             .into_iter()
             .find_map(|(space, prefix)| Some((space, full.strip_prefix(prefix)?)))
             .filter(|(_, name)| (1..=255).contains(&name.len()) && !name.contains(&0))
-            .map(|(space, name)| Attribute { space, name, value: value.to_vec() })
-            .ok_or_else(|| Error::XattrName { path: shown(node.path), name: shown(full) })
+            .map(|(space, name)| Attribute {
+                space,
+                name,
+                value: value.to_vec(),
+            })
+            .ok_or_else(|| Error::XattrName {
+                path: shown(node.path),
+                name: shown(full),
+            })
     }
 
     /// Bytes of entry and value.
@@ -83,7 +109,10 @@ impl<'a> Attribute<'a> {
 
     /// `ext4_xattr_hash_entry`, bytes of the name unsigned.
     fn hash(&self) -> u32 {
-        let name = self.name.iter().fold(0u32, |hash, &byte| hash.rotate_left(5) ^ u32::from(byte));
+        let name = self
+            .name
+            .iter()
+            .fold(0u32, |hash, &byte| hash.rotate_left(5) ^ u32::from(byte));
         self.value.chunks(4).fold(name, |hash, chunk| {
             let mut word = [0; 4];
             word[..chunk.len()].copy_from_slice(chunk);
@@ -107,14 +136,23 @@ fn in_block(attributes: &[Attribute<'_>]) -> Vec<u8> {
     put32(&mut block, 8, 1);
     // `ext4_xattr_rehash`: one entry without a hash makes the whole block's zero.
     let hashes: Vec<u32> = attributes.iter().map(Attribute::hash).collect();
-    let whole = hashes.iter().fold(0u32, |hash, entry| hash.rotate_left(16) ^ entry);
+    let whole = hashes
+        .iter()
+        .fold(0u32, |hash, entry| hash.rotate_left(16) ^ entry);
     put32(&mut block, 12, if hashes.contains(&0) { 0 } else { whole });
-    entries(&mut block, BLOCK_HEADER, attributes, |attribute| attribute.hash());
+    entries(&mut block, BLOCK_HEADER, attributes, |attribute| {
+        attribute.hash()
+    });
     block
 }
 
 /// Entries upwards from `start`, values downwards from the end.
-fn entries(area: &mut [u8], start: usize, attributes: &[Attribute<'_>], hash: impl Fn(&Attribute<'_>) -> u32) {
+fn entries(
+    area: &mut [u8],
+    start: usize,
+    attributes: &[Attribute<'_>],
+    hash: impl Fn(&Attribute<'_>) -> u32,
+) {
     let (mut at, mut end) = (start, area.len());
     for attribute in attributes {
         let length = attribute.value.len();

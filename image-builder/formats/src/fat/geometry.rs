@@ -33,7 +33,12 @@ pub(super) struct Geometry {
 impl Geometry {
     /// Chooses type and cluster size for a volume whose root directory has `root_records` records.
     pub(super) fn new(options: &Options, root_records: u64) -> Result<Self, Error> {
-        let &Options { size, sector_size, width, .. } = options;
+        let &Options {
+            size,
+            sector_size,
+            width,
+            ..
+        } = options;
         if !matches!(sector_size, 512 | 4096) {
             return Err(Error::SectorSize(sector_size));
         }
@@ -49,8 +54,14 @@ impl Geometry {
             Some(width) => vec![width],
             None => vec![usual, Width::Fat12, Width::Fat16, Width::Fat32],
         };
-        let fit = widths.into_iter().find_map(|width| Self::of_width(width, options, root_records));
-        let fit = fit.ok_or(Error::Size { size, sector_size, width })?;
+        let fit = widths
+            .into_iter()
+            .find_map(|width| Self::of_width(width, options, root_records));
+        let fit = fit.ok_or(Error::Size {
+            size,
+            sector_size,
+            width,
+        })?;
         if fit.root_records > 65_520 {
             return Err(Error::Directory("the root directory".to_owned()));
         }
@@ -59,24 +70,39 @@ impl Geometry {
 
     fn of_width(width: Width, options: &Options, root_records: u64) -> Option<Self> {
         let sector = u64::from(options.sector_size);
-        let sizes =
-            std::iter::successors(Some(sector), |size| Some(size * 2)).take_while(|&size| size <= LARGEST_CLUSTER);
+        let sizes = std::iter::successors(Some(sector), |size| Some(size * 2))
+            .take_while(|&size| size <= LARGEST_CLUSTER);
         let fitting = |cluster| Self::of_cluster(width, options, root_records, cluster);
         if width == Width::Fat32 {
             // 4 KiB, a page, up to 8 GiB; smaller only to have enough clusters.
-            let best = (options.size >> 21).next_power_of_two().clamp(4096, LARGEST_CLUSTER);
-            sizes.filter(|&size| size <= best).collect::<Vec<_>>().into_iter().rev().find_map(fitting)
+            let best = (options.size >> 21)
+                .next_power_of_two()
+                .clamp(4096, LARGEST_CLUSTER);
+            sizes
+                .filter(|&size| size <= best)
+                .collect::<Vec<_>>()
+                .into_iter()
+                .rev()
+                .find_map(fitting)
         } else {
             sizes.into_iter().find_map(fitting)
         }
     }
 
-    fn of_cluster(width: Width, options: &Options, root_records: u64, cluster_size: u64) -> Option<Self> {
+    fn of_cluster(
+        width: Width,
+        options: &Options,
+        root_records: u64,
+        cluster_size: u64,
+    ) -> Option<Self> {
         let sector_size = u64::from(options.sector_size);
         let sectors = options.size / sector_size;
         let (reserved, root_records) = match width {
             // 512 is what every other formatter writes.
-            Width::Fat12 | Width::Fat16 => (1, root_records.max(512).next_multiple_of(sector_size / RECORD)),
+            Width::Fat12 | Width::Fat16 => (
+                1,
+                root_records.max(512).next_multiple_of(sector_size / RECORD),
+            ),
             Width::Fat32 => (32, 0),
         };
         let root = root_records * RECORD / sector_size;
@@ -92,7 +118,11 @@ impl Geometry {
         let table = table.div_ceil(sector_size);
 
         // More reserved sectors bring the data area to a round offset.
-        let round = if width == Width::Fat32 && options.size >= 64 * LARGE { LARGE } else { cluster_size.max(4096) };
+        let round = if width == Width::Fat32 && options.size >= 64 * LARGE {
+            LARGE
+        } else {
+            cluster_size.max(4096)
+        };
         let data = (reserved + 2 * table + root).next_multiple_of(round / sector_size);
         let reserved = data - 2 * table - root;
         let clusters = sectors.checked_sub(data)? / cluster_sectors;
@@ -132,7 +162,11 @@ impl Geometry {
     /// Clusters between the boundaries large files begin on.
     pub(super) fn large_clusters(&self) -> u64 {
         let aligned = self.cluster_offset(2).is_multiple_of(LARGE);
-        if aligned { LARGE / self.cluster_size() } else { 1 }
+        if aligned {
+            LARGE / self.cluster_size()
+        } else {
+            1
+        }
     }
 }
 
@@ -142,26 +176,59 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    fn geometry(size: u64, sector_size: u32, width: Option<Width>) -> Result<(Width, u64, u64), Error> {
-        let options =
-            Options { size, sector_size, width, label: String::new(), volume_id: 0, time: 0, hidden_sectors: 0 };
-        Geometry::new(&options, 0).map(|geometry| (geometry.width, geometry.cluster_size(), geometry.clusters))
+    fn geometry(
+        size: u64,
+        sector_size: u32,
+        width: Option<Width>,
+    ) -> Result<(Width, u64, u64), Error> {
+        let options = Options {
+            size,
+            sector_size,
+            width,
+            label: String::new(),
+            volume_id: 0,
+            time: 0,
+            hidden_sectors: 0,
+        };
+        Geometry::new(&options, 0)
+            .map(|geometry| (geometry.width, geometry.cluster_size(), geometry.clusters))
     }
 
     #[test]
     fn chooses_a_type_readers_agree_on() {
         assert_eq!(geometry(MIB, 512, None), Ok((Width::Fat12, 512, 2000)));
-        assert_eq!(geometry(16 * MIB, 512, None), Ok((Width::Fat16, 512, 32_472)));
-        assert_eq!(geometry(16 * MIB, 4096, None).map(|g| g.0), Ok(Width::Fat12));
-        assert_eq!(geometry(64 * MIB, 512, Some(Width::Fat32)), Ok((Width::Fat32, 512, 129_024 - 2048)));
-        assert_eq!(geometry(512 * MIB, 512, None), Ok((Width::Fat32, 4096, 130_560)));
-        assert_eq!(geometry(512 * MIB, 4096, None), Ok((Width::Fat32, 4096, 130_560)));
+        assert_eq!(
+            geometry(16 * MIB, 512, None),
+            Ok((Width::Fat16, 512, 32_472))
+        );
+        assert_eq!(
+            geometry(16 * MIB, 4096, None).map(|g| g.0),
+            Ok(Width::Fat12)
+        );
+        assert_eq!(
+            geometry(64 * MIB, 512, Some(Width::Fat32)),
+            Ok((Width::Fat32, 512, 129_024 - 2048))
+        );
+        assert_eq!(
+            geometry(512 * MIB, 512, None),
+            Ok((Width::Fat32, 4096, 130_560))
+        );
+        assert_eq!(
+            geometry(512 * MIB, 4096, None),
+            Ok((Width::Fat32, 4096, 130_560))
+        );
         assert_eq!(geometry(100 << 30, 512, None).map(|g| g.1), Ok(32 << 10));
     }
 
     #[test]
     fn says_when_a_type_is_impossible() {
-        let refused = |size, sector_size, width| Err(Error::Size { size, sector_size, width });
+        let refused = |size, sector_size, width| {
+            Err(Error::Size {
+                size,
+                sector_size,
+                width,
+            })
+        };
         for (size, sector_size, width) in [
             (32 * MIB, 512, Some(Width::Fat32)),
             (200 * MIB, 4096, Some(Width::Fat32)),
@@ -170,7 +237,10 @@ mod tests {
             (0, 512, None),
             (u64::MAX, 512, None),
         ] {
-            assert_eq!(geometry(size, sector_size, width), refused(size, sector_size, width));
+            assert_eq!(
+                geometry(size, sector_size, width),
+                refused(size, sector_size, width)
+            );
         }
         assert_eq!(geometry(MIB, 1024, None), Err(Error::SectorSize(1024)));
     }

@@ -33,7 +33,11 @@ pub(super) fn long(name: &[u8]) -> Option<Vec<u16>> {
 pub(super) fn folded(name: &str) -> String {
     let fold = |c: char| {
         let mut upper = c.to_uppercase();
-        if upper.len() == 1 { upper.next().unwrap_or(c) } else { c }
+        if upper.len() == 1 {
+            upper.next().unwrap_or(c)
+        } else {
+            c
+        }
     };
     name.chars().map(fold).collect()
 }
@@ -50,7 +54,10 @@ pub(super) fn as_short(name: &str) -> Option<Short> {
 
 /// A short name for a long one that is in nobody's use: the first characters, `~` and a number.
 pub(super) fn made_up(name: &str, used: &BTreeSet<Short>) -> Short {
-    let (base, extension) = name.trim_start_matches('.').rsplit_once('.').unwrap_or((name, ""));
+    let (base, extension) = name
+        .trim_start_matches('.')
+        .rsplit_once('.')
+        .unwrap_or((name, ""));
     let (base, extension) = (reduced(base, 8), reduced(extension, 3));
     let numbers = 1u32..;
     let mut candidates = numbers.map(|number| {
@@ -58,13 +65,21 @@ pub(super) fn made_up(name: &str, used: &BTreeSet<Short>) -> Short {
         let kept = base.len().min(8 - tail.len());
         padded(&[&base[..kept], tail.as_bytes()].concat(), &extension)
     });
-    candidates.find(|short| !used.contains(short)).expect("a directory has fewer files than there are numbers")
+    candidates
+        .find(|short| !used.contains(short))
+        .expect("a directory has fewer files than there are numbers")
 }
 
 /// At most `most` characters, upper-case, without dots and spaces, the rest of what is not allowed as `_`.
 fn reduced(text: &str, most: usize) -> Vec<u8> {
     let kept = text.chars().filter(|c| !matches!(c, '.' | ' ')).take(most);
-    kept.map(|c| u8::try_from(c.to_ascii_uppercase()).ok().filter(|&byte| is_short(byte)).unwrap_or(b'_')).collect()
+    kept.map(|c| {
+        u8::try_from(c.to_ascii_uppercase())
+            .ok()
+            .filter(|&byte| is_short(byte))
+            .unwrap_or(b'_')
+    })
+    .collect()
 }
 
 fn padded(base: &[u8], extension: &[u8]) -> Short {
@@ -81,7 +96,9 @@ pub(super) fn records(long: &[u16]) -> usize {
 
 /// The records of a long name as they stand before the short one: the last part first.
 pub(super) fn long_records(long: &[u16], short: &Short) -> Vec<u8> {
-    let sum = short.iter().fold(0u8, |sum, &byte| sum.rotate_right(1).wrapping_add(byte));
+    let sum = short
+        .iter()
+        .fold(0u8, |sum, &byte| sum.rotate_right(1).wrapping_add(byte));
     let count = records(long);
     let mut bytes = Vec::with_capacity(count * 32);
     for index in (0..count).rev() {
@@ -115,7 +132,16 @@ mod tests {
     fn short_names() {
         assert_eq!(as_short("BOOTX64.EFI").as_ref(), Some(b"BOOTX64 EFI"));
         assert_eq!(as_short("efi").as_ref(), Some(b"EFI        "));
-        for name in ["a+b", "a.b.c", ".a", "a.", "ninechars", "a.long", "a b", "ä"] {
+        for name in [
+            "a+b",
+            "a.b.c",
+            ".a",
+            "a.",
+            "ninechars",
+            "a.long",
+            "a b",
+            "ä",
+        ] {
             assert_eq!(as_short(name), None, "{name}");
         }
         assert_eq!(made("network-config", &[]), "NETWOR~1   ");
@@ -129,12 +155,25 @@ mod tests {
 
     #[test]
     fn names_fat_cannot_hold() {
-        for name in ["", "a.", "a ", "a:b", "a\\b", "a\tb", "tab\x7f", "\u{1f600}", &"x".repeat(256)] {
+        for name in [
+            "",
+            "a.",
+            "a ",
+            "a:b",
+            "a\\b",
+            "a\tb",
+            "tab\x7f",
+            "\u{1f600}",
+            &"x".repeat(256),
+        ] {
             assert_eq!(long(name.as_bytes()), None, "{name:?}");
         }
         assert_eq!(long(b"\xff"), None);
         assert_eq!(long("ä.b".as_bytes()), Some(vec![0xe4, 0x2e, 0x62]));
-        assert_eq!((folded("Straße"), folded("ÄÖ")), (folded("straße"), folded("äö")));
+        assert_eq!(
+            (folded("Straße"), folded("ÄÖ")),
+            (folded("straße"), folded("äö"))
+        );
         assert_ne!(folded("ß"), folded("SS"));
     }
 }

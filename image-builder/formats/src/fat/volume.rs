@@ -42,19 +42,32 @@ pub(super) fn directories(tree: &Tree, labelled: bool) -> Result<Directories<'_>
         match &entry.kind {
             Kind::Directory => drop(members.insert(path, vec![])),
             Kind::File(content) if content.len() > u64::from(u32::MAX) => {
-                return Err(Error::Large { path: text(path), size: content.len() });
+                return Err(Error::Large {
+                    path: text(path),
+                    size: content.len(),
+                });
             }
             Kind::File(_) => {}
             _ => return Err(Error::Kind(text(path))),
         }
-        let directory = members.get_mut(split(path).0).expect("a tree holds the parents of its entries");
+        let directory = members
+            .get_mut(split(path).0)
+            .expect("a tree holds the parents of its entries");
         directory.push((path, entry));
     }
     let mut by_path = BTreeMap::new();
     for (path, members) in members {
         let members = named(&members)?;
-        let own = if path.is_empty() { u64::from(labelled) } else { 2 };
-        let records = own + members.iter().map(|member| 1 + name::records(&member.long) as u64).sum::<u64>();
+        let own = if path.is_empty() {
+            u64::from(labelled)
+        } else {
+            2
+        };
+        let records = own
+            + members
+                .iter()
+                .map(|member| 1 + name::records(&member.long) as u64)
+                .sum::<u64>();
         if records > MOST_RECORDS {
             return Err(Error::Directory(text(path)));
         }
@@ -78,8 +91,21 @@ fn named<'a>(entries: &[(&'a [u8], &'a Entry)]) -> Result<Vec<Member<'a>>, Error
         let short = name::as_short(name);
         used.extend(short);
         // Lower case could be kept in two flag bits instead, which not every firmware knows.
-        let long = if short.is_some() && !name.contains(|c: char| c.is_ascii_lowercase()) { vec![] } else { long };
-        members.push((Member { path, entry, long, short: [0; 11] }, name, short));
+        let long = if short.is_some() && !name.contains(|c: char| c.is_ascii_lowercase()) {
+            vec![]
+        } else {
+            long
+        };
+        members.push((
+            Member {
+                path,
+                entry,
+                long,
+                short: [0; 11],
+            },
+            name,
+            short,
+        ));
     }
     let finish = |(member, name, short): (Member<'a>, &str, Option<Short>)| {
         let short = short.unwrap_or_else(|| {
@@ -124,7 +150,10 @@ pub(super) fn write(
     // Both tables.
     let table: Arc<[u8]> = places.table(geometry.width).into();
     for copy in 0..2 {
-        image.put_bytes((geometry.reserved + copy * geometry.table) * geometry.sector_size, table.clone());
+        image.put_bytes(
+            (geometry.reserved + copy * geometry.table) * geometry.sector_size,
+            table.clone(),
+        );
     }
 
     // Directories and files.
@@ -133,13 +162,28 @@ pub(super) fn write(
             0 => geometry.root_offset(),
             cluster => geometry.cluster_offset(cluster),
         };
-        image.put_bytes(offset, directory_bytes(path, directory, directories.tree, &places, label, options.time));
+        image.put_bytes(
+            offset,
+            directory_bytes(
+                path,
+                directory,
+                directories.tree,
+                &places,
+                label,
+                options.time,
+            ),
+        );
     }
     for (path, entry) in directories.tree.iter() {
         if let Kind::File(content) = &entry.kind
             && !content.is_empty()
         {
-            image.put_content(geometry.cluster_offset(places.first(path)), content, 0, content.len());
+            image.put_content(
+                geometry.cluster_offset(places.first(path)),
+                content,
+                0,
+                content.len(),
+            );
         }
     }
     image.sort();
@@ -170,17 +214,32 @@ impl<'a> Places<'a> {
         let mut large = Vec::new();
         for (path, entry) in directories.tree.iter() {
             match &entry.kind {
-                Kind::File(content) if content.len() >= LARGE => large.push((path, content.len().div_ceil(cluster))),
-                Kind::File(content) if !content.is_empty() => small.push((path, content.len().div_ceil(cluster))),
+                Kind::File(content) if content.len() >= LARGE => {
+                    large.push((path, content.len().div_ceil(cluster)))
+                }
+                Kind::File(content) if !content.is_empty() => {
+                    small.push((path, content.len().div_ceil(cluster)))
+                }
                 _ => {}
             }
         }
-        let used: u64 = small.iter().chain(&large).map(|(_, clusters)| clusters).sum();
+        let used: u64 = small
+            .iter()
+            .chain(&large)
+            .map(|(_, clusters)| clusters)
+            .sum();
         if used > geometry.clusters {
-            return Err(Error::NoSpace { needed: used * cluster, available: geometry.clusters * cluster });
+            return Err(Error::NoSpace {
+                needed: used * cluster,
+                available: geometry.clusters * cluster,
+            });
         }
         let round = Self::placed(&small, &large, geometry.large_clusters(), used);
-        if round.end <= FIRST + geometry.clusters { Ok(round) } else { Ok(Self::placed(&small, &large, 1, used)) }
+        if round.end <= FIRST + geometry.clusters {
+            Ok(round)
+        } else {
+            Ok(Self::placed(&small, &large, 1, used))
+        }
     }
 
     fn placed(small: &[(&'a [u8], u64)], large: &[(&'a [u8], u64)], round: u64, used: u64) -> Self {
@@ -219,7 +278,10 @@ impl<'a> Places<'a> {
         }
         match width {
             Width::Fat12 => next.chunks(2).flat_map(packed).collect(),
-            Width::Fat16 => next.iter().flat_map(|&next| (next as u16).to_le_bytes()).collect(),
+            Width::Fat16 => next
+                .iter()
+                .flat_map(|&next| (next as u16).to_le_bytes())
+                .collect(),
             Width::Fat32 => next.iter().flat_map(|next| next.to_le_bytes()).collect(),
         }
     }
@@ -248,18 +310,40 @@ fn directory_bytes(
     } else {
         let parent = split(path).0;
         // To the root directory, `..` says 0 even with FAT32.
-        let parent_first = if parent.is_empty() { 0 } else { places.first(parent) };
+        let parent_first = if parent.is_empty() {
+            0
+        } else {
+            places.first(parent)
+        };
         let time = |path| tree.entry(path).map_or(0, |entry| entry.mtime);
-        bytes.extend(record(b".          ", 0x10, time(path), places.first(path), 0));
+        bytes.extend(record(
+            b".          ",
+            0x10,
+            time(path),
+            places.first(path),
+            0,
+        ));
         bytes.extend(record(b"..         ", 0x10, time(parent), parent_first, 0));
     }
-    for Member { path, entry, long, short } in &directory.members {
+    for Member {
+        path,
+        entry,
+        long,
+        short,
+    } in &directory.members
+    {
         bytes.extend(name::long_records(long, short));
         let (attributes, size) = match &entry.kind {
             Kind::File(content) => (0x20, content.len()),
             _ => (0x10, 0),
         };
-        bytes.extend(record(short, attributes, entry.mtime, places.first(path), size));
+        bytes.extend(record(
+            short,
+            attributes,
+            entry.mtime,
+            places.first(path),
+            size,
+        ));
     }
     bytes
 }
@@ -288,7 +372,8 @@ fn stamp(mtime: i64) -> (u16, u16) {
     // Civil date from days (H. Hinnant, "chrono-compatible low-level date algorithms"), years beginning in March.
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * march + 2) / 5 + 1;
@@ -303,7 +388,14 @@ fn boot_sector(geometry: &Geometry, options: &Options, label: Option<[u8; 11]>) 
     let mut sector = vec![0; 512];
     let mut put = |at: usize, bytes: &[u8]| sector[at..at + bytes.len()].copy_from_slice(bytes);
     let wide = geometry.width == Width::Fat32;
-    put(0, if wide { b"\xeb\x58\x90" } else { b"\xeb\x3c\x90" });
+    put(
+        0,
+        if wide {
+            b"\xeb\x58\x90"
+        } else {
+            b"\xeb\x3c\x90"
+        },
+    );
     put(3, b"prejoin ");
     put(11, &(geometry.sector_size as u16).to_le_bytes());
     put(13, &[geometry.cluster_sectors as u8]);
@@ -339,8 +431,18 @@ fn info_sector(geometry: &Geometry, places: &Places<'_>) -> Vec<u8> {
     let mut sector = vec![0; 512];
     let free = (geometry.clusters - places.used) as u32;
     // The search for a free cluster begins after the last one in use, or at the start if that was the very last.
-    let next = if places.end < FIRST + geometry.clusters { places.end as u32 } else { FIRST as u32 };
-    for (at, value) in [(0, 0x4161_5252), (484, 0x6141_7272), (488, free), (492, next), (508, 0xaa55_0000)] {
+    let next = if places.end < FIRST + geometry.clusters {
+        places.end as u32
+    } else {
+        FIRST as u32
+    };
+    for (at, value) in [
+        (0, 0x4161_5252),
+        (484, 0x6141_7272),
+        (488, free),
+        (492, next),
+        (508, 0xaa55_0000),
+    ] {
         sector[at..at + 4].copy_from_slice(&value.to_le_bytes());
     }
     sector
@@ -367,9 +469,18 @@ mod tests {
         let day = |year: u16, month: u16, day: u16| ((year - 1980) << 9) | (month << 5) | day;
         assert_eq!(stamp(0), (day(1980, 1, 1), 0));
         assert_eq!(stamp(i64::MIN), (day(1980, 1, 1), 0));
-        assert_eq!(stamp(951_782_399), (day(2000, 2, 28), 23 << 11 | 59 << 5 | 29));
+        assert_eq!(
+            stamp(951_782_399),
+            (day(2000, 2, 28), 23 << 11 | 59 << 5 | 29)
+        );
         assert_eq!(stamp(951_782_400), (day(2000, 2, 29), 0));
-        assert_eq!(stamp(1_735_689_599), (day(2024, 12, 31), 23 << 11 | 59 << 5 | 29));
-        assert_eq!(stamp(i64::MAX), (day(2107, 12, 31), 23 << 11 | 59 << 5 | 29));
+        assert_eq!(
+            stamp(1_735_689_599),
+            (day(2024, 12, 31), 23 << 11 | 59 << 5 | 29)
+        );
+        assert_eq!(
+            stamp(i64::MAX),
+            (day(2107, 12, 31), 23 << 11 | 59 << 5 | 29)
+        );
     }
 }

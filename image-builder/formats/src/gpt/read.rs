@@ -128,7 +128,9 @@ pub enum Fault {
 #[non_exhaustive]
 pub enum ReadError {
     /// Neither 512 nor 4096, or the disk has fewer than 6 sectors.
-    #[error("a disk of {disk_size} bytes in sectors of {sector_size} cannot hold a partition table")]
+    #[error(
+        "a disk of {disk_size} bytes in sectors of {sector_size} cannot hold a partition table"
+    )]
     Geometry {
         /// Bytes of the disk.
         disk_size: u64,
@@ -158,9 +160,16 @@ pub fn read(
     sector_size: u32,
 ) -> Result<Found, ReadError> {
     if !matches!(sector_size, 512 | 4096) || disk_size / u64::from(sector_size) < 6 {
-        return Err(ReadError::Geometry { disk_size, sector_size });
+        return Err(ReadError::Geometry {
+            disk_size,
+            sector_size,
+        });
     }
-    let mut disk = Disk { read: &mut read, sector_size, sectors: disk_size / u64::from(sector_size) };
+    let mut disk = Disk {
+        read: &mut read,
+        sector_size,
+        sectors: disk_size / u64::from(sector_size),
+    };
     let last = disk.sectors - 1;
     let mut findings = Vec::new();
     if !disk.has_protective_mbr() {
@@ -178,12 +187,20 @@ pub fn read(
             (Place::Backup { lba }, header, entries)
         }
     };
-    let backup = if place == Place::Primary { header.other } else { header.own };
+    let backup = if place == Place::Primary {
+        header.other
+    } else {
+        header.own
+    };
     if backup < last {
         findings.push(Finding::NotAtEnd { lba: backup });
     }
     let table = disk.table(&header, &entries, backup, &mut findings);
-    Ok(Found { table, place, findings })
+    Ok(Found {
+        table,
+        place,
+        findings,
+    })
 }
 
 impl Found {
@@ -191,7 +208,10 @@ impl Found {
     /// [`Table::primary`] would put it, and the table keeps its own rules.
     pub fn is_editable(&self) -> bool {
         !self.findings.iter().any(|finding| {
-            matches!(finding, Finding::UnusualEntries { .. } | Finding::BadEntry(_) | Finding::Breaks(_))
+            matches!(
+                finding,
+                Finding::UnusualEntries { .. } | Finding::BadEntry(_) | Finding::Breaks(_)
+            )
         })
     }
 }
@@ -225,7 +245,8 @@ impl Disk<'_> {
 
     fn has_protective_mbr(&mut self) -> bool {
         self.bytes(0, self.sector_size as usize).is_ok_and(|mbr| {
-            mbr[510..512] == [0x55, 0xaa] && mbr[446..510].chunks_exact(16).any(|entry| entry[4] == 0xee)
+            mbr[510..512] == [0x55, 0xaa]
+                && mbr[446..510].chunks_exact(16).any(|entry| entry[4] == 0xee)
         })
     }
 
@@ -250,7 +271,10 @@ impl Disk<'_> {
             return Err(Fault::Revision(u32_at(sector, 8)));
         }
         let length = u32_at(sector, 12);
-        let Some(own_bytes) = sector.get(..length as usize).filter(|bytes| bytes.len() >= HEADER_SIZE) else {
+        let Some(own_bytes) = sector
+            .get(..length as usize)
+            .filter(|bytes| bytes.len() >= HEADER_SIZE)
+        else {
             return Err(Fault::HeaderSize(length));
         };
         let mut zeroed = own_bytes.to_vec();
@@ -271,7 +295,10 @@ impl Disk<'_> {
         if header.own != lba {
             return Err(Fault::OwnLba(header.own));
         }
-        if header.first_usable > header.last_usable || header.first_usable < 2 || header.last_usable >= self.sectors {
+        if header.first_usable > header.last_usable
+            || header.first_usable < 2
+            || header.last_usable >= self.sectors
+        {
             return Err(Fault::Usable(header.first_usable, header.last_usable));
         }
         self.check_entries(&header)?;
@@ -279,7 +306,12 @@ impl Disk<'_> {
     }
 
     fn check_entries(&self, header: &Header) -> Result<(), Fault> {
-        let &Header { entries: lba, count, size, .. } = header;
+        let &Header {
+            entries: lba,
+            count,
+            size,
+            ..
+        } = header;
         let fault = Fault::Entries { lba, count, size };
         let sizes = size.is_power_of_two() && (ENTRY_SIZE..=LARGEST_ENTRY).contains(&size);
         if !sizes || !(1..=MOST_ENTRIES).contains(&count) || lba < 2 {
@@ -287,7 +319,12 @@ impl Disk<'_> {
         }
         let sectors = (u64::from(count) * u64::from(size)).div_ceil(u64::from(self.sector_size));
         match lba.checked_add(sectors) {
-            Some(end) if end <= self.sectors && (end <= header.first_usable || lba > header.last_usable) => Ok(()),
+            Some(end)
+                if end <= self.sectors
+                    && (end <= header.first_usable || lba > header.last_usable) =>
+            {
+                Ok(())
+            }
             _ => Err(fault),
         }
     }
@@ -295,7 +332,11 @@ impl Disk<'_> {
     /// Notes how the backup copy differs from a good primary one.
     fn compare_backup(&mut self, primary: &Header, entries: &[u8], findings: &mut Vec<Finding>) {
         let lba = primary.other;
-        let backup = if lba >= self.sectors { Err(Fault::OwnLba(lba)) } else { self.copy(lba) };
+        let backup = if lba >= self.sectors {
+            Err(Fault::OwnLba(lba))
+        } else {
+            self.copy(lba)
+        };
         match backup {
             Err(fault) => findings.push(Finding::BadCopy(Place::Backup { lba }, fault)),
             Ok((backup, backup_entries)) => {
@@ -330,15 +371,33 @@ impl Disk<'_> {
         if *primary == Fault::NoSignature && at_end == Fault::NoSignature {
             return Err(ReadError::None);
         }
-        Err(ReadError::Broken { primary: primary.clone(), backup: at_end })
+        Err(ReadError::Broken {
+            primary: primary.clone(),
+            backup: at_end,
+        })
     }
 
-    fn table(&self, header: &Header, entries: &[u8], backup: u64, findings: &mut Vec<Finding>) -> Table {
+    fn table(
+        &self,
+        header: &Header,
+        entries: &[u8],
+        backup: u64,
+        findings: &mut Vec<Finding>,
+    ) -> Table {
         let sector = u64::from(self.sector_size);
         let standard = u64::from(ENTRIES * ENTRY_SIZE) / sector;
-        let expected = if header.own == 1 { 2 } else { header.own.saturating_sub(standard) };
+        let expected = if header.own == 1 {
+            2
+        } else {
+            header.own.saturating_sub(standard)
+        };
         if (header.entries, header.count, header.size) != (expected, ENTRIES, ENTRY_SIZE) {
-            let &Header { entries: lba, count, size, .. } = header;
+            let &Header {
+                entries: lba,
+                count,
+                size,
+                ..
+            } = header;
             findings.push(Finding::UnusualEntries { lba, count, size });
         }
         let mut partitions = Vec::new();
@@ -353,14 +412,24 @@ impl Disk<'_> {
         }
         // A backup said to lie past the end (a truncated copy of a larger disk) cannot be kept there.
         let disk_size = backup.saturating_add(1).min(self.sectors) * sector;
-        let table = Table { disk_guid: header.guid, sector_size: self.sector_size, disk_size, partitions };
+        let table = Table {
+            disk_guid: header.guid,
+            sector_size: self.sector_size,
+            disk_size,
+            partitions,
+        };
         if let Err(error) = table.check() {
             findings.push(Finding::Breaks(error));
         }
         table
     }
 
-    fn partition(&self, entry: &[u8], number: u32, findings: &mut Vec<Finding>) -> Option<Partition> {
+    fn partition(
+        &self,
+        entry: &[u8],
+        number: u32,
+        findings: &mut Vec<Finding>,
+    ) -> Option<Partition> {
         let (first, last) = (u64_at(entry, 32), u64_at(entry, 40));
         if first > last || last >= self.sectors {
             return None;

@@ -36,13 +36,19 @@ impl Index<'_> {
         for &name in wanted {
             match self.find(name) {
                 Found::Modules(modules) => {
-                    modules.into_iter().for_each(|module| self.load(module, &mut entered, &mut paths));
+                    modules
+                        .into_iter()
+                        .for_each(|module| self.load(module, &mut entered, &mut paths));
                 }
                 Found::Builtin => {}
                 Found::Nothing => missing.push(name.to_owned()),
             }
         }
-        if missing.is_empty() { Ok(paths) } else { Err(Missing { names: missing }) }
+        if missing.is_empty() {
+            Ok(paths)
+        } else {
+            Err(Missing { names: missing })
+        }
     }
 
     fn load<'s>(&'s self, module: usize, entered: &mut [bool], paths: &mut Vec<&'s str>) {
@@ -72,7 +78,8 @@ impl Index<'_> {
                     "pre:" => list = Some(&mut before),
                     "post:" => list = Some(&mut after),
                     _ => {
-                        if let (Some(list), Found::Modules(modules)) = (&mut list, self.find(word)) {
+                        if let (Some(list), Found::Modules(modules)) = (&mut list, self.find(word))
+                        {
                             list.extend(modules);
                         }
                     }
@@ -92,9 +99,18 @@ impl Index<'_> {
             return Found::Builtin;
         }
         let name = normalised(name);
-        let claims = |at: &usize| self.modules[*at].aliases.iter().any(|alias| matches(alias, &name));
+        let claims = |at: &usize| {
+            self.modules[*at]
+                .aliases
+                .iter()
+                .any(|alias| matches(alias, &name))
+        };
         let modules: Vec<usize> = (0..self.modules.len()).filter(claims).collect();
-        let builtin = || self.builtin_aliases.iter().any(|(alias, _)| matches(alias, &name));
+        let builtin = || {
+            self.builtin_aliases
+                .iter()
+                .any(|(alias, _)| matches(alias, &name))
+        };
         match modules.is_empty() {
             false => Found::Modules(modules),
             true if builtin() => Found::Builtin,
@@ -188,32 +204,73 @@ mod tests {
     #[test]
     fn soft_dependencies_name_aliases() {
         let modules = [
-            module("ext4", &["jbd2", "mbcache"], &["fs-ext4"], &["pre: crc32c pre: gone"]),
+            module(
+                "ext4",
+                &["jbd2", "mbcache"],
+                &["fs-ext4"],
+                &["pre: crc32c pre: gone"],
+            ),
             module("jbd2", &[], &[], &["post: later"]),
             module("mbcache", &[], &[], &[]),
-            module("crc32c_intel", &[], &["crc32c", "cpu:type:x86,ven*feature:*0094*"], &[]),
-            module("crc32c_generic", &["libcrc"], &["crypto-crc32c", "crc32c"], &[]),
+            module(
+                "crc32c_intel",
+                &[],
+                &["crc32c", "cpu:type:x86,ven*feature:*0094*"],
+                &[],
+            ),
+            module(
+                "crc32c_generic",
+                &["libcrc"],
+                &["crypto-crc32c", "crc32c"],
+                &[],
+            ),
             module("libcrc", &[], &[], &[]),
             module("later", &["ext4"], &[], &[]),
         ];
-        let order: String = modules.iter().map(|module| format!("{}\n", module.path)).collect();
-        let index = Index::new(&modules, &order, "kernel/fs/built-in.ko\n", b"built_in.alias=fs-in-*\0");
+        let order: String = modules
+            .iter()
+            .map(|module| format!("{}\n", module.path))
+            .collect();
+        let index = Index::new(
+            &modules,
+            &order,
+            "kernel/fs/built-in.ko\n",
+            b"built_in.alias=fs-in-*\0",
+        );
         let names = |wanted: &[&str]| {
             let strip = |path: &str| path["kernel/".len()..path.len() - 3].to_owned();
-            index.closure(wanted).map(|paths| paths.into_iter().map(strip).collect::<Vec<_>>().join(" "))
+            index
+                .closure(wanted)
+                .map(|paths| paths.into_iter().map(strip).collect::<Vec<_>>().join(" "))
         };
-        assert_eq!(names(&["ext4"]).unwrap(), "crc32c_intel libcrc crc32c_generic jbd2 later mbcache ext4");
+        assert_eq!(
+            names(&["ext4"]).unwrap(),
+            "crc32c_intel libcrc crc32c_generic jbd2 later mbcache ext4"
+        );
         assert_eq!(names(&["fs_ext4"]), names(&["ext4"]));
-        assert_eq!(names(&["built_in", "fs-in-x", "mbcache", "mbcache"]).unwrap(), "mbcache");
-        assert_eq!(names(&["cpu:type:x86,ven0000fam6mod55:feature:,0093,0094,"]).unwrap(), "crc32c_intel");
+        assert_eq!(
+            names(&["built_in", "fs-in-x", "mbcache", "mbcache"]).unwrap(),
+            "mbcache"
+        );
+        assert_eq!(
+            names(&["cpu:type:x86,ven0000fam6mod55:feature:,0093,0094,"]).unwrap(),
+            "crc32c_intel"
+        );
         let missing = names(&["nope", "mbcache", "fs-nope"]).unwrap_err();
-        assert_eq!(missing.to_string(), "this kernel has no module nope, fs-nope");
+        assert_eq!(
+            missing.to_string(),
+            "this kernel has no module nope, fs-nope"
+        );
     }
 
     #[test]
     fn patterns() {
         let cases = [
-            ("pci:v00008086d*sv*sd*bc*sc*i*", "pci:v00008086d0000100Esv1sd2bc02sc00i00", true),
+            (
+                "pci:v00008086d*sv*sd*bc*sc*i*",
+                "pci:v00008086d0000100Esv1sd2bc02sc00i00",
+                true,
+            ),
             ("pci:v00008086d*", "pci:v00008087d1", false),
             ("a[0-9b]?c", "a5xc", true),
             ("a[0-9b]?c", "abxc", true),
@@ -227,7 +284,11 @@ mod tests {
             ("", "x", false),
         ];
         for (pattern, text, expected) in cases {
-            assert_eq!(glob(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
+            assert_eq!(
+                glob(pattern.as_bytes(), text.as_bytes()),
+                expected,
+                "{pattern} {text}"
+            );
             assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
         }
         assert!(!glob(&b"*a".repeat(100), &b"ab".repeat(1000)));

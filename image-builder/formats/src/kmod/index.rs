@@ -32,7 +32,14 @@ impl<'a> Index<'a> {
             .iter()
             .map(|module| {
                 let position = order.get(stem(&module.path)).copied().unwrap_or(usize::MAX);
-                ((!module.path.starts_with("updates/"), position, module.path.as_str()), module)
+                (
+                    (
+                        !module.path.starts_with("updates/"),
+                        position,
+                        module.path.as_str(),
+                    ),
+                    module,
+                )
             })
             .collect();
         keyed.sort_by_key(|(key, _)| *key);
@@ -40,7 +47,11 @@ impl<'a> Index<'a> {
         keyed.retain(|(_, module)| names.insert(module.name.as_str()));
         keyed.sort_by_key(|((_, position, path), _)| (*position, *path));
         let modules: Vec<_> = keyed.into_iter().map(|(_, module)| module).collect();
-        let by_name = modules.iter().zip(0..).map(|(module, at)| (module.name.as_str(), at)).collect();
+        let by_name = modules
+            .iter()
+            .zip(0..)
+            .map(|(module, at)| (module.name.as_str(), at))
+            .collect();
         Index {
             modules,
             by_name,
@@ -59,22 +70,52 @@ impl<'a> Index<'a> {
 
     /// What people read, and softdep, weakdep and devname, which have no other form.
     fn text_files(&self, dependencies: &[String]) -> Vec<(&'static str, Vec<u8>)> {
-        let dependencies: String = dependencies.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
-        let aliases = self.text("# Aliases extracted from modules themselves.", |module, text| {
-            module.aliases.iter().try_for_each(|alias| writeln!(text, "alias {alias} {}", module.name))
-        });
-        let symbols = self.text("# Aliases for symbols, used by symbol_request().", |module, text| {
-            module.symbols.iter().try_for_each(|symbol| writeln!(text, "alias symbol:{symbol} {}", module.name))
-        });
-        let soft = self.text("# Soft dependencies extracted from modules themselves.", |module, text| {
-            module.softdeps.iter().try_for_each(|line| writeln!(text, "softdep {} {line}", module.name))
-        });
-        let weak = self.text("# Weak dependencies extracted from modules themselves.", |module, text| {
-            module.weakdeps.iter().try_for_each(|line| writeln!(text, "weakdep {} {line}", module.name))
-        });
-        let nodes = self.text("# Device nodes to trigger on-demand module loading.", |module, text| {
-            device_node(module).map_or(Ok(()), |node| writeln!(text, "{} {node}", module.name))
-        });
+        let dependencies: String = dependencies
+            .iter()
+            .flat_map(|line| [line.as_str(), "\n"])
+            .collect();
+        let aliases = self.text(
+            "# Aliases extracted from modules themselves.",
+            |module, text| {
+                module
+                    .aliases
+                    .iter()
+                    .try_for_each(|alias| writeln!(text, "alias {alias} {}", module.name))
+            },
+        );
+        let symbols = self.text(
+            "# Aliases for symbols, used by symbol_request().",
+            |module, text| {
+                module
+                    .symbols
+                    .iter()
+                    .try_for_each(|symbol| writeln!(text, "alias symbol:{symbol} {}", module.name))
+            },
+        );
+        let soft = self.text(
+            "# Soft dependencies extracted from modules themselves.",
+            |module, text| {
+                module
+                    .softdeps
+                    .iter()
+                    .try_for_each(|line| writeln!(text, "softdep {} {line}", module.name))
+            },
+        );
+        let weak = self.text(
+            "# Weak dependencies extracted from modules themselves.",
+            |module, text| {
+                module
+                    .weakdeps
+                    .iter()
+                    .try_for_each(|line| writeln!(text, "weakdep {} {line}", module.name))
+            },
+        );
+        let nodes = self.text(
+            "# Device nodes to trigger on-demand module loading.",
+            |module, text| {
+                device_node(module).map_or(Ok(()), |node| writeln!(text, "{} {node}", module.name))
+            },
+        );
         vec![
             ("modules.dep", dependencies.into_bytes()),
             ("modules.alias", aliases),
@@ -86,17 +127,31 @@ impl<'a> Index<'a> {
     }
 
     /// What kmod reads.
-    fn binary_files(&self, dependencies: &[String]) -> Result<Vec<(&'static str, Vec<u8>)>, TooLarge> {
-        let (mut dependency, mut alias, mut symbol) = (Trie::default(), Trie::default(), Trie::default());
+    fn binary_files(
+        &self,
+        dependencies: &[String],
+    ) -> Result<Vec<(&'static str, Vec<u8>)>, TooLarge> {
+        let (mut dependency, mut alias, mut symbol) =
+            (Trie::default(), Trie::default(), Trie::default());
         for ((module, line), priority) in self.modules.iter().zip(dependencies).zip(0..) {
             let name = module.name.as_str();
             dependency.insert(name, line, priority);
-            module.aliases.iter().for_each(|text| alias.insert(normalised(text), name, priority));
-            module.symbols.iter().for_each(|text| symbol.insert(format!("symbol:{text}"), name, priority));
+            module
+                .aliases
+                .iter()
+                .for_each(|text| alias.insert(normalised(text), name, priority));
+            module
+                .symbols
+                .iter()
+                .for_each(|text| symbol.insert(format!("symbol:{text}"), name, priority));
         }
         let (mut builtin, mut builtin_alias) = (Trie::default(), Trie::default());
-        self.builtin.iter().for_each(|name| builtin.insert(name.as_str(), "", 0));
-        self.builtin_aliases.iter().for_each(|(text, name)| builtin_alias.insert(text.as_str(), name, 0));
+        self.builtin
+            .iter()
+            .for_each(|name| builtin.insert(name.as_str(), "", 0));
+        self.builtin_aliases
+            .iter()
+            .for_each(|(text, name)| builtin_alias.insert(text.as_str(), name, 0));
         Ok(vec![
             ("modules.dep.bin", dependency.encode()?),
             ("modules.alias.bin", alias.encode()?),
@@ -107,7 +162,11 @@ impl<'a> Index<'a> {
     }
 
     /// A text file: a heading, then what `lines` writes for each module.
-    fn text(&self, heading: &str, lines: impl Fn(&Module, &mut String) -> std::fmt::Result) -> Vec<u8> {
+    fn text(
+        &self,
+        heading: &str,
+        lines: impl Fn(&Module, &mut String) -> std::fmt::Result,
+    ) -> Vec<u8> {
         let mut text = format!("{heading}\n");
         for module in &self.modules {
             lines(module, &mut text).expect("writing to a String cannot fail");
@@ -118,12 +177,17 @@ impl<'a> Index<'a> {
     /// Positions of the modules this one depends on directly. Names that are no module of this kernel (built in,
     /// since) are left out, as depmod does.
     pub(super) fn direct(&self, at: usize) -> impl Iterator<Item = usize> {
-        self.modules[at].depends.iter().filter_map(|name| self.by_name.get(underscored(name).as_str()).copied())
+        self.modules[at]
+            .depends
+            .iter()
+            .filter_map(|name| self.by_name.get(underscored(name).as_str()).copied())
     }
 
     /// Lines of `modules.dep`: a path and those of everything it needs, dependants before what they depend on.
     fn dependency_lines(&self) -> Vec<String> {
-        let direct: Vec<Vec<usize>> = (0..self.modules.len()).map(|at| self.direct(at).collect()).collect();
+        let direct: Vec<Vec<usize>> = (0..self.modules.len())
+            .map(|at| self.direct(at).collect())
+            .collect();
         let rank = ranks(&direct);
         // `seen[x] == at` while collecting for `at`.
         let mut seen = vec![usize::MAX; self.modules.len()];
@@ -175,7 +239,9 @@ fn ranks(direct: &[Vec<usize>]) -> Vec<usize> {
 
 /// `NUL`-separated `module.alias=...` among other keys.
 fn builtin_aliases(modinfo: &[u8]) -> Vec<(String, String)> {
-    let lines = modinfo.split(|&byte| byte == 0).map(String::from_utf8_lossy);
+    let lines = modinfo
+        .split(|&byte| byte == 0)
+        .map(String::from_utf8_lossy);
     let alias = |line: std::borrow::Cow<'_, str>| {
         let (key, value) = line.split_once('=')?;
         let name = key.strip_suffix(".alias")?;
@@ -186,7 +252,10 @@ fn builtin_aliases(modinfo: &[u8]) -> Vec<(String, String)> {
 
 /// `NAME c10:200`-like line of a module that wants a device node before it is loaded.
 fn device_node(module: &Module) -> Option<String> {
-    let name = module.aliases.iter().find_map(|alias| alias.strip_prefix("devname:"))?;
+    let name = module
+        .aliases
+        .iter()
+        .find_map(|alias| alias.strip_prefix("devname:"))?;
     let number = |alias: &String, kind: &str| {
         let (major, minor) = alias.strip_prefix(kind)?.split_once('-')?;
         Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
@@ -226,7 +295,13 @@ mod tests {
     fn module(path: &str, depends: &[&str], aliases: &[&str]) -> Module {
         let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
         let (name, path) = (module::name(path), path.to_owned());
-        Module { path, name, depends: owned(depends), aliases: owned(aliases), ..Module::default() }
+        Module {
+            path,
+            name,
+            depends: owned(depends),
+            aliases: owned(aliases),
+            ..Module::default()
+        }
     }
 
     fn file(index: &Index<'_>, name: &str) -> String {
@@ -268,15 +343,15 @@ updates/d.ko.xz:
             module("all.ko", &[], &["char-major-10-*", "devname:x"]),
         ];
         let index = Index::new(&modules, "", "", b"");
-        let expected =
-            "# Device nodes to trigger on-demand module loading.\nloop loop-control b7:0\ntun net/tun c10:200\n";
+        let expected = "# Device nodes to trigger on-demand module loading.\nloop loop-control b7:0\ntun net/tun c10:200\n";
         assert_eq!(file(&index, "modules.devname"), expected);
     }
 
     #[test]
     fn dashes_in_aliases() {
         assert_eq!(normalised("acpi*:PNP0A-[0-9]*-x"), "acpi*:PNP0A_[0-9]*_x");
-        let builtin = builtin_aliases(b"ext-4.license=GPL\0ext-4.alias=fs-ext4\0broken\0ext4.alias\0");
+        let builtin =
+            builtin_aliases(b"ext-4.license=GPL\0ext-4.alias=fs-ext4\0broken\0ext4.alias\0");
         assert_eq!(builtin, [("fs_ext4".to_owned(), "ext_4".to_owned())]);
     }
 }

@@ -44,14 +44,24 @@ impl Module {
     /// Reads an uncompressed module; `path` is relative to its `/usr/lib/modules/<version>/` and may have the ending
     /// of a compressed file.
     pub fn parse(path: &str, elf: &[u8]) -> Result<Self, BadModule> {
-        let fail = |problem: String| BadModule { path: path.to_owned(), problem };
-        let file: ElfFile64<'_, Endianness> = ElfFile64::parse(elf).map_err(|error| fail(error.to_string()))?;
+        let fail = |problem: String| BadModule {
+            path: path.to_owned(),
+            problem,
+        };
+        let file: ElfFile64<'_, Endianness> =
+            ElfFile64::parse(elf).map_err(|error| fail(error.to_string()))?;
         if file.elf_header().e_type(file.endian()) != object::elf::ET_REL {
             return Err(fail("it is no relocatable ELF file".to_owned()));
         }
-        let mut module = Module { path: path.to_owned(), name: name(path), ..Module::default() };
+        let mut module = Module {
+            path: path.to_owned(),
+            name: name(path),
+            ..Module::default()
+        };
         for line in strings(&file, ".modinfo").map_err(fail)? {
-            let Some((key, value)) = line.split_once('=') else { continue };
+            let Some((key, value)) = line.split_once('=') else {
+                continue;
+            };
             // The index files are lines of text: a value of two lines could pretend to be something else.
             if value.contains('\n') {
                 continue;
@@ -59,7 +69,12 @@ impl Module {
             let value = value.to_owned();
             match key {
                 "alias" => module.aliases.push(value),
-                "depends" => module.depends.extend(value.split(',').filter(|name| !name.is_empty()).map(str::to_owned)),
+                "depends" => module.depends.extend(
+                    value
+                        .split(',')
+                        .filter(|name| !name.is_empty())
+                        .map(str::to_owned),
+                ),
                 "softdep" => module.softdeps.push(value),
                 "weakdep" => module.weakdeps.push(value),
                 "firmware" => module.firmware.push(value),
@@ -86,8 +101,12 @@ fn strings(file: &ElfFile64<'_, Endianness>, section: &str) -> Result<Vec<String
         return Err(format!("section of {} bytes", section.size()));
     }
     let bytes = section.data().map_err(|error| error.to_string())?;
-    let strings = bytes.split(|&byte| byte == 0).filter(|string| !string.is_empty());
-    Ok(strings.map(|string| String::from_utf8_lossy(string).into_owned()).collect())
+    let strings = bytes
+        .split(|&byte| byte == 0)
+        .filter(|string| !string.is_empty());
+    Ok(strings
+        .map(|string| String::from_utf8_lossy(string).into_owned())
+        .collect())
 }
 
 /// Exported symbols. `__ksymtab_strings` has the names of name spaces too; where the symbol table was kept, its
@@ -95,7 +114,9 @@ fn strings(file: &ElfFile64<'_, Endianness>, section: &str) -> Result<Vec<String
 fn exported(file: &ElfFile64<'_, Endianness>) -> Result<Vec<String>, String> {
     let mut names = strings(file, "__ksymtab_strings")?;
     if !names.is_empty() {
-        let symbols = file.symbols().filter_map(|symbol| symbol.name_bytes().ok()?.strip_prefix(b"__ksymtab_"));
+        let symbols = file
+            .symbols()
+            .filter_map(|symbol| symbol.name_bytes().ok()?.strip_prefix(b"__ksymtab_"));
         let known: BTreeSet<&[u8]> = symbols.collect();
         if !known.is_empty() {
             names.retain(|name| known.contains(name.as_bytes()));
@@ -111,7 +132,10 @@ mod tests {
     #[test]
     fn names() {
         for (path, expected) in [
-            ("kernel/drivers/usb/storage/usb-storage.ko.xz", "usb_storage"),
+            (
+                "kernel/drivers/usb/storage/usb-storage.ko.xz",
+                "usb_storage",
+            ),
             ("nvme.ko", "nvme"),
             ("kernel/a.b/x-y_z.ko.zst", "x_y_z"),
             ("", ""),

@@ -36,7 +36,11 @@ impl<'a> Trie<'a> {
     pub(super) fn insert(&mut self, key: impl Into<Vec<u8>>, value: &'a str, priority: u32) {
         let key = key.into();
         if key.is_ascii() && !key.contains(&0) && (1..=LONGEST_KEY).contains(&key.len()) {
-            self.entries.push(Entry { key, value: value.as_bytes(), priority });
+            self.entries.push(Entry {
+                key,
+                value: value.as_bytes(),
+                priority,
+            });
         }
     }
 
@@ -44,9 +48,14 @@ impl<'a> Trie<'a> {
     pub(super) fn encode(mut self) -> Result<Vec<u8>, TooLarge> {
         // Of equal priorities, kmod puts the later one first.
         self.entries.reverse();
-        self.entries.sort_by(|a, b| (&a.key, a.priority).cmp(&(&b.key, b.priority)));
+        self.entries
+            .sort_by(|a, b| (&a.key, a.priority).cmp(&(&b.key, b.priority)));
         let mut file = Vec::with_capacity(self.entries.len() * 32);
-        file.extend([MAGIC, VERSION, 0].iter().flat_map(|word| word.to_be_bytes()));
+        file.extend(
+            [MAGIC, VERSION, 0]
+                .iter()
+                .flat_map(|word| word.to_be_bytes()),
+        );
         let root = node(&self.entries, 0, &mut file)?;
         file[8..12].copy_from_slice(&root.to_be_bytes());
         Ok(file)
@@ -86,7 +95,9 @@ fn node(entries: &[Entry<'_>], depth: usize, file: &mut Vec<u8>) -> Result<u32, 
         file.extend([first, last]);
         let mut children = children.into_iter().peekable();
         for character in first..=last {
-            let child = children.next_if(|child| child.0 == character).map_or(0, |child| child.1);
+            let child = children
+                .next_if(|child| child.0 == character)
+                .map_or(0, |child| child.1);
             file.extend(child.to_be_bytes());
         }
     }
@@ -100,7 +111,11 @@ fn node(entries: &[Entry<'_>], depth: usize, file: &mut Vec<u8>) -> Result<u32, 
 /// A node that is only the rest of one key and its value.
 fn leaf(entry: &Entry<'_>, depth: usize, file: &mut Vec<u8>) -> Result<u32, TooLarge> {
     let prefix = &entry.key[depth..];
-    let flags = if prefix.is_empty() { HAS_VALUES } else { HAS_VALUES | HAS_PREFIX };
+    let flags = if prefix.is_empty() {
+        HAS_VALUES
+    } else {
+        HAS_VALUES | HAS_PREFIX
+    };
     let at = offset(file, flags)?;
     if !prefix.is_empty() {
         file.extend(prefix);
@@ -120,7 +135,10 @@ fn put_values(values: &[Entry<'_>], file: &mut Vec<u8>) {
 }
 
 fn offset(file: &[u8], flags: u32) -> Result<u32, TooLarge> {
-    let at = u32::try_from(file.len()).ok().filter(|&at| at <= LARGEST_OFFSET).ok_or(TooLarge)?;
+    let at = u32::try_from(file.len())
+        .ok()
+        .filter(|&at| at <= LARGEST_OFFSET)
+        .ok_or(TooLarge)?;
     Ok(at | flags)
 }
 
@@ -136,9 +154,15 @@ mod tests {
         trie.insert("usbx", "x", 3);
         trie.insert("ä", "lost", 3);
         let file = trie.encode().unwrap();
-        let text: String =
-            file[12..].iter().flat_map(|byte| std::ascii::escape_default(*byte)).map(char::from).collect();
-        assert_eq!(file[..12], [0xb0, 0x07, 0xf4, 0x57, 0, 2, 0, 1, 0xe0, 0, 0, 12 + 10]);
+        let text: String = file[12..]
+            .iter()
+            .flat_map(|byte| std::ascii::escape_default(*byte))
+            .map(char::from)
+            .collect();
+        assert_eq!(
+            file[..12],
+            [0xb0, 0x07, 0xf4, 0x57, 0, 2, 0, 1, 0xe0, 0, 0, 12 + 10]
+        );
         assert_eq!(
             text,
             [

@@ -37,7 +37,12 @@ impl Stored {
 }
 
 impl Contents for Stored {
-    fn read_at(&self, digest: &ContentDigest, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+    fn read_at(
+        &self,
+        digest: &ContentDigest,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> std::io::Result<()> {
         if self.zeroes.lock().unwrap().contains_key(digest) {
             buffer.fill(0);
             return Ok(());
@@ -64,7 +69,11 @@ pub(crate) fn write(image: &Image, contents: &dyn Contents) -> NamedTempFile {
 }
 
 /// Plans a tree, writes it and has all of it judged.
-pub(crate) fn plan_and_check(tree: &Tree, options: &Options, contents: &dyn Contents) -> Filesystem {
+pub(crate) fn plan_and_check(
+    tree: &Tree,
+    options: &Options,
+    contents: &dyn Contents,
+) -> Filesystem {
     let filesystem = ext4::plan(tree, options).unwrap();
     let file = write(&filesystem.image, contents);
     fsck(file.path());
@@ -92,10 +101,14 @@ pub(crate) fn tool(name: &str, arguments: &[&str]) -> Option<std::process::Outpu
 
 /// Has e2fsck look at everything; any word beyond its headings fails.
 pub(crate) fn fsck(image: &Path) {
-    let Some(output) = tool("e2fsck", &["-fn", image.to_str().unwrap()]) else { return };
+    let Some(output) = tool("e2fsck", &["-fn", image.to_str().unwrap()]) else {
+        return;
+    };
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}");
-    let complaint = said.lines().find(|line| !line.starts_with("Pass ") && !line.contains(" files ("));
+    let complaint = said
+        .lines()
+        .find(|line| !line.starts_with("Pass ") && !line.contains(" files ("));
     assert_eq!(complaint, None, "{said}");
 }
 
@@ -104,7 +117,9 @@ pub(crate) fn dumpe2fs(image: &Path) -> Option<String> {
     let output = tool("dumpe2fs", &["-h", image.to_str().unwrap()])?;
     let said = String::from_utf8_lossy(&output.stdout);
     // Columns differ between versions.
-    let lines = said.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ") + "\n");
+    let lines = said
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ") + "\n");
     Some(lines.collect())
 }
 
@@ -116,7 +131,10 @@ pub(crate) fn check(tree: &Tree, options: &Options, image: &Path, contents: &dyn
     walk(&view, b"", &mut |path, entry| {
         seen.borrow_mut().insert(path.to_vec());
         let Some(expected) = tree.entry(path) else {
-            assert!(path == b"lost+found" || path == b"sparse", "{path:?} is not in the tree");
+            assert!(
+                path == b"lost+found" || path == b"sparse",
+                "{path:?} is not in the tree"
+            );
             return;
         };
         let expected = match &expected.kind {
@@ -129,10 +147,20 @@ pub(crate) fn check(tree: &Tree, options: &Options, image: &Path, contents: &dyn
     assert_eq!(missing.map(|(path, _)| path.to_vec()), None);
 }
 
-fn compare(view: &Ext4, path: &[u8], seen: &ext4_view::Metadata, expected: &Entry, contents: &dyn Contents) {
+fn compare(
+    view: &Ext4,
+    path: &[u8],
+    seen: &ext4_view::Metadata,
+    expected: &Entry,
+    contents: &dyn Contents,
+) {
     let name = String::from_utf8_lossy(path);
     assert_eq!(seen.mode() & 0o7777, expected.mode, "{name}");
-    assert_eq!((seen.uid(), seen.gid()), (expected.uid, expected.gid), "{name}");
+    assert_eq!(
+        (seen.uid(), seen.gid()),
+        (expected.uid, expected.gid),
+        "{name}"
+    );
     assert_eq!(seen.modified().seconds(), expected.mtime, "{name}");
     let full = [b"/", path].concat();
     let path = ext4_view::Path::try_from(&full[..]).unwrap();
@@ -141,14 +169,25 @@ fn compare(view: &Ext4, path: &[u8], seen: &ext4_view::Metadata, expected: &Entr
         Kind::File(content) => {
             assert_eq!(seen.file_type(), FileType::Regular, "{name}");
             assert_eq!(seen.len(), content.len(), "{name}");
-            assert!(view.read(path).unwrap() == bytes(content, contents), "{name} differs");
+            assert!(
+                view.read(path).unwrap() == bytes(content, contents),
+                "{name} differs"
+            );
         }
         Kind::Symlink(target) => {
             assert_eq!(seen.file_type(), FileType::Symlink, "{name}");
-            assert_eq!(view.read_link(path).unwrap().as_ref(), &target[..], "{name}");
+            assert_eq!(
+                view.read_link(path).unwrap().as_ref(),
+                &target[..],
+                "{name}"
+            );
         }
         Kind::Device { block, .. } => {
-            let kind = if *block { FileType::BlockDevice } else { FileType::CharacterDevice };
+            let kind = if *block {
+                FileType::BlockDevice
+            } else {
+                FileType::CharacterDevice
+            };
             assert_eq!(seen.file_type(), kind, "{name}");
         }
         Kind::Fifo => assert_eq!(seen.file_type(), FileType::Fifo, "{name}"),
@@ -174,7 +213,11 @@ fn walk(view: &Ext4, path: &[u8], found: &mut dyn FnMut(&[u8], &ext4_view::Metad
         let name = entry.file_name();
         let name: &[u8] = name.as_ref();
         if name != b"." && name != b".." {
-            let below = if path.is_empty() { name.to_vec() } else { [path, b"/", name].concat() };
+            let below = if path.is_empty() {
+                name.to_vec()
+            } else {
+                [path, b"/", name].concat()
+            };
             walk(view, &below, found);
         }
     }

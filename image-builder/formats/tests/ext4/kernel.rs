@@ -34,7 +34,11 @@ impl Mounted {
         let option = format!("loop,{mode}");
         let paths = [image.path().to_str().unwrap(), at.path().to_str().unwrap()];
         let output = tool("mount", &["-t", "ext4", "-o", &option, paths[0], paths[1]])?;
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         Some(Mounted { at, image })
     }
 
@@ -51,7 +55,9 @@ impl Drop for Mounted {
 
 fn mount_and_compare(tree: &Tree, options: &Options, contents: &dyn Contents) {
     let image = write(&ext4::plan(tree, options).unwrap().image, contents);
-    let Some(mounted) = Mounted::new(image, "ro") else { return };
+    let Some(mounted) = Mounted::new(image, "ro") else {
+        return;
+    };
     let links = links(tree);
     for (path, entry) in tree.iter() {
         let (of, entry) = match &entry.kind {
@@ -62,7 +68,11 @@ fn mount_and_compare(tree: &Tree, options: &Options, contents: &dyn Contents) {
     }
     let mut found = 0;
     count(mounted.at.path(), &mut found);
-    assert_eq!(found, tree.len() + usize::from(tree.entry("lost+found").is_none()), "entries under the root");
+    assert_eq!(
+        found,
+        tree.len() + usize::from(tree.entry("lost+found").is_none()),
+        "entries under the root"
+    );
 }
 
 fn compare(path: &Path, entry: &Entry, links: u64, contents: &dyn Contents) {
@@ -83,17 +93,32 @@ fn compare(path: &Path, entry: &Entry, links: u64, contents: &dyn Contents) {
     };
     assert_eq!(seen.mode(), format | u32::from(entry.mode), "{path:?}");
     assert_eq!((seen.uid(), seen.gid()), (entry.uid, entry.gid), "{path:?}");
-    assert_eq!((seen.mtime(), seen.mtime_nsec()), (entry.mtime, 0), "{path:?}");
-    assert_eq!((seen.atime(), seen.ctime()), (entry.mtime, entry.mtime), "{path:?}");
+    assert_eq!(
+        (seen.mtime(), seen.mtime_nsec()),
+        (entry.mtime, 0),
+        "{path:?}"
+    );
+    assert_eq!(
+        (seen.atime(), seen.ctime()),
+        (entry.mtime, entry.mtime),
+        "{path:?}"
+    );
     assert_eq!(seen.nlink(), links, "{path:?}");
     assert_eq!(xattrs(path), entry.xattrs, "{path:?}");
     match &entry.kind {
         Kind::File(content) => {
             assert_eq!(seen.len(), content.len(), "{path:?}");
-            assert!(fs::read(path).unwrap() == content.read(contents).unwrap(), "{path:?} differs");
+            assert!(
+                fs::read(path).unwrap() == content.read(contents).unwrap(),
+                "{path:?} differs"
+            );
         }
-        Kind::Symlink(target) => assert_eq!(fs::read_link(path).unwrap().as_os_str().as_bytes(), target),
-        Kind::Device { major, minor, .. } => assert_eq!(seen.rdev(), makedev(*major, *minor), "{path:?}"),
+        Kind::Symlink(target) => {
+            assert_eq!(fs::read_link(path).unwrap().as_os_str().as_bytes(), target)
+        }
+        Kind::Device { major, minor, .. } => {
+            assert_eq!(seen.rdev(), makedev(*major, *minor), "{path:?}")
+        }
         _ => {}
     }
 }
@@ -101,7 +126,9 @@ fn compare(path: &Path, entry: &Entry, links: u64, contents: &dyn Contents) {
 fn xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut names = [0; 65536];
     let length = llistxattr(path, &mut names).unwrap();
-    let names = names[..length].split(|&byte| byte == 0).filter(|name| !name.is_empty());
+    let names = names[..length]
+        .split(|&byte| byte == 0)
+        .filter(|name| !name.is_empty());
     let value = |name: &[u8]| {
         let mut value = [0; 65536];
         let length = lgetxattr(path, OsStr::from_bytes(name), &mut value).unwrap();
@@ -114,7 +141,10 @@ fn xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
 fn links(tree: &Tree) -> BTreeMap<&[u8], u64> {
     let mut links = BTreeMap::new();
     for (path, entry) in tree.iter() {
-        let parent = path.iter().rposition(|&byte| byte == b'/').map_or(&path[..0], |slash| &path[..slash]);
+        let parent = path
+            .iter()
+            .rposition(|&byte| byte == b'/')
+            .map_or(&path[..0], |slash| &path[..slash]);
         match &entry.kind {
             Kind::Directory => {
                 *links.entry(path).or_insert(0) += 2;
@@ -135,7 +165,9 @@ fn links(tree: &Tree) -> BTreeMap<&[u8], u64> {
 fn count(path: &Path, found: &mut usize) {
     *found += 1;
     if fs::symlink_metadata(path).unwrap().is_dir() {
-        fs::read_dir(path).unwrap().for_each(|entry| count(&entry.unwrap().path(), found));
+        fs::read_dir(path)
+            .unwrap()
+            .for_each(|entry| count(&entry.unwrap().path(), found));
     }
 }
 
@@ -148,7 +180,14 @@ fn every_kind_of_entry() {
     let mut tree = tree;
     tree.insert("lost+found", Entry::directory(0o711).dated(5));
     tree.insert("lost+found/found", Entry::file(*b"x", 0o644));
-    mount_and_compare(&tree, &Options { read_only: true, ..options((1 << 27) + 4096) }, &stored);
+    mount_and_compare(
+        &tree,
+        &Options {
+            read_only: true,
+            ..options((1 << 27) + 4096)
+        },
+        &stored,
+    );
 }
 
 #[test]
@@ -165,17 +204,28 @@ fn indexed_directories() {
     for number in 0..12_000 {
         tree.insert(format!("two/{number:0250}ö"), Entry::symlink("x"));
     }
-    mount_and_compare(&tree, &options(ext4::recommended_size(&tree)), &Stored::default());
+    mount_and_compare(
+        &tree,
+        &options(ext4::recommended_size(&tree)),
+        &Stored::default(),
+    );
 }
 
 #[test]
 fn many_extents_and_holes() {
     let stored = Stored::default();
-    let bytes: Vec<u8> = (0..6_000_000u32).map(|at| if at >> 12 & 1 == 1 { 0 } else { 7 }).collect();
+    let bytes: Vec<u8> = (0..6_000_000u32)
+        .map(|at| if at >> 12 & 1 == 1 { 0 } else { 7 })
+        .collect();
     let mut tree = Tree::new();
     tree.insert("striped", stored.entry(&bytes));
-    let holes = (0..800).map(|at| (2 * at + 1) * 4096..(2 * at + 2) * 4096).collect();
-    let options = Options { holes: [(b"striped".to_vec(), holes)].into(), ..options(8 << 20) };
+    let holes = (0..800)
+        .map(|at| (2 * at + 1) * 4096..(2 * at + 2) * 4096)
+        .collect();
+    let options = Options {
+        holes: [(b"striped".to_vec(), holes)].into(),
+        ..options(8 << 20)
+    };
     mount_and_compare(&tree, &options, &stored);
 }
 
@@ -187,12 +237,21 @@ fn writable_all_the_same() {
     for number in 0..2000 {
         tree.insert(format!("indexed/{number:060}"), Entry::symlink("x"));
     }
-    let image = write(&ext4::plan(&tree, &options(16 << 20)).unwrap().image, &stored);
+    let image = write(
+        &ext4::plan(&tree, &options(16 << 20)).unwrap().image,
+        &stored,
+    );
     let copy = NamedTempFile::new().unwrap();
     fs::copy(image.path(), copy.path()).unwrap();
-    let Some(mounted) = Mounted::new(image, "rw") else { return };
+    let Some(mounted) = Mounted::new(image, "rw") else {
+        return;
+    };
     for number in 0..2000 {
-        fs::write(mounted.path(format!("indexed/new-{number:050}").as_bytes()), [number as u8; 3000]).unwrap();
+        fs::write(
+            mounted.path(format!("indexed/new-{number:050}").as_bytes()),
+            [number as u8; 3000],
+        )
+        .unwrap();
     }
     for number in (0..2000).step_by(3) {
         fs::remove_file(mounted.path(format!("indexed/{number:060}").as_bytes())).unwrap();
@@ -210,10 +269,18 @@ fn writable_all_the_same() {
 fn read_only_feature_keeps_every_byte() {
     let mut tree = Tree::new();
     tree.insert("file", Entry::file(*b"x", 0o644));
-    let options = Options { read_only: true, ..options(1 << 20) };
-    let image = write(&ext4::plan(&tree, &options).unwrap().image, &Stored::default());
+    let options = Options {
+        read_only: true,
+        ..options(1 << 20)
+    };
+    let image = write(
+        &ext4::plan(&tree, &options).unwrap().image,
+        &Stored::default(),
+    );
     let before = fs::read(image.path()).unwrap();
-    let Some(mounted) = Mounted::new(image, "rw") else { return };
+    let Some(mounted) = Mounted::new(image, "rw") else {
+        return;
+    };
     assert!(fs::write(mounted.path(b"new"), "x").is_err());
     fs::read(mounted.path(b"file")).unwrap();
     // Kept open across the unmount, which deletes the name.

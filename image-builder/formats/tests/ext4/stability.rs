@@ -11,10 +11,11 @@ use crate::TIME;
 /// Sizes in the proportions of a Debian system's `/usr` (a table of 64 quantiles of 108 000 files, the largest left
 /// out), enough files for about 400 MB.
 const QUANTILES: &[u64] = &[
-    0, 59, 148, 192, 282, 365, 424, 483, 540, 587, 628, 682, 737, 787, 849, 907, 958, 1004, 1043, 1086, 1130, 1182,
-    1230, 1285, 1347, 1416, 1486, 1554, 1625, 1706, 1800, 1916, 2045, 2184, 2320, 2473, 2646, 2824, 3015, 3211, 3433,
-    3673, 3948, 4287, 4688, 5138, 5685, 6305, 7027, 7894, 8791, 9982, 11_338, 13_065, 14_595, 16_495, 18_849, 22_316,
-    26_896, 33_158, 42_077, 57_800, 87_791, 161_386, 2_279_868,
+    0, 59, 148, 192, 282, 365, 424, 483, 540, 587, 628, 682, 737, 787, 849, 907, 958, 1004, 1043,
+    1086, 1130, 1182, 1230, 1285, 1347, 1416, 1486, 1554, 1625, 1706, 1800, 1916, 2045, 2184, 2320,
+    2473, 2646, 2824, 3015, 3211, 3433, 3673, 3948, 4287, 4688, 5138, 5685, 6305, 7027, 7894, 8791,
+    9982, 11_338, 13_065, 14_595, 16_495, 18_849, 22_316, 26_896, 33_158, 42_077, 57_800, 87_791,
+    161_386, 2_279_868,
 ];
 const FILES: u64 = 14_400;
 const PER_DIRECTORY: u64 = 20;
@@ -43,7 +44,9 @@ impl Random {
 
     fn digest(&mut self) -> [u8; 32] {
         let mut digest = [0; 32];
-        digest.chunks_mut(8).for_each(|chunk| chunk.copy_from_slice(&self.next().to_le_bytes()));
+        digest
+            .chunks_mut(8)
+            .for_each(|chunk| chunk.copy_from_slice(&self.next().to_le_bytes()));
         digest
     }
 
@@ -57,7 +60,10 @@ fn before(random: &mut Random) -> Tree {
     for number in 0..FILES {
         let size = random.size();
         let file = random.file(size);
-        tree.insert(format!("usr/{}/file-{number}", number / PER_DIRECTORY), file);
+        tree.insert(
+            format!("usr/{}/file-{number}", number / PER_DIRECTORY),
+            file,
+        );
     }
     tree
 }
@@ -106,7 +112,10 @@ fn blocks(image: &Image) -> BTreeMap<u64, (Vec<u8>, u64)> {
                     let from = (from + start) as usize;
                     (bytes[from..bytes.len().min(from + 4096)].to_vec(), 0)
                 }
-                Source::Blob { digest, start: from } => (digest.to_vec(), from + start),
+                Source::Blob {
+                    digest,
+                    start: from,
+                } => (digest.to_vec(), from + start),
             };
             blocks.insert((piece.offset + start) / 4096, what);
         }
@@ -119,14 +128,20 @@ fn little_changes_when_little_changed() {
     for seed in 1..=3 {
         let mut random = Random(seed);
         let mut tree = before(&mut random);
-        let options = Options { time: TIME, ..Options::new(ext4::recommended_size(&tree), [9; 16]) };
+        let options = Options {
+            time: TIME,
+            ..Options::new(ext4::recommended_size(&tree), [9; 16])
+        };
         let old = ext4::plan(&tree, &options).unwrap();
         let changed = change(&mut tree, &mut random);
         let new = ext4::plan(&tree, &options).unwrap();
 
         let (old, new) = (blocks(&old.image), blocks(&new.image));
         let all = new.len() as f64;
-        let other = new.iter().filter(|(at, what)| old.get(at) != Some(what)).count() as f64;
+        let other = new
+            .iter()
+            .filter(|(at, what)| old.get(at) != Some(what))
+            .count() as f64;
         let emptied = old.keys().filter(|at| !new.contains_key(at)).count() as f64;
         let (changed, other, emptied) = (changed as f64 / 4096.0 / all, other / all, emptied / all);
         println!(
@@ -135,7 +150,10 @@ fn little_changes_when_little_changed() {
             other * 100.0,
             emptied * 100.0
         );
-        assert!((0.03..0.045).contains(&changed), "the sample is off: {changed}");
+        assert!(
+            (0.03..0.045).contains(&changed),
+            "the sample is off: {changed}"
+        );
         assert!(other < 0.08, "{other}");
         assert!(other + emptied < 0.09, "{other} + {emptied}");
     }
@@ -149,9 +167,17 @@ fn an_unrelated_file_moves_little() {
     let options = Options::new(ext4::recommended_size(&tree), [9; 16]);
     let old = blocks(&ext4::plan(&tree, &options).unwrap().image);
     tree.insert("usr/0/one-more", random.file(40_000));
-    let Kind::File(Content::Blob { size, .. }) = tree.entry("usr/3/file-60").unwrap().kind else { unreachable!() };
+    let Kind::File(Content::Blob { size, .. }) = tree.entry("usr/3/file-60").unwrap().kind else {
+        unreachable!()
+    };
     tree.insert("usr/3/file-60", random.file(size * 2));
     let new = blocks(&ext4::plan(&tree, &options).unwrap().image);
-    let other = new.iter().filter(|(at, what)| old.get(at) != Some(what)).count() as u64;
-    assert!(other < 10 + 2 * size / 4096 + 200, "{other} blocks differ, {size}");
+    let other = new
+        .iter()
+        .filter(|(at, what)| old.get(at) != Some(what))
+        .count() as u64;
+    assert!(
+        other < 10 + 2 * size / 4096 + 200,
+        "{other} blocks differ, {size}"
+    );
 }

@@ -1,5 +1,8 @@
 //! Running the tools that judge our bytes.
-#![expect(clippy::disallowed_methods, reason = "strangers judge the formats, and strangers read files")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "strangers judge the formats, and strangers read files"
+)]
 #![allow(dead_code, reason = "every test file uses another part of this")]
 
 use std::io::Write;
@@ -11,14 +14,20 @@ use prejoin_formats::tree::{Contents, NoContents};
 
 /// Whether every tool is there. On CI a missing one is a failure; elsewhere it is said loudly.
 pub(crate) fn have(tools: &[&str]) -> bool {
-    let missing: Vec<_> = tools.iter().filter(|tool| Command::new(tool).arg("--version").output().is_err()).collect();
+    let missing: Vec<_> = tools
+        .iter()
+        .filter(|tool| Command::new(tool).arg("--version").output().is_err())
+        .collect();
     skip_if(!missing.is_empty(), &format!("{missing:?} not found"))
 }
 
 /// Whether a test that needs `what` can go on.
 pub(crate) fn skip_if(lacking: bool, what: &str) -> bool {
     if lacking {
-        assert!(std::env::var_os("CI").is_none(), "{what}, and CI must run everything");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "{what}, and CI must run everything"
+        );
         let _ = writeln!(std::io::stderr(), "\n*** SKIPPED: {what} ***\n");
     }
     !lacking
@@ -33,16 +42,25 @@ pub(crate) fn run(tool: &str, args: &[&str]) -> String {
 
 /// Runs a tool; returns its exit code and what it printed on both streams.
 pub(crate) fn run_any(tool: &str, args: &[&str]) -> (Option<i32>, String) {
-    let output =
-        Command::new(tool).args(args).env("LC_ALL", "C.UTF-8").env("TZ", "UTC").output().expect("starting the tool");
+    let output = Command::new(tool)
+        .args(args)
+        .env("LC_ALL", "C.UTF-8")
+        .env("TZ", "UTC")
+        .output()
+        .expect("starting the tool");
     let text = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&text).into_owned(),
+    )
 }
 
 /// All bytes of an image.
 pub(crate) fn bytes(image: &Image, contents: &dyn Contents) -> Vec<u8> {
     let mut bytes = vec![0xaa; usize::try_from(image.size()).expect("test images are small")];
-    image.read_at(contents, 0, &mut bytes).expect("reading an image from memory");
+    image
+        .read_at(contents, 0, &mut bytes)
+        .expect("reading an image from memory");
     bytes
 }
 
@@ -59,8 +77,12 @@ impl Loop {
     pub(crate) fn new(file: &Path, sector_size: u32) -> Option<Loop> {
         let size = sector_size.to_string();
         let file = file.to_str().expect("temporary names are text");
-        let (code, text) = run_any("losetup", &["--find", "--show", "--sector-size", &size, file]);
-        skip_if(code != Some(0), &format!("no loop device: {text}")).then(|| Loop(text.trim().to_owned()))
+        let (code, text) = run_any(
+            "losetup",
+            &["--find", "--show", "--sector-size", &size, file],
+        );
+        skip_if(code != Some(0), &format!("no loop device: {text}"))
+            .then(|| Loop(text.trim().to_owned()))
     }
 }
 

@@ -17,14 +17,19 @@ use prejoin_profiles::os::Os;
 /// The example clusters and the one of traps, by name.
 pub(crate) fn clusters() -> Vec<(String, Cluster)> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut paths: Vec<PathBuf> =
-        here.join("../clusters").read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<PathBuf> = here
+        .join("../clusters")
+        .read_dir()
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     paths.push(here.join("tests/traps.yaml"));
     paths.sort();
     let read = |path: &PathBuf| {
         let text = std::fs::read_to_string(path).unwrap();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        let cluster = Cluster::parse(&text).unwrap_or_else(|findings| panic!("{name}: {findings:?}"));
+        let cluster =
+            Cluster::parse(&text).unwrap_or_else(|findings| panic!("{name}: {findings:?}"));
         (name, cluster)
     };
     paths.iter().map(read).collect()
@@ -54,7 +59,9 @@ impl CloudInit {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cloud-init");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cloud-init");
         let unpacked = Command::new(script).arg(&folder).output();
-        let found = CloudInit { packages: folder.join("usr/lib/python3/dist-packages") };
+        let found = CloudInit {
+            packages: folder.join("usr/lib/python3/dist-packages"),
+        };
         let said = match unpacked {
             Ok(output) if output.status.success() => {
                 let version = found.run(&["--version"], &folder);
@@ -67,19 +74,27 @@ impl CloudInit {
             Err(error) => error.to_string().into_bytes(),
         };
         let said = String::from_utf8_lossy(&said);
-        let reason = format!("cloud-init or its Python modules are missing: run tests/setup\n{said}");
+        let reason =
+            format!("cloud-init or its Python modules are missing: run tests/setup\n{said}");
         assert!(std::env::var_os("CI").is_none(), "{reason}");
         eprintln!("SKIPPED: {reason}");
         None
     }
 
     pub(crate) fn run(&self, arguments: &[&str], folder: &Path) -> Output {
-        self.python(folder).args(["-m", "cloudinit.cmd.main"]).args(arguments).output().unwrap()
+        self.python(folder)
+            .args(["-m", "cloudinit.cmd.main"])
+            .args(arguments)
+            .output()
+            .unwrap()
     }
 
     pub(crate) fn python(&self, folder: &Path) -> Command {
         let mut python = Command::new("/usr/bin/python3");
-        python.env("PYTHONPATH", &self.packages).env("PYTHONDONTWRITEBYTECODE", "1").current_dir(folder);
+        python
+            .env("PYTHONPATH", &self.packages)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .current_dir(folder);
         python
     }
 }

@@ -14,16 +14,26 @@ use crate::units::{Mac, Version};
 use crate::yaml::Located;
 
 /// Reads a value of a type that says itself what is wrong with a text.
-pub(super) fn parsed<T: FromStr<Err: fmt::Display>>(text: Text, code: Code, f: &mut Findings) -> Option<Located<T>> {
+pub(super) fn parsed<T: FromStr<Err: fmt::Display>>(
+    text: Text,
+    code: Code,
+    f: &mut Findings,
+) -> Option<Located<T>> {
     match text.parse::<T>() {
         Ok(value) => Some(Located::at(value, text.position)),
         Err(error) => {
             let (message, hint) = match code {
-                Code::Address => ("not an IP address".to_owned(), Some("write it as `192.168.10.11`")),
+                Code::Address => (
+                    "not an IP address".to_owned(),
+                    Some("write it as `192.168.10.11`"),
+                ),
                 _ => (error.to_string(), hint(code, &text)),
             };
             let finding = Finding::error(code, text.position, &text, message);
-            f.push(Finding { hint: hint.map(str::to_owned), ..finding });
+            f.push(Finding {
+                hint: hint.map(str::to_owned),
+                ..finding
+            });
             None
         }
     }
@@ -31,7 +41,9 @@ pub(super) fn parsed<T: FromStr<Err: fmt::Display>>(text: Text, code: Code, f: &
 
 fn hint(code: Code, text: &str) -> Option<&'static str> {
     match code {
-        Code::Version if format!("v{text}").parse::<Version>().is_ok() => Some("put a `v` in front"),
+        Code::Version if format!("v{text}").parse::<Version>().is_ok() => {
+            Some("put a `v` in front")
+        }
         Code::Version => Some("name one exact release, so that a build next year is the same"),
         Code::Mac => Some("copy it from the label, or from `ip link`"),
         Code::Subnet => Some("the prefix length of a usual home network is 24"),
@@ -47,7 +59,10 @@ pub(super) fn label(text: Text, what: &str, f: &mut Findings) -> Text {
         Some("is empty")
     } else if text.len() > 63 {
         Some("is longer than 63 characters")
-    } else if !text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
+    } else if !text
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    {
         Some("may hold lower-case letters, digits and hyphens only (RFC 1123)")
     } else if text.starts_with('-') || text.ends_with('-') {
         Some("may not begin or end with a hyphen (RFC 1123)")
@@ -65,7 +80,12 @@ pub(super) fn label(text: Text, what: &str, f: &mut Findings) -> Text {
             .collect::<String>()
             .trim_matches('-')
             .to_owned();
-        let finding = Finding::error(Code::Name, text.position, &text, format!("the {what} {message}"));
+        let finding = Finding::error(
+            Code::Name,
+            text.position,
+            &text,
+            format!("the {what} {message}"),
+        );
         let hint = match suggestion.as_str() {
             "" | "localhost" => "choose another name, such as `node1`".to_owned(),
             suggestion => format!("try `{suggestion}`"),
@@ -80,14 +100,19 @@ pub(super) fn host_name(text: Text, f: &mut Findings) -> Text {
     let label = |label: &str| {
         !label.is_empty()
             && label.len() <= 63
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
     let name = text.len() <= 253 && text.split('.').all(label);
     if !name && text.parse::<IpAddr>().is_err() {
         let message = "neither a DNS name nor an address";
-        f.push(Finding::error(Code::Host, text.position, &text, message).hint("write it as `k8s.lab.internal`"));
+        f.push(
+            Finding::error(Code::Host, text.position, &text, message)
+                .hint("write it as `k8s.lab.internal`"),
+        );
     }
     text
 }
@@ -101,7 +126,10 @@ pub(super) fn mac(text: Text, f: &mut Findings) -> Option<Located<Mac>> {
     } else {
         return Some(mac);
     };
-    f.push(Finding::error(Code::Mac, text.position, &text, message).hint("copy it from the label, or from `ip link`"));
+    f.push(
+        Finding::error(Code::Mac, text.position, &text, message)
+            .hint("copy it from the label, or from `ip link`"),
+    );
     None
 }
 
@@ -119,10 +147,19 @@ pub(super) fn serial(text: Text, f: &mut Findings) -> Text {
     ];
     let value = text.value.trim();
     let finding = |message: &str| Finding::error(Code::Serial, text.position, &text, message);
-    if value.is_empty() || value.len() > 128 || !value.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
-        f.push(finding("empty, too long or not printable").hint("copy it as the machine or drive reports it"));
+    if value.is_empty()
+        || value.len() > 128
+        || !value.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
+    {
+        f.push(
+            finding("empty, too long or not printable")
+                .hint("copy it as the machine or drive reports it"),
+        );
     } else if FILLERS.contains(&value.to_lowercase().as_str()) || value.bytes().all(|b| b == b'0') {
-        f.push(finding("a filler that many machines share, not a serial number").hint("use `mac`, or another key"));
+        f.push(
+            finding("a filler that many machines share, not a serial number")
+                .hint("use `mac`, or another key"),
+        );
     }
     let trimmed = value.to_owned();
     text.map(|_| trimmed)
@@ -132,10 +169,13 @@ pub(super) fn serial(text: Text, f: &mut Findings) -> Text {
 pub(super) fn packages(list: Vec<Text>, f: &mut Findings) -> Vec<Text> {
     for text in &list {
         let clean = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b);
-        let good = text.len() >= 2 && text.bytes().all(clean) && text.as_bytes()[0].is_ascii_alphanumeric();
+        let good = text.len() >= 2
+            && text.bytes().all(clean)
+            && text.as_bytes()[0].is_ascii_alphanumeric();
         if !good {
             let message = "not the name of a Debian package";
-            let hint = "lower-case letters, digits and `+-.`; versions are chosen by `prejoin lock`";
+            let hint =
+                "lower-case letters, digits and `+-.`; versions are chosen by `prejoin lock`";
             f.push(Finding::error(Code::Package, text.position, text, message).hint(hint));
         }
     }
@@ -144,16 +184,22 @@ pub(super) fn packages(list: Vec<Text>, f: &mut Findings) -> Vec<Text> {
 
 pub(super) fn urls(list: Vec<Text>, f: &mut Findings) -> Vec<Text> {
     for text in &list {
-        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let rest = text
+            .strip_prefix("https://")
+            .or_else(|| text.strip_prefix("http://"));
         let good = rest.is_some_and(|rest| {
             !rest.is_empty() && !rest.starts_with('/') && rest.bytes().all(|b| b.is_ascii_graphic())
         });
         if !good {
             let message = "not an address of a mirror";
             f.push(
-                Finding::error(Code::Url, text.position, text, message).hint("it begins with `https://` or `http://`"),
+                Finding::error(Code::Url, text.position, text, message)
+                    .hint("it begins with `https://` or `http://`"),
             );
-        } else if rest.and_then(|rest| rest.split('/').next()).is_some_and(|host| host.contains('@')) {
+        } else if rest
+            .and_then(|rest| rest.split('/').next())
+            .is_some_and(|host| host.contains('@'))
+        {
             let message = "a mirror's address holds a user name or password";
             let finding = Finding::error(Code::Url, text.position, &"", message);
             f.push(finding.hint("cluster files are shared: use a mirror that needs no password"));
@@ -168,8 +214,13 @@ pub(super) fn folder_or_url(text: Text, f: &mut Findings) -> Text {
     }
     if text.is_empty() || text.contains('\0') {
         f.push(
-            Finding::error(Code::Url, text.position, &text, "neither a folder nor an address")
-                .hint("write `./artifacts`"),
+            Finding::error(
+                Code::Url,
+                text.position,
+                &text,
+                "neither a folder nor an address",
+            )
+            .hint("write `./artifacts`"),
         );
     }
     text
@@ -177,11 +228,17 @@ pub(super) fn folder_or_url(text: Text, f: &mut Findings) -> Text {
 
 /// `package/script@sha256:digest`.
 pub(super) fn accepted_script(text: Text, f: &mut Findings) -> Text {
-    const SCRIPTS: [&str; 6] = ["config", "preinst", "postinst", "prerm", "postrm", "triggers"];
+    const SCRIPTS: [&str; 6] = [
+        "config", "preinst", "postinst", "prerm", "postrm", "triggers",
+    ];
     let good = text.split_once('@').is_some_and(|(path, digest)| {
-        let script =
-            path.split_once('/').is_some_and(|(package, script)| !package.is_empty() && SCRIPTS.contains(&script));
-        script && digest.strip_prefix("sha256:").is_some_and(|digest| digest.parse::<Digest>().is_ok())
+        let script = path
+            .split_once('/')
+            .is_some_and(|(package, script)| !package.is_empty() && SCRIPTS.contains(&script));
+        script
+            && digest
+                .strip_prefix("sha256:")
+                .is_some_and(|digest| digest.parse::<Digest>().is_ok())
     });
     if !good {
         let message = "not of the form `package/script@sha256:digest`";
@@ -197,17 +254,25 @@ pub(super) fn accepted_script(text: Text, f: &mut Findings) -> Text {
 pub(super) fn timezone(text: Text, f: &mut Findings) -> Text {
     let part = |part: &str| {
         part.starts_with(|c: char| c.is_ascii_alphabetic())
-            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+-".contains(&b))
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"_+-".contains(&b))
     };
     if !text.split('/').all(part) || text.len() > 64 {
         let message = "not a time zone";
-        f.push(Finding::error(Code::Host, text.position, &text, message).hint("write it as `Europe/Berlin` or `UTC`"));
+        f.push(
+            Finding::error(Code::Host, text.position, &text, message)
+                .hint("write it as `Europe/Berlin` or `UTC`"),
+        );
     }
     text
 }
 
 /// The user's cloud-config: a mapping that leaves alone what prejoin itself must say.
-pub(super) fn mapping(document: Located<serde_json::Value>, f: &mut Findings) -> Option<Located<serde_json::Value>> {
+pub(super) fn mapping(
+    document: Located<serde_json::Value>,
+    f: &mut Findings,
+) -> Option<Located<serde_json::Value>> {
     let Some(map) = document.as_object() else {
         let message = "cloud-config is a mapping of keys";
         let finding = Finding::error(Code::CloudInit, document.position, &"", message);
@@ -216,22 +281,32 @@ pub(super) fn mapping(document: Located<serde_json::Value>, f: &mut Findings) ->
     };
     if private_key(&document.to_string()).is_some() {
         // cloud-init keeps its input readable in /var/lib/cloud and on the identity partition.
-        let finding =
-            Finding::error(Code::PrivateKey, document.position, &"", "a private key stands in the cloud-config");
-        f.push(finding.hint("keep it in a file of its own and name that as `source` under `files:`"));
+        let finding = Finding::error(
+            Code::PrivateKey,
+            document.position,
+            &"",
+            "a private key stands in the cloud-config",
+        );
+        f.push(
+            finding.hint("keep it in a file of its own and name that as `source` under `files:`"),
+        );
     }
     let owned = BTreeMap::from([
         ("hostname", "the node's `name`"),
         ("fqdn", "the node's `name`"),
         ("network", "`network` and the node's `address`"),
-        ("datasource_list", "prejoin: the seed is the node's own disk"),
+        (
+            "datasource_list",
+            "prejoin: the seed is the node's own disk",
+        ),
         ("datasource", "prejoin: the seed is the node's own disk"),
     ]);
     for (key, source) in owned {
         if map.contains_key(key) {
             let message = format!("`{key}` is set by {source}");
             f.push(
-                Finding::error(Code::CloudInit, document.position, &key, message).hint("remove it from `cloud_init`"),
+                Finding::error(Code::CloudInit, document.position, &key, message)
+                    .hint("remove it from `cloud_init`"),
             );
         }
     }
@@ -249,7 +324,11 @@ pub(super) fn taint(text: Text, f: &mut Findings) -> Option<Located<Taint>> {
         };
         let (key, value) = rest.split_once('=').unwrap_or((rest, ""));
         let good = label_key(key) && label_value(value);
-        good.then(|| Taint { key: key.to_owned(), value: value.to_owned(), effect })
+        good.then(|| Taint {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            effect,
+        })
     });
     if parsed.is_none() {
         let hint = "write `key=value:NoSchedule`, `:PreferNoSchedule` or `:NoExecute`";
@@ -269,7 +348,9 @@ pub(super) fn node_label(key: &str, value: &Text, f: &mut Findings) -> bool {
     }
     let prefix = key.split_once('/').map_or("", |(prefix, _)| prefix);
     let within = |domain: &str| prefix == domain || prefix.ends_with(&format!(".{domain}"));
-    let allowed = within("kubelet.kubernetes.io") || within("node.kubernetes.io") || prefix == "topology.kubernetes.io";
+    let allowed = within("kubelet.kubernetes.io")
+        || within("node.kubernetes.io")
+        || prefix == "topology.kubernetes.io";
     if (within("kubernetes.io") || within("k8s.io")) && !allowed {
         let message = format!("a node may not give itself the label `{key}` (NodeRestriction)");
         f.push(finding(message).hint("use `node.kubernetes.io/…` or a domain of your own"));
@@ -279,11 +360,16 @@ pub(super) fn node_label(key: &str, value: &Text, f: &mut Findings) -> bool {
 }
 
 fn label_key(key: &str) -> bool {
-    let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
+    let (prefix, name) = key
+        .split_once('/')
+        .map_or((None, key), |(prefix, name)| (Some(prefix), name));
     let dns = |prefix: &str| {
         prefix.len() <= 253
             && prefix.split('.').all(|part| {
-                !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+                !part.is_empty()
+                    && part
+                        .bytes()
+                        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
             })
     };
     prefix.is_none_or(dns) && !name.is_empty() && label_value(name)
@@ -292,7 +378,9 @@ fn label_key(key: &str) -> bool {
 fn label_value(value: &str) -> bool {
     let end = |b: Option<&u8>| b.is_none_or(u8::is_ascii_alphanumeric);
     value.len() <= 63
-        && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        && value
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
         && end(value.as_bytes().first())
         && end(value.as_bytes().last())
 }

@@ -42,14 +42,32 @@ const RESERVED: &[&str] = &[
 
 pub(super) fn user(raw: raw::User, f: &mut Findings) -> User {
     let name = user_name(raw.name, f);
-    let keys: Vec<_> = raw.ssh_keys.into_iter().filter_map(|key| ssh_key(key, f)).collect();
+    let keys: Vec<_> = raw
+        .ssh_keys
+        .into_iter()
+        .filter_map(|key| ssh_key(key, f))
+        .collect();
     let password_hash = raw.password_hash.map(|hash| password_hash(hash, f));
     if let Some(shell) = raw.shell.as_ref().filter(|shell| !clean_path(shell)) {
-        f.push(Finding::error(Code::Login, shell.position, shell, "not the path of a shell").hint("use /bin/bash"));
+        f.push(
+            Finding::error(
+                Code::Login,
+                shell.position,
+                shell,
+                "not the path of a shell",
+            )
+            .hint("use /bin/bash"),
+        );
     }
     User {
-        groups: raw.groups.into_iter().map(|group| group_name(group, f)).collect(),
-        shell: raw.shell.map_or_else(|| "/bin/bash".to_owned(), |shell| shell.value),
+        groups: raw
+            .groups
+            .into_iter()
+            .map(|group| group_name(group, f))
+            .collect(),
+        shell: raw
+            .shell
+            .map_or_else(|| "/bin/bash".to_owned(), |shell| shell.value),
         sudo: raw.sudo,
         name,
         keys,
@@ -69,8 +87,13 @@ fn user_name(text: Text, f: &mut Findings) -> Text {
     // useradd's limit; longer names break utmp.
     if f.len() == found && text.len() > 32 {
         f.push(
-            Finding::error(Code::Name, text.position, &text, "the user name is longer than 32 characters")
-                .hint("shorten it"),
+            Finding::error(
+                Code::Name,
+                text.position,
+                &text,
+                "the user name is longer than 32 characters",
+            )
+            .hint("shorten it"),
         );
     }
     text
@@ -79,22 +102,37 @@ fn user_name(text: Text, f: &mut Findings) -> Text {
 /// adduser(8)'s default NAME_REGEX.
 fn group_name(text: Text, f: &mut Findings) -> Text {
     let first = text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
-    let rest = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b));
+    let rest = text
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b));
     if !first || !rest {
-        let message = "user and group names hold lower-case letters, digits, `-` and `_`, a letter first";
-        f.push(Finding::error(Code::Name, text.position, &text, message).hint("choose another name"));
+        let message =
+            "user and group names hold lower-case letters, digits, `-` and `_`, a letter first";
+        f.push(
+            Finding::error(Code::Name, text.position, &text, message).hint("choose another name"),
+        );
     }
     text
 }
 
 /// crypt(5): `$id$…` of an algorithm that is still safe.
 fn password_hash(text: Text, f: &mut Findings) -> Text {
-    let known = ["$y$", "$gy$", "$7$", "$2b$", "$2y$", "$6$", "$5$"].iter().any(|prefix| text.starts_with(prefix));
+    let known = ["$y$", "$gy$", "$7$", "$2b$", "$2y$", "$6$", "$5$"]
+        .iter()
+        .any(|prefix| text.starts_with(prefix));
     let clean = text.len() >= 20 && text.bytes().all(|b| b.is_ascii_graphic() && b != b':');
     if !known || !clean {
         // It may be the password itself: never shown.
-        let finding = Finding::error(Code::Password, text.position, &"", "not the hash of a password");
-        f.push(finding.hint("make one with `mkpasswd -m yescrypt`; never put the password itself here"));
+        let finding = Finding::error(
+            Code::Password,
+            text.position,
+            &"",
+            "not the hash of a password",
+        );
+        f.push(
+            finding
+                .hint("make one with `mkpasswd -m yescrypt`; never put the password itself here"),
+        );
     }
     text
 }
@@ -102,7 +140,12 @@ fn password_hash(text: Text, f: &mut Findings) -> Text {
 /// One line of `authorized_keys` (sshd(8)) without options: type, base64 of type and key, comment.
 fn ssh_key(text: Text, f: &mut Findings) -> Option<Located<SshKey>> {
     if private_key(&text).is_some() {
-        let finding = Finding::error(Code::PrivateKey, text.position, &"", "this is a private key");
+        let finding = Finding::error(
+            Code::PrivateKey,
+            text.position,
+            &"",
+            "this is a private key",
+        );
         f.push(
             finding
                 .hint("it is no longer secret once shared: make a new one, and put the line of its `.pub` file here"),
@@ -114,11 +157,20 @@ fn ssh_key(text: Text, f: &mut Findings) -> Option<Located<SshKey>> {
     let problem = key_problem(&text, kind, data);
     if let Some(problem) = problem {
         let finding = Finding::error(Code::Key, text.position, &text, problem);
-        f.push(finding.hint("copy the whole line of the `.pub` file: `ssh-ed25519 AAAA… you@machine`"));
+        f.push(
+            finding.hint("copy the whole line of the `.pub` file: `ssh-ed25519 AAAA… you@machine`"),
+        );
         return None;
     }
     let comment = words.collect::<Vec<_>>().join(" ");
-    Some(Located::at(SshKey { kind: kind.to_owned(), data: data.to_owned(), comment }, text.position))
+    Some(Located::at(
+        SshKey {
+            kind: kind.to_owned(),
+            data: data.to_owned(),
+            comment,
+        },
+        text.position,
+    ))
 }
 
 fn key_problem(text: &str, kind: &str, data: &str) -> Option<&'static str> {
@@ -140,7 +192,9 @@ fn key_problem(text: &str, kind: &str, data: &str) -> Option<&'static str> {
     if !KINDS.contains(&kind) {
         return Some("not a public key: it begins with its type");
     }
-    let Some(blob) = base64(data) else { return Some("the key is not base64: it was cut or changed") };
+    let Some(blob) = base64(data) else {
+        return Some("the key is not base64: it was cut or changed");
+    };
     // RFC 4253, section 6.6: the blob begins with the type as a string, and consists of strings.
     let mut fields = Vec::new();
     let mut rest = blob.as_slice();
@@ -156,8 +210,12 @@ fn key_problem(text: &str, kind: &str, data: &str) -> Option<&'static str> {
         return Some("the key ends too early: it was cut");
     }
     match (fields.first(), fields.get(1)) {
-        (Some(name), _) if *name != kind.as_bytes() => Some("the key is of another type than the line says"),
-        (Some(_), Some(key)) if kind == "ssh-ed25519" && key.len() != 32 => Some("the key has the wrong length"),
+        (Some(name), _) if *name != kind.as_bytes() => {
+            Some("the key is of another type than the line says")
+        }
+        (Some(_), Some(key)) if kind == "ssh-ed25519" && key.len() != 32 => {
+            Some("the key has the wrong length")
+        }
         (Some(_), Some(_)) => None,
         _ => Some("the key ends too early: it was cut"),
     }
@@ -202,35 +260,58 @@ pub(super) fn file(raw: raw::File, f: &mut Findings) -> Option<File> {
             Content::Text(content.value)
         }
         (None, Some(source)) => {
-            let escapes = source.starts_with('/') || source.split('/').any(|part| part == "..") || source.is_empty();
+            let escapes = source.starts_with('/')
+                || source.split('/').any(|part| part == "..")
+                || source.is_empty();
             if escapes || source.contains('\0') {
                 let message = "the source must lie in the cluster file's folder";
-                f.push(Finding::error(Code::FilePath, source.position, &source, message).hint("write `./files/name`"));
+                f.push(
+                    Finding::error(Code::FilePath, source.position, &source, message)
+                        .hint("write `./files/name`"),
+                );
             }
             Content::Source(source)
         }
         (content, _) => {
-            let message =
-                if content.is_some() { "`content` and `source` are both given" } else { "the file has no content" };
-            f.push(Finding::error(Code::FileContent, path.position, &path, message).hint("give `content` or `source`"));
+            let message = if content.is_some() {
+                "`content` and `source` are both given"
+            } else {
+                "the file has no content"
+            };
+            f.push(
+                Finding::error(Code::FileContent, path.position, &path, message)
+                    .hint("give `content` or `source`"),
+            );
             return None;
         }
     };
-    Some(File { path, content, mode: mode(raw.mode, f)?, owner: owner(raw.owner, f) })
+    Some(File {
+        path,
+        content,
+        mode: mode(raw.mode, f)?,
+        owner: owner(raw.owner, f),
+    })
 }
 
 /// Where the agent will unpack it.
 fn file_path(text: Text, f: &mut Findings) -> Text {
-    let checked = text.strip_prefix('/').ok_or(path::Error::Unclean).and_then(|path| path::check_file(path.as_bytes()));
+    let checked = text
+        .strip_prefix('/')
+        .ok_or(path::Error::Unclean)
+        .and_then(|path| path::check_file(path.as_bytes()));
     if let Err(error) = checked {
         let finding = Finding::error(Code::FilePath, text.position, &text, error.to_string());
-        f.push(Finding { hint: error.hint(), ..finding });
+        f.push(Finding {
+            hint: error.hint(),
+            ..finding
+        });
     }
     text
 }
 
 fn clean_path(text: &str) -> bool {
-    text.strip_prefix('/').is_some_and(|path| path::is_clean(path.as_bytes()) && !path.contains('\n'))
+    text.strip_prefix('/')
+        .is_some_and(|path| path::is_clean(path.as_bytes()) && !path.contains('\n'))
 }
 
 fn mode(text: Option<Text>, f: &mut Findings) -> Option<u32> {
@@ -239,13 +320,18 @@ fn mode(text: Option<Text>, f: &mut Findings) -> Option<u32> {
     let mode = u32::from_str_radix(&text, 8).ok().filter(|_| digits);
     if mode.is_none() {
         let message = "not permissions in octal";
-        f.push(Finding::error(Code::FileContent, text.position, &text, message).hint("write \"0644\" or \"0600\""));
+        f.push(
+            Finding::error(Code::FileContent, text.position, &text, message)
+                .hint("write \"0644\" or \"0600\""),
+        );
     }
     mode
 }
 
 fn owner(text: Option<Text>, f: &mut Findings) -> Text {
-    let Some(text) = text else { return Located::nowhere("root:root".to_owned()) };
+    let Some(text) = text else {
+        return Located::nowhere("root:root".to_owned());
+    };
     let good = text.split_once(':').is_some_and(|(user, group)| {
         let mut ignored = Findings::new();
         group_name(Located::nowhere(user.to_owned()), &mut ignored);
@@ -253,7 +339,10 @@ fn owner(text: Option<Text>, f: &mut Findings) -> Text {
         ignored.is_empty()
     });
     if !good {
-        f.push(Finding::error(Code::FileContent, text.position, &text, "not an owner").hint("write `user:group`"));
+        f.push(
+            Finding::error(Code::FileContent, text.position, &text, "not an owner")
+                .hint("write `user:group`"),
+        );
     }
     text
 }

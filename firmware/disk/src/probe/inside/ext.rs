@@ -55,14 +55,24 @@ struct Inode {
 impl<'a> Ext<'a> {
     /// Opens it; `None` if it is none, or if its superblock makes no sense.
     pub(crate) fn open(window: &'a Window<'a>) -> Option<Self> {
-        let superblock = window.bytes(1024, 1024).filter(|bytes| le16(bytes, 0x38) == 0xef53)?;
+        let superblock = window
+            .bytes(1024, 1024)
+            .filter(|bytes| le16(bytes, 0x38) == 0xef53)?;
         let word = |at| le32(&superblock, at);
         let modern = word(0x4c) > 0;
         let incompatible = if modern { word(0x60) } else { 0 };
         let block = 1024_u64 << Some(word(0x18)).filter(|&shift| shift <= 6)?;
-        let inode_size = if modern { u64::from(le16(&superblock, 0x58)) } else { 128 };
+        let inode_size = if modern {
+            u64::from(le16(&superblock, 0x58))
+        } else {
+            128
+        };
         let wide = incompatible & 0x80 != 0;
-        let descriptor = if wide { u64::from(le16(&superblock, 0xfe)) } else { 32 };
+        let descriptor = if wide {
+            u64::from(le16(&superblock, 0xfe))
+        } else {
+            32
+        };
         let possible = (128..=block).contains(&inode_size) && (32..=block).contains(&descriptor);
         // A journal on a device of its own has no files.
         if !possible || word(0x28) == 0 || word(0x20) == 0 || incompatible & 0x8 != 0 {
@@ -81,7 +91,11 @@ impl<'a> Ext<'a> {
             inodes_per_group: word(0x28),
             inode_size,
             descriptor,
-            first_meta: if incompatible & 0x10 == 0 { u64::MAX } else { u64::from(word(0x104)) },
+            first_meta: if incompatible & 0x10 == 0 {
+                u64::MAX
+            } else {
+                u64::from(word(0x104))
+            },
             sparse: word(0x64) & 1 != 0,
             gaps: RefCell::new(gaps),
         })
@@ -96,20 +110,32 @@ impl<'a> Ext<'a> {
 
     /// Whole blocks, or a part of one.
     fn bytes(&self, block: u64, from: u64, length: usize) -> Option<Vec<u8>> {
-        let bytes = block.checked_mul(self.block).and_then(|at| self.window.bytes(at.checked_add(from)?, length));
+        let bytes = block
+            .checked_mul(self.block)
+            .and_then(|at| self.window.bytes(at.checked_add(from)?, length));
         if bytes.is_none() {
-            let why = if self.window.is_exhausted() { "it leads in circles" } else { "a block cannot be read" };
+            let why = if self.window.is_exhausted() {
+                "it leads in circles"
+            } else {
+                "a block cannot be read"
+            };
             self.lacks(why);
         }
         bytes
     }
 
     fn inode(&self, number: u32) -> Option<Inode> {
-        let index = Some(number).filter(|&number| number <= self.inodes)?.checked_sub(1)?;
+        let index = Some(number)
+            .filter(|&number| number <= self.inodes)?
+            .checked_sub(1)?;
         let group = u64::from(index / self.inodes_per_group);
         let (block, at) = self.descriptor_place(group);
         let descriptor = self.bytes(block, at, self.descriptor as usize)?;
-        let high = if self.descriptor >= 64 { le32(&descriptor, 0x28) } else { 0 };
+        let high = if self.descriptor >= 64 {
+            le32(&descriptor, 0x28)
+        } else {
+            0
+        };
         let table = u64::from(high) << 32 | u64::from(le32(&descriptor, 8));
         let at = u64::from(index % self.inodes_per_group) * self.inode_size;
         let bytes = self.bytes(table.checked_add(at / self.block)?, at % self.block, 128)?;
@@ -133,7 +159,9 @@ impl<'a> Ext<'a> {
         // The first group of those that a block describes has it, behind a superblock if there is one.
         let first = meta * per_block;
         let behind = u64::from(!self.sparse || has_superblock(first));
-        let start = self.first_block.saturating_add(first.saturating_mul(self.blocks_per_group));
+        let start = self
+            .first_block
+            .saturating_add(first.saturating_mul(self.blocks_per_group));
         (start.max(superblock).saturating_add(behind), at)
     }
 
@@ -149,12 +177,15 @@ impl<'a> Ext<'a> {
                 return None;
             }
             let count = usize::from(le16(&node, 2)).min(node.len().saturating_sub(12) / 12);
-            let at = (1..=count).map(|n| 12 * n).rfind(|&at| u64::from(le32(&node, at)) <= index)?;
+            let at = (1..=count)
+                .map(|n| 12 * n)
+                .rfind(|&at| u64::from(le32(&node, at)) <= index)?;
             if le16(&node, 6) == 0 {
                 let (first, length) = (u64::from(le32(&node, at)), u64::from(le16(&node, at + 4)));
                 let start = u64::from(le16(&node, at + 6)) << 32 | u64::from(le32(&node, at + 8));
                 // Above 32768 they are reserved, and read as zeroes.
-                return (length <= 32768 && index - first < length).then(|| start + (index - first));
+                return (length <= 32768 && index - first < length)
+                    .then(|| start + (index - first));
             }
             let next = u64::from(le16(&node, at + 8)) << 32 | u64::from(le32(&node, at + 4));
             node = self.bytes(next, 0, self.block as usize)?;
@@ -222,8 +253,12 @@ impl<'a> Ext<'a> {
             self.lacks("a directory is larger than 4 MiB");
         }
         for index in 0..inode.size.min(LARGEST_DIRECTORY).div_ceil(self.block) {
-            let Some(block) = self.block_of(inode, index) else { continue };
-            let Some(bytes) = self.bytes(block, 0, self.block as usize) else { return };
+            let Some(block) = self.block_of(inode, index) else {
+                continue;
+            };
+            let Some(bytes) = self.bytes(block, 0, self.block as usize) else {
+                return;
+            };
             if !block_entries(&bytes, &mut each) {
                 return;
             }
@@ -243,7 +278,8 @@ impl<'a> Ext<'a> {
 
     /// Follows a path and the links on it.
     fn find(&self, path: &str) -> Option<Inode> {
-        let split = |path: &str| -> Vec<String> { path.split('/').rev().map(str::to_owned).collect() };
+        let split =
+            |path: &str| -> Vec<String> { path.split('/').rev().map(str::to_owned).collect() };
         let mut todo = split(path);
         let mut above = vec![self.inode(ROOT)?];
         let (mut links, mut steps) = (0, 0);
@@ -295,15 +331,21 @@ impl Files for Ext<'_> {
             found.len() < MOST_ENTRIES
         });
         // Whether it is a directory is asked of the inode: not every file system keeps it in the entry.
-        let entries = found.into_iter().enumerate().map(|(index, (number, name))| Entry {
-            name,
-            directory: index < 1024 && self.inode(number).is_some_and(|inode| inode.is_directory()),
-        });
+        let entries = found
+            .into_iter()
+            .enumerate()
+            .map(|(index, (number, name))| Entry {
+                name,
+                directory: index < 1024
+                    && self.inode(number).is_some_and(|inode| inode.is_directory()),
+            });
         Some(entries.collect())
     }
 
     fn read(&self, path: &str) -> Option<Vec<u8>> {
-        let file = self.find(path).filter(|inode| inode.mode & 0xf000 == 0x8000)?;
+        let file = self
+            .find(path)
+            .filter(|inode| inode.mode & 0xf000 == 0x8000)?;
         Some(self.contents(&file))
     }
 
@@ -342,7 +384,12 @@ fn block_entries(bytes: &[u8], each: &mut impl FnMut(u32, &[u8]) -> bool) -> boo
 
 /// Groups 0 and 1 and the powers of 3, 5 and 7 have a copy of the superblock (`sparse_super`).
 fn has_superblock(group: u64) -> bool {
-    let power =
-        |base: u64| std::iter::successors(Some(base), move |n| n.checked_mul(base)).take_while(move |&n| n <= group);
-    group < 2 || [3, 5, 7].into_iter().any(|base| power(base).any(|n| n == group))
+    let power = |base: u64| {
+        std::iter::successors(Some(base), move |n| n.checked_mul(base))
+            .take_while(move |&n| n <= group)
+    };
+    group < 2
+        || [3, 5, 7]
+            .into_iter()
+            .any(|base| power(base).any(|n| n == group))
 }

@@ -38,13 +38,17 @@ struct Record {
 impl<'a> Fat<'a> {
     /// Opens it; `None` if it is none, or if its boot sector makes no sense.
     pub(crate) fn open(window: &'a Window<'a>) -> Option<Self> {
-        let boot =
-            window.bytes(0, 512).filter(|bytes| le16(bytes, 510) == 0xaa55 && matches!(bytes[0], 0xeb | 0xe9))?;
+        let boot = window
+            .bytes(0, 512)
+            .filter(|bytes| le16(bytes, 510) == 0xaa55 && matches!(bytes[0], 0xeb | 0xe9))?;
         let half = |at| u64::from(le16(&boot, at));
         let word = |at| u64::from(le32(&boot, at));
         let either = |short: u64, long: u64| if short == 0 { long } else { short };
         let (sector, per_cluster, tables) = (half(11), u64::from(boot[13]), u64::from(boot[16]));
-        if !matches!(sector, 512 | 1024 | 2048 | 4096) || !per_cluster.is_power_of_two() || !(1..=2).contains(&tables) {
+        if !matches!(sector, 512 | 1024 | 2048 | 4096)
+            || !per_cluster.is_power_of_two()
+            || !(1..=2).contains(&tables)
+        {
             return None;
         }
         let (reserved, table_size) = (half(14), either(half(22), word(36)));
@@ -82,7 +86,11 @@ impl<'a> Fat<'a> {
     fn bytes(&self, offset: u64, length: usize) -> Option<Vec<u8>> {
         let bytes = self.window.bytes(offset, length);
         if bytes.is_none() {
-            self.lacks(if self.window.is_exhausted() { "it leads in circles" } else { "a cluster cannot be read" });
+            self.lacks(if self.window.is_exhausted() {
+                "it leads in circles"
+            } else {
+                "a cluster cannot be read"
+            });
         }
         bytes
     }
@@ -93,7 +101,11 @@ impl<'a> Fat<'a> {
         let next = match self.bits {
             12 => {
                 let pair = le16(&self.bytes(at, 2)?, 0);
-                u32::from(if cluster.is_multiple_of(2) { pair & 0xfff } else { pair >> 4 })
+                u32::from(if cluster.is_multiple_of(2) {
+                    pair & 0xfff
+                } else {
+                    pair >> 4
+                })
             }
             16 => u32::from(le16(&self.bytes(at, 2)?, 0)),
             _ => le32(&self.bytes(at, 4)?, 0) & 0x0fff_ffff,
@@ -112,7 +124,9 @@ impl<'a> Fat<'a> {
         while let Some(number) = cluster.filter(|_| bytes.len() < most) {
             let offset = self.data + u64::from(number - 2) * self.cluster;
             let length = (self.cluster as usize).min(most - bytes.len());
-            let Some(found) = self.bytes(offset, length) else { break };
+            let Some(found) = self.bytes(offset, length) else {
+                break;
+            };
             bytes.extend(found);
             cluster = self.next(number);
         }
@@ -121,19 +135,27 @@ impl<'a> Fat<'a> {
 
     fn records(&self, directory: Option<u32>) -> Vec<Record> {
         let bytes = match directory {
-            None if self.bits != 32 => self.bytes(self.root, self.root_size as usize).unwrap_or_default(),
+            None if self.bits != 32 => self
+                .bytes(self.root, self.root_size as usize)
+                .unwrap_or_default(),
             None => self.chain(self.root_cluster, LARGEST_DIRECTORY),
             Some(cluster) => self.chain(cluster, LARGEST_DIRECTORY),
         };
         let mut long = Vec::new();
         let mut records = Vec::new();
-        for bytes in bytes.chunks_exact(32).take_while(|record| record[0] != 0).take(MOST_ENTRIES) {
+        for bytes in bytes
+            .chunks_exact(32)
+            .take_while(|record| record[0] != 0)
+            .take(MOST_ENTRIES)
+        {
             match (bytes[0], bytes[11]) {
                 (0xe5, _) => long.clear(),
                 // The parts of a long name come last part first; the checksum ties it to the short one, and is not
                 // asked for.
                 (_, 0x0f) => {
-                    let units = [1..11, 14..26, 28..32].into_iter().flat_map(|part| part.step_by(2));
+                    let units = [1..11, 14..26, 28..32]
+                        .into_iter()
+                        .flat_map(|part| part.step_by(2));
                     let mut part: Vec<u16> = units.map(|at| le16(bytes, at)).collect();
                     if bytes[0] & 0x40 != 0 || long.len() > 255 {
                         long.clear();
@@ -146,7 +168,11 @@ impl<'a> Fat<'a> {
                 (_, attributes) => {
                     let units: Vec<u16> = long.drain(..).take_while(|&unit| unit != 0).collect();
                     let short = short_name(bytes);
-                    let name = if units.is_empty() { short.clone() } else { String::from_utf16_lossy(&units) };
+                    let name = if units.is_empty() {
+                        short.clone()
+                    } else {
+                        String::from_utf16_lossy(&units)
+                    };
                     records.push(Record {
                         name,
                         short,
@@ -167,9 +193,17 @@ impl<'a> Fat<'a> {
         for name in path.split('/').filter(|name| !name.is_empty()) {
             let directory = match &found {
                 Err(()) => None,
-                Ok(record) => Some(Some(record).filter(|record: &&Record| record.directory)?.cluster),
+                Ok(record) => Some(
+                    Some(record)
+                        .filter(|record: &&Record| record.directory)?
+                        .cluster,
+                ),
             };
-            let is = |record: &Record| [&record.name, &record.short].iter().any(|n| n.eq_ignore_ascii_case(name));
+            let is = |record: &Record| {
+                [&record.name, &record.short]
+                    .iter()
+                    .any(|n| n.eq_ignore_ascii_case(name))
+            };
             found = Ok(self.records(directory).into_iter().find(is)?);
         }
         Some(found)
@@ -183,7 +217,15 @@ impl Files for Fat<'_> {
             Ok(record) if record.directory => self.records(Some(record.cluster)),
             Ok(_) => return None,
         };
-        Some(records.into_iter().map(|record| Entry { name: record.name, directory: record.directory }).collect())
+        Some(
+            records
+                .into_iter()
+                .map(|record| Entry {
+                    name: record.name,
+                    directory: record.directory,
+                })
+                .collect(),
+        )
     }
 
     fn read(&self, path: &str) -> Option<Vec<u8>> {
@@ -204,8 +246,16 @@ impl Files for Fat<'_> {
 fn short_name(record: &[u8]) -> String {
     let part = |bytes: &[u8], lower: u8| {
         let text = String::from_utf8_lossy(bytes).trim_end().to_owned();
-        if record[12] & lower != 0 { text.to_lowercase() } else { text }
+        if record[12] & lower != 0 {
+            text.to_lowercase()
+        } else {
+            text
+        }
     };
     let (name, extension) = (part(&record[..8], 8), part(&record[8..11], 16));
-    if extension.is_empty() { name } else { format!("{name}.{extension}") }
+    if extension.is_empty() {
+        name
+    } else {
+        format!("{name}.{extension}")
+    }
 }

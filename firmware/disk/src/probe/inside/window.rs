@@ -18,7 +18,11 @@ pub(crate) struct Window<'a> {
 
 impl<'a> Window<'a> {
     pub(crate) fn new(disk: &'a Recorder<'a>, of: Extent) -> Self {
-        Window { disk, of, left: Cell::new(BUDGET) }
+        Window {
+            disk,
+            of,
+            left: Cell::new(BUDGET),
+        }
     }
 
     pub(crate) fn size(&self) -> u64 {
@@ -27,9 +31,13 @@ impl<'a> Window<'a> {
 
     /// `length` bytes at `offset`; `None` if they are not all there, not readable, or over budget.
     pub(crate) fn bytes(&self, offset: u64, length: usize) -> Option<Vec<u8>> {
-        offset.checked_add(length as u64).filter(|&end| end <= self.of.length)?;
+        offset
+            .checked_add(length as u64)
+            .filter(|&end| end <= self.of.length)?;
         self.left.set(self.left.get().checked_sub(length as u64)?);
-        let bytes = self.disk.bytes(self.of.start.checked_add(offset)?, length)?;
+        let bytes = self
+            .disk
+            .bytes(self.of.start.checked_add(offset)?, length)?;
         (bytes.len() == length).then_some(bytes)
     }
 

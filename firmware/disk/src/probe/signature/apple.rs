@@ -7,7 +7,11 @@ pub(super) fn find(medium: &Medium, found: &mut Vec<Found>) {
     // The alternate header is 1 KiB before the end (TN1150).
     let last = (medium.size() >> 9 << 9).saturating_sub(1024);
     found.extend(hfs_plus(medium, 1024));
-    found.extend(hfs_plus(medium, last).filter(|_| last > 1024).map(|found| found.backup(true)));
+    found.extend(
+        hfs_plus(medium, last)
+            .filter(|_| last > 1024)
+            .map(|found| found.backup(true)),
+    );
     found.extend(hfs(medium));
     found.extend(apfs(medium));
     found.extend(core_storage(medium));
@@ -23,8 +27,15 @@ fn hfs_plus(medium: &Medium, offset: u64) -> Option<Found> {
         && block.is_power_of_two()
         && block >= 512
         && bytes.be32(44)? > 0;
-    let id = bytes.be64(104).filter(|&id| id != 0).map(|id| format!("{id:016x}"));
-    sound.then(|| Found::new("hfsplus", offset, 512, 2).version(version).uuid(id))
+    let id = bytes
+        .be64(104)
+        .filter(|&id| id != 0)
+        .map(|id| format!("{id:016x}"));
+    sound.then(|| {
+        Found::new("hfsplus", offset, 512, 2)
+            .version(version)
+            .uuid(id)
+    })
 }
 
 /// Inside Macintosh: Files, "Master Directory Blocks"; HFS+ may be wrapped in it.
@@ -53,14 +64,30 @@ fn apfs(medium: &Medium) -> Option<Found> {
         && block.is_power_of_two()
         && (4096..=65536).contains(&block)
         && bytes.le64(40)? > 0;
-    sound.then(|| Found::new("apfs", 0, u64::from(block), 4).after(32).uuid(bytes.uuid(72)))
+    sound.then(|| {
+        Found::new("apfs", 0, u64::from(block), 4)
+            .after(32)
+            .uuid(bytes.uuid(72))
+    })
 }
 
 /// libfvde's `FileVault Drive Encryption (FVDE) format`; what is not encrypted is only a volume.
 fn core_storage(medium: &Medium) -> Option<Found> {
     let bytes = medium.bytes(0, 512)?;
-    let sound = bytes.has(88, b"CS") && bytes.le16(8)? == 1 && bytes.le16(10)? == 0x10 && bytes.le32(90)? == 1;
+    let sound = bytes.has(88, b"CS")
+        && bytes.le16(8)? == 1
+        && bytes.le16(10)? == 0x10
+        && bytes.le32(90)? == 1;
     let encrypted = bytes.le32(168)? == 16 && bytes.le32(172)? == 2;
-    let kind = if encrypted { "cs_fvault2" } else { "apple_corestorage" };
-    sound.then(|| Found::new(kind, 0, 512, 2).after(88).version(1).uuid(bytes.uuid(304)))
+    let kind = if encrypted {
+        "cs_fvault2"
+    } else {
+        "apple_corestorage"
+    };
+    sound.then(|| {
+        Found::new(kind, 0, 512, 2)
+            .after(88)
+            .version(1)
+            .uuid(bytes.uuid(304))
+    })
 }

@@ -6,7 +6,11 @@ use super::medium::{Fields, Medium};
 pub(super) fn find(medium: &Medium, found: &mut Vec<Found>) {
     // Backup superblocks at 1 GiB and every 4 times as far (`ocfs2_backup_super_blkno`).
     let backups = (0..6).map(|index| (1u64 << 30 << (2 * index), true));
-    for (offset, backup) in [1, 2, 4, 8].map(|kib| (kib << 10, false)).into_iter().chain(backups) {
+    for (offset, backup) in [1, 2, 4, 8]
+        .map(|kib| (kib << 10, false))
+        .into_iter()
+        .chain(backups)
+    {
         found.extend(ocfs2(medium, offset, backup));
     }
     found.extend(ocfs(medium));
@@ -27,7 +31,9 @@ fn ocfs2(medium: &Medium, offset: u64, backup: bool) -> Option<Found> {
         return None;
     }
     let version = format!("{}.{}", bytes.le16(192)?, bytes.le16(194)?);
-    let found = Found::new("ocfs2", offset, 1 << shift, 6).backup(backup).version(version);
+    let found = Found::new("ocfs2", offset, 1 << shift, 6)
+        .backup(backup)
+        .version(version);
     Some(found.uuid(bytes.uuid(336)).label(bytes.text(272, 64)))
 }
 
@@ -36,7 +42,13 @@ fn ocfs(medium: &Medium) -> Option<Found> {
     let sound = bytes.has(8, b"OracleCFS");
     let version = format!("{}.{}", bytes.le32(4)?, bytes.le32(0)?);
     let label = bytes.text(512 + 48, usize::from(bytes.le16(512 + 112)?).min(64));
-    sound.then(|| Found::new("ocfs", 0, 1024, 9).after(8).version(version).uuid(bytes.uuid(512 + 114)).label(label))
+    sound.then(|| {
+        Found::new("ocfs", 0, 1024, 9)
+            .after(8)
+            .version(version)
+            .uuid(bytes.uuid(512 + 114))
+            .label(label)
+    })
 }
 
 /// `include/uapi/linux/gfs2_ondisk.h`, `struct gfs2_sb`.
@@ -67,9 +79,26 @@ fn vmfs_volume(medium: &Medium) -> Option<Found> {
 fn vmfs(medium: &Medium) -> Option<Found> {
     let bytes = medium.bytes(2 << 20, 512)?;
     let id: [u8; 16] = bytes.array(9)?;
-    let hex = |range: &[u8]| range.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let turned = |range: &[u8]| range.iter().rev().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let uuid = [turned(&id[..4]), turned(&id[4..8]), turned(&id[8..10]), hex(&id[10..])].join("-");
+    let hex = |range: &[u8]| {
+        range
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    };
+    let turned = |range: &[u8]| {
+        range
+            .iter()
+            .rev()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    };
+    let uuid = [
+        turned(&id[..4]),
+        turned(&id[4..8]),
+        turned(&id[8..10]),
+        hex(&id[10..]),
+    ]
+    .join("-");
     let sound = bytes.has(0, &[0x5e, 0xf1, 0xab, 0x2f]) && bytes.le32(4)? < 256;
     let found = Found::new("VMFS", 2 << 20, 512, 4).version(bytes.byte(8)?);
     sound.then(|| found.uuid(Some(uuid)).label(bytes.text(29, 128)))
@@ -78,15 +107,26 @@ fn vmfs(medium: &Medium) -> Option<Found> {
 fn asm(medium: &Medium) -> Option<Found> {
     let bytes = medium.bytes(0, 512)?;
     let sound = bytes.has(32, b"ORCLDISK");
-    sound.then(|| Found::new("oracleasm", 0, 4096, 8).after(32).label(bytes.text(40, 24)))
+    sound.then(|| {
+        Found::new("oracleasm", 0, 4096, 8)
+            .after(32)
+            .label(bytes.text(40, 24))
+    })
 }
 
 /// Internal metadata, in the last 4 KiB (`drbd_meta_data.h`); drbdmanage's own volume begins with its name.
 fn drbd(medium: &Medium, found: &mut Vec<Found>) {
-    let manage = medium.bytes(0, 48).filter(|bytes| bytes.has(0, b"$DRBDmgr=q"));
-    let uuid =
-        manage.and_then(|bytes| bytes.text(11, 32).map(|text| text.chars().filter(char::is_ascii_hexdigit).collect()));
-    found.extend(uuid.map(|uuid| Found::new("drbdmanage_control_volume", 0, 512, 10).uuid(Some(uuid))));
+    let manage = medium
+        .bytes(0, 48)
+        .filter(|bytes| bytes.has(0, b"$DRBDmgr=q"));
+    let uuid = manage.and_then(|bytes| {
+        bytes
+            .text(11, 32)
+            .map(|text| text.chars().filter(char::is_ascii_hexdigit).collect())
+    });
+    found.extend(
+        uuid.map(|uuid| Found::new("drbdmanage_control_volume", 0, 512, 10).uuid(Some(uuid))),
+    );
     let offset = (medium.size() >> 12 << 12).saturating_sub(4096);
     let superblock = |bytes: &[u8]| {
         let (version, at) = match bytes.be32(60)? {
@@ -96,8 +136,20 @@ fn drbd(medium: &Medium, found: &mut Vec<Found>) {
         };
         let unit = bytes.be32(80)?;
         let sound = unit.is_power_of_two() && (4096..=1 << 20).contains(&unit);
-        let uuid = bytes.be64(at).filter(|&number| number != 0).map(|number| format!("{number:x}"));
-        sound.then(|| Found::new("drbd", offset, 4096, 4).after(60).version(version).uuid(uuid))
+        let uuid = bytes
+            .be64(at)
+            .filter(|&number| number != 0)
+            .map(|number| format!("{number:x}"));
+        sound.then(|| {
+            Found::new("drbd", offset, 4096, 4)
+                .after(60)
+                .version(version)
+                .uuid(uuid)
+        })
     };
-    found.extend(medium.bytes(offset, 4096).and_then(|bytes| superblock(&bytes)));
+    found.extend(
+        medium
+            .bytes(offset, 4096)
+            .and_then(|bytes| superblock(&bytes)),
+    );
 }

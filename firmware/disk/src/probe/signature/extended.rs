@@ -7,10 +7,22 @@ use super::medium::{Fields, Medium};
 const GROUPS: [u64; 12] = [1, 3, 5, 7, 9, 25, 27, 49, 81, 125, 243, 343];
 /// What `mke2fs` does by default, for blocks of 1, 2, 4 and 64 KiB.
 const USUAL: [Grouping; 4] = [
-    Grouping { first: 1024, stride: 8192 << 10 },
-    Grouping { first: 0, stride: 16384 << 11 },
-    Grouping { first: 0, stride: 32768 << 12 },
-    Grouping { first: 0, stride: 65528 << 16 },
+    Grouping {
+        first: 1024,
+        stride: 8192 << 10,
+    },
+    Grouping {
+        first: 0,
+        stride: 16384 << 11,
+    },
+    Grouping {
+        first: 0,
+        stride: 32768 << 12,
+    },
+    Grouping {
+        first: 0,
+        stride: 65528 << 16,
+    },
 ];
 
 const JOURNAL_DEVICE: u32 = 0x8;
@@ -31,8 +43,14 @@ pub(super) fn find(medium: &Medium, found: &mut Vec<Found>) {
     found.extend(primary.map(|(found, _)| found));
     for grouping in groupings {
         for group in GROUPS {
-            let place = grouping.stride.checked_mul(group).and_then(|start| start.checked_add(grouping.first));
-            let Some(place) = place.filter(|&place| grouping.stride > 0 && place < medium.size()) else { break };
+            let place = grouping
+                .stride
+                .checked_mul(group)
+                .and_then(|start| start.checked_add(grouping.first));
+            let Some(place) = place.filter(|&place| grouping.stride > 0 && place < medium.size())
+            else {
+                break;
+            };
             let copy = superblock(medium, place, group).filter(|(_, own)| *own == grouping);
             found.extend(copy.map(|(found, _)| found));
         }
@@ -77,6 +95,10 @@ fn superblock(medium: &Medium, offset: u64, group: u64) -> Option<(Found, Groupi
         .uuid(bytes.uuid(0x68))
         .label(bytes.text(0x78, 16));
     let first = u64::from(bytes.le32(0x14)?).checked_mul(block)?;
-    let stride = if journal { 0 } else { group_blocks.checked_mul(block)? };
+    let stride = if journal {
+        0
+    } else {
+        group_blocks.checked_mul(block)?
+    };
     Some((found, Grouping { first, stride }))
 }

@@ -16,7 +16,8 @@ fn squashfs(medium: &Medium) -> Option<Found> {
     let version = |major, minor| format!("{major}.{minor}");
     if bytes.has(0, b"sqsh") {
         let (major, minor) = (bytes.be16(28)?, bytes.be16(30)?);
-        return (major <= 3).then(|| Found::new("squashfs3", 0, 119, 4).version(version(major, minor)));
+        return (major <= 3)
+            .then(|| Found::new("squashfs3", 0, 119, 4).version(version(major, minor)));
     }
     let (major, minor, shift) = (bytes.le16(28)?, bytes.le16(30)?, u32::from(bytes.le16(22)?));
     if !bytes.has(0, b"hsqs") {
@@ -33,7 +34,11 @@ fn squashfs(medium: &Medium) -> Option<Found> {
 fn erofs(medium: &Medium) -> Option<Found> {
     let bytes = medium.bytes(1024, 128)?;
     let sound = bytes.has(0, &[0xe2, 0xe1, 0xf5, 0xe0]) && (9..=16).contains(&bytes.byte(12)?);
-    sound.then(|| Found::new("erofs", 1024, 128, 4).uuid(bytes.uuid(48)).label(bytes.text(64, 16)))
+    sound.then(|| {
+        Found::new("erofs", 1024, 128, 4)
+            .uuid(bytes.uuid(48))
+            .label(bytes.text(64, 16))
+    })
 }
 
 /// `include/uapi/linux/cramfs_fs.h`, either byte order; it may begin after 512 bytes of boot code.
@@ -42,7 +47,11 @@ fn cramfs(medium: &Medium) -> Option<Found> {
         let bytes = medium.bytes(offset, 76)?;
         let little = bytes.has(0, &[0x45, 0x3d, 0xcd, 0x28]);
         let big = bytes.has(0, &[0x28, 0xcd, 0x3d, 0x45]);
-        let flags = if little { bytes.le32(8)? } else { bytes.be32(8)? };
+        let flags = if little {
+            bytes.le32(8)?
+        } else {
+            bytes.be32(8)?
+        };
         let sound = (little || big) && bytes.has(16, b"Compressed ROMFS");
         let found = Found::new("cramfs", offset, 76, 4).version(1 + (flags & 1));
         sound.then(|| found.label(bytes.text(48, 16)))

@@ -49,7 +49,11 @@ impl<'a> Medium<'a> {
             unreadable: RefCell::default(),
         };
         medium.head = medium.window(0);
-        medium.tail = medium.window(of.length.saturating_sub(END).max(medium.head.bytes.len() as u64));
+        medium.tail = medium.window(
+            of.length
+                .saturating_sub(END)
+                .max(medium.head.bytes.len() as u64),
+        );
         medium
     }
 
@@ -61,7 +65,10 @@ impl<'a> Medium<'a> {
     /// Exactly `length` bytes from `offset` on, at most [`LIMIT`]; nothing if they are not all in the extent, or
     /// cannot be read.
     pub(super) fn bytes(&self, offset: u64, length: usize) -> Option<Cow<'_, [u8]>> {
-        let wanted = Extent { start: offset, length: length as u64 };
+        let wanted = Extent {
+            start: offset,
+            length: length as u64,
+        };
         if length > LIMIT || offset.checked_add(length as u64)? > self.of.length {
             return None;
         }
@@ -69,7 +76,11 @@ impl<'a> Medium<'a> {
             if window.extent().covers(&wanted) {
                 let start = usize::try_from(offset - window.start).ok()?;
                 let whole = window.holes.iter().all(|hole| !hole.meets(&wanted));
-                return window.bytes.get(start..start + length).filter(|_| whole).map(Cow::Borrowed);
+                return window
+                    .bytes
+                    .get(start..start + length)
+                    .filter(|_| whole)
+                    .map(Cow::Borrowed);
             }
         }
         let mut buffer = vec![0; length];
@@ -83,8 +94,13 @@ impl<'a> Medium<'a> {
         let mut merged: Vec<Unreadable> = Vec::new();
         for next in all {
             match merged.last_mut() {
-                Some(last) if last.error == next.error && last.extent.end() >= next.extent.start => {
-                    last.extent = Extent::between(last.extent.start, last.extent.end().max(next.extent.end()));
+                Some(last)
+                    if last.error == next.error && last.extent.end() >= next.extent.start =>
+                {
+                    last.extent = Extent::between(
+                        last.extent.start,
+                        last.extent.end().max(next.extent.end()),
+                    );
                 }
                 _ => merged.push(next),
             }
@@ -94,7 +110,11 @@ impl<'a> Medium<'a> {
 
     fn window(&self, start: u64) -> Window {
         let length = self.of.length.saturating_sub(start).min(END) as usize;
-        let mut window = Window { start, bytes: vec![0; length], holes: Vec::new() };
+        let mut window = Window {
+            start,
+            bytes: vec![0; length],
+            holes: Vec::new(),
+        };
         if length > 0 {
             self.fill(start, &mut window.bytes, &PIECES, &mut window.holes);
         }
@@ -102,7 +122,10 @@ impl<'a> Medium<'a> {
     }
 
     fn fill(&self, start: u64, buffer: &mut [u8], pieces: &[usize], holes: &mut Vec<Extent>) {
-        let of = Extent { start, length: buffer.len() as u64 };
+        let of = Extent {
+            start,
+            length: buffer.len() as u64,
+        };
         match pieces {
             [piece, smaller @ ..] if self.errors.get() < PATIENCE => {
                 if self.try_read(start, buffer).is_ok() {
@@ -120,17 +143,27 @@ impl<'a> Medium<'a> {
     fn read(&self, offset: u64, buffer: &mut [u8]) -> bool {
         let read = self.try_read(offset, buffer);
         if let Err(error) = &read {
-            let extent = Extent { start: self.of.start.saturating_add(offset), length: buffer.len() as u64 };
-            self.unreadable.borrow_mut().push(Unreadable { extent, error: error.to_string() });
+            let extent = Extent {
+                start: self.of.start.saturating_add(offset),
+                length: buffer.len() as u64,
+            };
+            self.unreadable.borrow_mut().push(Unreadable {
+                extent,
+                error: error.to_string(),
+            });
         }
         read.is_ok()
     }
 
     fn try_read(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
         if self.errors.get() >= DEAD && !self.alive.get() {
-            return Err(std::io::Error::other("not tried, since nothing else could be read"));
+            return Err(std::io::Error::other(
+                "not tried, since nothing else could be read",
+            ));
         }
-        let read = self.disk.read_at(self.of.start.saturating_add(offset), buffer);
+        let read = self
+            .disk
+            .read_at(self.of.start.saturating_add(offset), buffer);
         match &read {
             Ok(()) => self.alive.set(true),
             Err(_) => self.errors.set(self.errors.get().saturating_add(1)),
@@ -141,7 +174,10 @@ impl<'a> Medium<'a> {
 
 impl Window {
     fn extent(&self) -> Extent {
-        Extent { start: self.start, length: self.bytes.len() as u64 }
+        Extent {
+            start: self.start,
+            length: self.bytes.len() as u64,
+        }
     }
 }
 
@@ -190,7 +226,13 @@ pub(super) trait Fields {
     fn uuid(&self, at: usize) -> Option<String> {
         let bytes = self.part(at, 16)?;
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        let parts = [hex.get(..8)?, hex.get(8..12)?, hex.get(12..16)?, hex.get(16..20)?, hex.get(20..)?];
+        let parts = [
+            hex.get(..8)?,
+            hex.get(8..12)?,
+            hex.get(12..16)?,
+            hex.get(16..20)?,
+            hex.get(20..)?,
+        ];
         bytes.iter().any(|&byte| byte != 0).then(|| parts.join("-"))
     }
 
@@ -204,8 +246,17 @@ pub(super) trait Fields {
     /// The same in UTF-16 of either order.
     fn wide(&self, at: usize, length: usize, unit: fn([u8; 2]) -> u16) -> Option<String> {
         let bytes = self.part(at, length)?;
-        let units = bytes.as_chunks().0.iter().map(|&pair| unit(pair)).take_while(|&unit| unit != 0);
-        clean(&char::decode_utf16(units).map(|char| char.unwrap_or(char::REPLACEMENT_CHARACTER)).collect::<String>())
+        let units = bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|&pair| unit(pair))
+            .take_while(|&unit| unit != 0);
+        clean(
+            &char::decode_utf16(units)
+                .map(|char| char.unwrap_or(char::REPLACEMENT_CHARACTER))
+                .collect::<String>(),
+        )
     }
 }
 
@@ -218,6 +269,12 @@ impl Fields for [u8] {
 /// What stands on a foreign disk is shown on a terminal: control characters have no business in it.
 fn clean(text: &str) -> Option<String> {
     let text = text.trim_end();
-    let shown = text.chars().map(|char| if char.is_control() { char::REPLACEMENT_CHARACTER } else { char });
+    let shown = text.chars().map(|char| {
+        if char.is_control() {
+            char::REPLACEMENT_CHARACTER
+        } else {
+            char
+        }
+    });
     (!text.is_empty()).then(|| shown.collect())
 }

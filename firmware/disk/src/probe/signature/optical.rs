@@ -22,10 +22,13 @@ fn iso(medium: &Medium) -> Option<Found> {
     if primary.byte(6)? != 1 || block == 0 || primary.be16(130)? != block {
         return None;
     }
-    let joliet = (0..16).filter_map(descriptor).take_while(|bytes| bytes.has(1, b"CD001")).find(|bytes| {
-        let level = bytes.part(88, 3).unwrap_or_default();
-        is(bytes, 2) && matches!(level, b"%/@" | b"%/C" | b"%/E")
-    });
+    let joliet = (0..16)
+        .filter_map(descriptor)
+        .take_while(|bytes| bytes.has(1, b"CD001"))
+        .find(|bytes| {
+            let level = bytes.part(88, 3).unwrap_or_default();
+            is(bytes, 2) && matches!(level, b"%/@" | b"%/C" | b"%/E")
+        });
     let mut label = primary.text(40, 32);
     let start = START + number * DESCRIPTOR;
     let mut found = Found::new("iso9660", start, DESCRIPTOR, 5).after(1);
@@ -36,9 +39,11 @@ fn iso(medium: &Medium) -> Option<Found> {
     // Modified, or else created.
     let date = [830, 813].into_iter().find_map(|at| {
         let digits = primary.part(at, 16)?;
-        let set = digits.iter().all(u8::is_ascii_digit) && digits.iter().any(|&digit| digit != b'0');
+        let set =
+            digits.iter().all(u8::is_ascii_digit) && digits.iter().any(|&digit| digit != b'0');
         let text = str::from_utf8(digits).ok().filter(|_| set)?;
-        let pairs = [4..6, 6..8, 8..10, 10..12, 12..14, 14..16].map(|range| text.get(range).unwrap_or_default());
+        let pairs = [4..6, 6..8, 8..10, 10..12, 12..14, 14..16]
+            .map(|range| text.get(range).unwrap_or_default());
         Some(format!("{}-{}", text.get(..4)?, pairs.join("-")))
     });
     Some(found.uuid(date).label(label))
@@ -46,17 +51,27 @@ fn iso(medium: &Medium) -> Option<Found> {
 
 /// Joliet's label has the right case but only 16 characters of it.
 fn merge(plain: Option<String>, joliet: Option<String>) -> Option<String> {
-    let (Some(plain), Some(joliet)) = (&plain, &joliet) else { return joliet.or(plain) };
+    let (Some(plain), Some(joliet)) = (&plain, &joliet) else {
+        return joliet.or(plain);
+    };
     let mut rest = plain.chars();
     let prefix = joliet.chars().all(|wide| {
-        rest.next().is_some_and(|narrow| narrow == '_' || wide == '_' || narrow.eq_ignore_ascii_case(&wide))
+        rest.next().is_some_and(|narrow| {
+            narrow == '_' || wide == '_' || narrow.eq_ignore_ascii_case(&wide)
+        })
     });
-    Some(if prefix { format!("{joliet}{}", rest.as_str()) } else { joliet.clone() })
+    Some(if prefix {
+        format!("{joliet}{}", rest.as_str())
+    } else {
+        joliet.clone()
+    })
 }
 
 /// ECMA-167 and OSTA UDF 2.60: a recognition sequence, an anchor in sector 256, and the descriptors it points to.
 fn udf(medium: &Medium) -> Option<Found> {
-    let (sequence, _) = [2048, 4096].into_iter().find_map(|step| recognition(medium, step))?;
+    let (sequence, _) = [2048, 4096]
+        .into_iter()
+        .find_map(|step| recognition(medium, step))?;
     let mut found = Found::new("udf", sequence, DESCRIPTOR, 5).after(1);
     let Some((sector, anchor)) = [512, 1024, 2048, 4096].into_iter().find_map(|sector| {
         let bytes = medium.bytes(256 * sector, 512)?;
@@ -64,9 +79,14 @@ fn udf(medium: &Medium) -> Option<Found> {
     }) else {
         return Some(found);
     };
-    let (count, first) = (u64::from(anchor.le32(16)?) / sector, u64::from(anchor.le32(20)?));
+    let (count, first) = (
+        u64::from(anchor.le32(16)?) / sector,
+        u64::from(anchor.le32(20)?),
+    );
     for number in first..first + count.min(64) {
-        let Some(bytes) = medium.bytes(number * sector, 512) else { break };
+        let Some(bytes) = medium.bytes(number * sector, 512) else {
+            break;
+        };
         match bytes.le16(0)? {
             1 => found = found.uuid(bytes.part(72, 128).and_then(udf_uuid)),
             6 => {
@@ -99,7 +119,11 @@ fn text(field: &[u8]) -> Option<String> {
     let length = usize::from(*field.last()?).clamp(1, field.len() - 1) - 1;
     match field.first()? {
         8 => {
-            let wide: Vec<u8> = field.part(1, length)?.iter().flat_map(|&byte| [0, byte]).collect();
+            let wide: Vec<u8> = field
+                .part(1, length)?
+                .iter()
+                .flat_map(|&byte| [0, byte])
+                .collect();
             wide.wide(0, wide.len(), u16::from_be_bytes)
         }
         16 => field.wide(1, length, u16::from_be_bytes),
@@ -112,9 +136,17 @@ fn text(field: &[u8]) -> Option<String> {
 fn udf_uuid(field: &[u8]) -> Option<String> {
     let text = text(field)?;
     let bytes = &text.as_bytes()[..text.len().min(16)];
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    };
     let lower = |bytes: &[u8]| String::from_utf8_lossy(bytes).to_ascii_lowercase();
-    let digits = bytes.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let digits = bytes
+        .iter()
+        .take_while(|byte| byte.is_ascii_hexdigit())
+        .count();
     match digits {
         16 => Some(lower(bytes)),
         8.. => Some(lower(bytes.get(..8)?) + &hex(bytes.get(8..12)?)),

@@ -9,9 +9,17 @@ const GIB: u64 = 1 << 30;
 
 pub(super) fn find(medium: &Medium, found: &mut Vec<Found>) {
     // Ceph's `BlueStore.cc`, `bdev_label_positions`, since Squid.
-    found.extend([0, GIB, 10 * GIB, 100 * GIB, 1000 * GIB].iter().filter_map(|&offset| bluestore(medium, offset)));
+    found.extend(
+        [0, GIB, 10 * GIB, 100 * GIB, 1000 * GIB]
+            .iter()
+            .filter_map(|&offset| bluestore(medium, offset)),
+    );
     found.extend(spdk(medium));
-    found.extend([0, 256 << 10].iter().filter_map(|&offset| talos(medium, offset)));
+    found.extend(
+        [0, 256 << 10]
+            .iter()
+            .filter_map(|&offset| talos(medium, offset)),
+    );
 }
 
 /// Two lines of text, the second one the OSD's UUID, then `bluestore_bdev_label_t` (`bluestore_types.cc`): version,
@@ -21,7 +29,9 @@ fn bluestore(medium: &Medium, offset: u64) -> Option<Found> {
     if !bytes.has(0, b"bluestore block device") {
         return None;
     }
-    let uuid = bytes.text(23, 36).filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-'));
+    let uuid = bytes
+        .text(23, 36)
+        .filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-'));
     let found = Found::new("ceph_bluestore", offset, PAGE as u64, 22).backup(offset > 0);
     Some(found.uuid(uuid).label(bluestore_name(&bytes)))
 }
@@ -30,15 +40,22 @@ fn bluestore(medium: &Medium, offset: u64) -> Option<Found> {
 fn bluestore_name(bytes: &[u8]) -> Option<String> {
     let string = |at: usize| {
         let length = bytes.le32(at)? as usize;
-        let end = at.checked_add(4)?.checked_add(length).filter(|&end| end <= PAGE)?;
+        let end = at
+            .checked_add(4)?
+            .checked_add(length)
+            .filter(|&end| end <= PAGE)?;
         Some((bytes.text(at + 4, length), end))
     };
     let (description, mut at) = string(60 + 6 + 16 + 8 + 8)?;
     let count = bytes.le32(at)?.min(64);
     at += 4;
     for _ in 0..count {
-        let Some((key, value)) = string(at) else { break };
-        let Some((value, next)) = string(value) else { break };
+        let Some((key, value)) = string(at) else {
+            break;
+        };
+        let Some((value, next)) = string(value) else {
+            break;
+        };
         if key.as_deref() == Some("whoami") {
             return value.map(|id| format!("osd.{id}"));
         }
@@ -65,13 +82,22 @@ fn spdk(medium: &Medium) -> Option<Found> {
 /// (`struct spdk_blob_md_page`).
 fn lvstore(medium: &Medium, superblock: &[u8]) -> Option<(Option<String>, Option<String>)> {
     let page = superblock.le64(20)? & u64::from(u32::MAX);
-    let offset = u64::from(superblock.le32(48)?).checked_add(page)?.checked_mul(PAGE as u64)?;
-    let bytes = medium.bytes(offset, PAGE).filter(|_| superblock.has(56, b"LVOLSTORE"))?;
+    let offset = u64::from(superblock.le32(48)?)
+        .checked_add(page)?
+        .checked_mul(PAGE as u64)?;
+    let bytes = medium
+        .bytes(offset, PAGE)
+        .filter(|_| superblock.has(56, b"LVOLSTORE"))?;
     let (mut name, mut uuid, mut at) = (None, None, 16);
     while let (Some(kind), Some(length)) = (bytes.byte(at), bytes.le32(at + 1)) {
-        let Some(value) = bytes.part(at + 5, length as usize).filter(|_| kind > 0) else { break };
+        let Some(value) = bytes.part(at + 5, length as usize).filter(|_| kind > 0) else {
+            break;
+        };
         if kind == 2
-            && let (Some(key), Some(size)) = (value.le16(0).map(usize::from), value.le16(2).map(usize::from))
+            && let (Some(key), Some(size)) = (
+                value.le16(0).map(usize::from),
+                value.le16(2).map(usize::from),
+            )
         {
             match value.part(4, key) {
                 Some(b"name") => name = value.text(4 + key, size),

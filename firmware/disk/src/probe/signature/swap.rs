@@ -23,7 +23,9 @@ pub(super) fn find(medium: &Medium, found: &mut Vec<Found>) {
 fn swap(medium: &Medium, page: u64) -> Option<Found> {
     let magic = medium.bytes(page - 10, 10)?;
     let header = medium.bytes(1024, 512)?;
-    let found = |kind, length: usize| Found::new(kind, 1024, page - 1024, length as u64).after(page - 10 - 1024);
+    let found = |kind, length: usize| {
+        Found::new(kind, 1024, page - 1024, length as u64).after(page - 10 - 1024)
+    };
     if magic.has(0, b"SWAP-SPACE") {
         return Some(found("swap", 10).version(0));
     }
@@ -40,5 +42,10 @@ fn swap(medium: &Medium, page: u64) -> Option<Found> {
     // Where these two words are set, what is there is no header (libblkid's rule).
     let named = header.le64(44 + 32 * 4)? == 0;
     let uuid = header.uuid(12).filter(|_| named);
-    Some(found(kind, length).version(version).uuid(uuid).label(header.text(28, 16).filter(|_| named)))
+    Some(
+        found(kind, length)
+            .version(version)
+            .uuid(uuid)
+            .label(header.text(28, 16).filter(|_| named)),
+    )
 }

@@ -9,7 +9,9 @@ const GROUPS: u64 = 64;
 pub(super) fn find(medium: &Medium, found: &mut Vec<Found>) {
     let primary = superblock(medium, 0);
     let places = match &primary {
-        Some((_, group, count)) => (1..(*count).min(GROUPS)).filter_map(|index| index.checked_mul(*group)).collect(),
+        Some((_, group, count)) => (1..(*count).min(GROUPS))
+            .filter_map(|index| index.checked_mul(*group))
+            .collect(),
         None => usual(medium.size()),
     };
     let has_primary = primary.is_some();
@@ -17,7 +19,8 @@ pub(super) fn find(medium: &Medium, found: &mut Vec<Found>) {
     for place in places {
         let copy = superblock(medium, place);
         // Another file system's image in this one may begin where a group could.
-        let own = copy.filter(|(_, group, count)| place.is_multiple_of(*group) && place / group < *count);
+        let own =
+            copy.filter(|(_, group, count)| place.is_multiple_of(*group) && place / group < *count);
         found.extend(own.map(|(found, ..)| found.backup(true)));
     }
     if !has_primary {
@@ -28,9 +31,18 @@ pub(super) fn find(medium: &Medium, found: &mut Vec<Found>) {
 /// A superblock, the bytes of an allocation group, and how many there are.
 fn superblock(medium: &Medium, offset: u64) -> Option<(Found, u64, u64)> {
     let bytes = medium.bytes(offset, 512)?;
-    let (block, sector, inode) = (bytes.be32(4)?, u32::from(bytes.be16(102)?), u32::from(bytes.be16(104)?));
-    let [block_shift, sector_shift, inode_shift] = [bytes.byte(120)?, bytes.byte(121)?, bytes.byte(122)?];
-    let (blocks, group, count) = (bytes.be64(8)?, u64::from(bytes.be32(84)?), u64::from(bytes.be32(88)?));
+    let (block, sector, inode) = (
+        bytes.be32(4)?,
+        u32::from(bytes.be16(102)?),
+        u32::from(bytes.be16(104)?),
+    );
+    let [block_shift, sector_shift, inode_shift] =
+        [bytes.byte(120)?, bytes.byte(121)?, bytes.byte(122)?];
+    let (blocks, group, count) = (
+        bytes.be64(8)?,
+        u64::from(bytes.be32(84)?),
+        u64::from(bytes.be32(88)?),
+    );
     let sound = bytes.has(0, b"XFSB")
         && (9..=16).contains(&block_shift)
         && (9..=15).contains(&sector_shift)
@@ -46,7 +58,9 @@ fn superblock(medium: &Medium, offset: u64) -> Option<(Found, u64, u64)> {
     if !sound {
         return None;
     }
-    let found = Found::new("xfs", offset, u64::from(sector), 4).uuid(bytes.uuid(32)).label(bytes.text(108, 12));
+    let found = Found::new("xfs", offset, u64::from(sector), 4)
+        .uuid(bytes.uuid(32))
+        .label(bytes.text(108, 12));
     Some((found, group * u64::from(block), count))
 }
 

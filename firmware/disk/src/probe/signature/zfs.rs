@@ -13,7 +13,10 @@ pub(super) fn find(medium: &Medium, found: &mut Vec<Found>) {
     if size < 4 * LABEL {
         return;
     }
-    for (index, offset) in [0, LABEL, size - 2 * LABEL, size - LABEL].into_iter().enumerate() {
+    for (index, offset) in [0, LABEL, size - 2 * LABEL, size - LABEL]
+        .into_iter()
+        .enumerate()
+    {
         found.extend(label(medium, offset).map(|found| found.backup(index > 0)));
     }
 }
@@ -21,20 +24,35 @@ pub(super) fn find(medium: &Medium, found: &mut Vec<Found>) {
 /// A label counts with a pool's names in it, or with uberblocks alone.
 fn label(medium: &Medium, offset: u64) -> Option<Found> {
     let bytes = medium.bytes(offset, LIMIT)?;
-    let list = bytes.part(LIST as usize, (UBERBLOCKS - LIST) as usize).and_then(Pool::read);
+    let list = bytes
+        .part(LIST as usize, (UBERBLOCKS - LIST) as usize)
+        .and_then(Pool::read);
     let found = |at, magic| Found::new("zfs_member", offset, LABEL, magic).after(at);
     if let Some(pool) = list {
-        let found = found(LIST, 16).uuid(pool.pool_guid.map(|guid| guid.to_string())).label(pool.name);
-        return Some(Found { version: pool.version.map(|version| version.to_string()), ..found });
+        let found = found(LIST, 16)
+            .uuid(pool.pool_guid.map(|guid| guid.to_string()))
+            .label(pool.name);
+        return Some(Found {
+            version: pool.version.map(|version| version.to_string()),
+            ..found
+        });
     }
-    let uberblock = (UBERBLOCKS..LABEL).step_by(1024).find(|&at| is_uberblock(&bytes, at as usize).unwrap_or(false))?;
+    let uberblock = (UBERBLOCKS..LABEL)
+        .step_by(1024)
+        .find(|&at| is_uberblock(&bytes, at as usize).unwrap_or(false))?;
     Some(found(uberblock, 8))
 }
 
 /// `struct uberblock`: magic, version, transaction group, sum of GUIDs; either byte order.
 fn is_uberblock(bytes: &[u8], at: usize) -> Option<bool> {
     let little = bytes.le64(at)? == 0x00ba_b10c;
-    let read = |at| if little { bytes.le64(at) } else { bytes.be64(at) };
+    let read = |at| {
+        if little {
+            bytes.le64(at)
+        } else {
+            bytes.be64(at)
+        }
+    };
     Some(read(at)? == 0x00ba_b10c && matches!(read(at + 8)?, 1..=28 | 5000) && read(at + 16)? > 0)
 }
 
@@ -83,7 +101,9 @@ impl Pool {
             b"txg" => self.txg = number(),
             b"pool_guid" => self.pool_guid = number(),
             b"guid" => self.guid = number(),
-            b"name" if kind == 9 => self.name = pair.text(value + 12, pair.be32(value + 8)? as usize),
+            b"name" if kind == 9 => {
+                self.name = pair.text(value + 12, pair.be32(value + 8)? as usize)
+            }
             _ => {}
         }
         Some(())
