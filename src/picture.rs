@@ -69,7 +69,14 @@ fn visible(value: Value) -> Value {
 pub(crate) fn line(regions: &[Region], width: usize, colour: bool) -> String {
     let cells = columns(regions, width.saturating_sub(1));
     let mut text = String::from("├");
+    let mut used = 1;
     for (index, (region, columns)) in regions.iter().zip(&cells).enumerate() {
+        // Where each region has but one column, there may still be more of them than the line has.
+        if used + columns >= width {
+            text.push_str("\n ");
+            used = 1;
+        }
+        used += columns;
         let (sign, paint) = sign(region.kind);
         let number = region
             .partition
@@ -84,13 +91,13 @@ pub(crate) fn line(regions: &[Region], width: usize, colour: bool) -> String {
             body
         });
         let last = index + 1 == regions.len();
-        text.push_str(if last {
-            "┤"
-        } else if cells.len() * 2 < width {
-            "┼"
-        } else {
-            ""
-        });
+        let end = match last {
+            true => "┤",
+            false if cells.len() * 2 < width => "┼",
+            false => "",
+        };
+        used += end.chars().count();
+        text.push_str(end);
     }
     let mut kinds: Vec<RegionKind> = regions.iter().map(|region| region.kind).collect();
     kinds.sort_unstable();
@@ -423,11 +430,21 @@ mod tests {
         let many: Vec<Region> = (0..300)
             .map(|index| region(RegionKind::Data, u64::MAX, Some(index)))
             .collect();
-        let text = line(&many, 100, false);
-        assert_eq!(
-            text.lines().next().map(|line| line.chars().count()),
-            Some(302)
-        );
+        for width in [20, 80, 100] {
+            let text = line(&many, width, false);
+            assert!(
+                text.lines().all(|line| line.chars().count() <= width),
+                "{text}"
+            );
+            let signs = text.lines().rev().skip(1).collect::<String>();
+            assert_eq!(
+                signs
+                    .chars()
+                    .filter(|sign| "▓0123456789".contains(*sign))
+                    .count(),
+                300
+            );
+        }
         let one = [region(RegionKind::Unknown, 0, None)];
         assert_eq!(
             line(&one, 20, false)

@@ -3,6 +3,7 @@
 pub(crate) mod inspect;
 mod list;
 pub(crate) mod look;
+mod partition_type;
 mod restore;
 
 use crate::args::Disk;
