@@ -51,6 +51,7 @@ fn edit(found: Found) {
             guid: Uuid([name.len() as u8; 16]),
             uuid: Uuid([2; 16]),
             size,
+            min_size: None,
             format: Format::Ext4,
         });
         if let Ok(plan) = layout::complete(&table, 1 << 40, &wanted) {

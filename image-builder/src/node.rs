@@ -371,6 +371,7 @@ fn made_by_node(spec: &Spec, partition: &layout::Partition) -> handoff::Partitio
         type_guid: Uuid(type_guid.bytes()),
         guid: uuid(&partition.name),
         size: partition.size.map(|size| size.bytes()),
+        min_size: partition.min_size.map(|size| size.bytes()),
         format: match partition.filesystem {
             Some(Filesystem::Ext4) => handoff::Format::Ext4,
             Some(Filesystem::Xfs) => handoff::Format::Xfs,

@@ -67,6 +67,9 @@ pub struct Partition {
     pub guid: Uuid,
     /// Bytes; `null` takes the rest of the disk and is allowed for the last partition only.
     pub size: Option<u64>,
+    /// The fewest bytes that one without a size is made with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_size: Option<u64>,
     /// What it is formatted with.
     pub format: Format,
     /// UUID of the file system; an existing file system with this UUID is kept. Must not be nil.

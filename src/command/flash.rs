@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Flash, report: &Report) -> Result<(), Failure> {
     let node = intent::node(&project, &args.node)?;
     let image = Image::open(&args.out, &args.node)?;
     let mut cases = Vec::new();
-    for (index, (facts, hold)) in facts(args)?.into_iter().enumerate() {
+    for (index, (facts, hold)) in facts(args, &image)?.into_iter().enumerate() {
         // Recorded facts know no other name of the disk than the kernel's.
         let asked = args
             .targets
@@ -123,7 +123,7 @@ fn allowed(
 }
 
 /// What is on every target, and the targets themselves if they will be written. The same disk twice is a mistake.
-fn facts(args: &Flash) -> Result<Vec<(Facts, Option<Target>)>, Failure> {
+fn facts(args: &Flash, image: &Image) -> Result<Vec<(Facts, Option<Target>)>, Failure> {
     if let Some(file) = &args.facts {
         return Ok(vec![(look::read(file)?, None)]);
     }
@@ -138,6 +138,7 @@ fn facts(args: &Flash) -> Result<Vec<(Facts, Option<Target>)>, Failure> {
         }
         seen.push(found);
     }
+    let starts = image.view().starts();
     let one = |path: &PathBuf| {
         // Who has it instead is among the facts, and a refusal.
         let hold = if args.dry_run {
@@ -145,9 +146,10 @@ fn facts(args: &Flash) -> Result<Vec<(Facts, Option<Target>)>, Failure> {
         } else {
             Target::open(path, &target::Options::default()).ok()
         };
-        let facts = hold
-            .as_ref()
-            .map_or_else(|| look::look(path), |target| look::held(target, path))?;
+        let facts = match &hold {
+            Some(target) => look::held(target, path, &starts),
+            None => look::look(path, &starts),
+        }?;
         Ok((facts, hold))
     };
     args.targets.iter().map(one).collect()
@@ -225,9 +227,11 @@ fn write(
 /// The failure of the whole command: the gravest one.
 fn conclude(outcomes: Vec<Outcome>) -> Result<(), Failure> {
     let all = outcomes.len();
+    let wrote = outcomes.iter().any(|outcome| outcome.written.is_some());
     let mut failures: Vec<Failure> = outcomes
         .into_iter()
         .filter_map(|outcome| outcome.failure)
+        .map(|failure| if wrote { midway(failure) } else { failure })
         .collect();
     failures.sort_by_key(Failure::number);
     match failures.pop() {
@@ -237,6 +241,14 @@ fn conclude(outcomes: Vec<Outcome>) -> Result<(), Failure> {
             Err(last)
         }
         Some(last) => Err(last),
+    }
+}
+
+/// The same failure after something was written: no longer a refusal, which says that nothing was.
+fn midway(failure: Failure) -> Failure {
+    match failure.number() {
+        exit::REFUSED => failure.exit(exit::DISK),
+        _ => failure,
     }
 }
 

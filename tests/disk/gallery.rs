@@ -19,7 +19,7 @@ use crate::case::{Case, Made};
 use crate::cases::all;
 use crate::node::Node;
 use crate::said::{Tools, besides, content, verdicts};
-use crate::tools::{absent, checked, golden, line, skipped};
+use crate::tools::{absent, checked, golden, line, skipped, tool};
 
 /// What every recipe needs, and who is asked about every disk.
 const TOOLS: &str =
@@ -104,13 +104,16 @@ fn see(case: Case) -> Seen {
 }
 
 fn again(case: &Case, facts: &Facts) -> Report {
+    verdict(facts, &own(case), Mode::Reimage)
+}
+
+/// Worker1 as it is on this disk.
+fn own(case: &Case) -> Node {
     let node = Node::new("worker1");
-    let node = if case.name == "ours-data" {
-        node.with_data()
-    } else {
-        node
-    };
-    verdict(facts, &node, Mode::Reimage)
+    match case.name.starts_with("ours-data") {
+        true => node.with_data(),
+        false => node,
+    }
 }
 
 fn facts(path: &str, size: u64, content: Content) -> Facts {
@@ -129,16 +132,20 @@ fn facts(path: &str, size: u64, content: Content) -> Facts {
 }
 
 fn verdict(facts: &Facts, node: &Node, mode: Mode) -> Report {
+    let wish = Wish {
+        mode,
+        ..Wish::default()
+    };
+    wished(facts, node, wish)
+}
+
+fn wished(facts: &Facts, node: &Node, wish: Wish) -> Report {
     let digest = prejoin_profiles::digest::Digest::of(node.manifest.to_json().as_bytes());
     let image = Image {
         manifest: &node.manifest,
         digest,
         table: &node.table,
         handoff: &node.handoff,
-    };
-    let wish = Wish {
-        mode,
-        ..Wish::default()
     };
     judge(
         facts,
@@ -365,4 +372,100 @@ fn unreadable_is_not_empty() {
             }
         }
     }
+}
+
+/// What nobody lists any more is refused; the advice puts it back, or names it, and does either in one go.
+#[test]
+fn what_was_lost_is_put_back_or_named() {
+    let Some(gallery) = gallery() else { return };
+    let mut names = Vec::new();
+    for seen in gallery {
+        let (node, mode) = match seen.case.name.starts_with("ours") {
+            true => (own(&seen.case), Mode::Reimage),
+            false => (Node::new("worker9"), Mode::Install),
+        };
+        let report = match mode {
+            Mode::Install => &seen.install,
+            _ => &seen.reimage,
+        };
+        let lost: Vec<&str> = report
+            .findings
+            .iter()
+            .filter(|one| one.code == Code::DtLost && one.severity == Severity::Refuse)
+            .map(|one| one.advice.as_deref().unwrap())
+            .collect();
+        if lost.is_empty() {
+            continue;
+        }
+        names.push(seen.case.name);
+        let whole = Extent::between(0, seen.facts.device.size);
+        let found = seen
+            .facts
+            .content
+            .signatures
+            .iter()
+            .filter(|one| one.of != whole);
+        let found: Vec<Extent> = found.map(|one| one.magic).collect();
+
+        let deleted = lost
+            .iter()
+            .map(|advice| advice.rsplit_once("--delete ").unwrap().1);
+        let wish = Wish {
+            mode,
+            delete: deleted.map(str::to_owned).collect(),
+        };
+        let released = wished(&seen.facts, &node, wish);
+        let left = released
+            .findings
+            .iter()
+            .find(|one| one.code == Code::DtLost);
+        assert_eq!(left, None, "{}", seen.case.name);
+        assert_ne!(released.verdict, Verdict::Refuse, "{}", seen.case.name);
+        let cleared = prejoin_disk::plan::writes(released.plan.as_ref().unwrap());
+        let gone = |magic: &Extent| cleared.iter().any(|clear| clear.covers(magic));
+        assert!(found.iter().any(gone), "{}", seen.case.name);
+
+        let copy = seen.made.disk.with_extension("copy");
+        checked(&mut line(
+            "cp --sparse=always {} {}",
+            &[&seen.made.disk, &copy],
+        ));
+        for advice in lost {
+            let command = advice.strip_prefix("to put its entry back: ").unwrap();
+            let command = command.split_once("; ").unwrap().0;
+            let disk = seen.made.disk.display().to_string();
+            let command = command.replace(&disk, &copy.display().to_string());
+            checked(tool("sh").args(["-c", &format!("PATH=/usr/sbin:/sbin:$PATH; {command}")]));
+        }
+        let file = File::open(&copy).unwrap();
+        let size = file.metadata().unwrap().len();
+        let facts = facts("disk", size, probe(&Plain(&file), size, 0));
+        let report = verdict(&facts, &node, mode);
+        fs::remove_file(copy).unwrap();
+        let code = |one: &&prejoin_profiles::disk::Finding| one.code == Code::DtLost;
+        assert_eq!(
+            report.findings.iter().find(code),
+            None,
+            "{}",
+            seen.case.name
+        );
+        let kept = report.plan.unwrap().kept;
+        let kept = |magic: &Extent| kept.iter().any(|kept| kept.extent.covers(magic));
+        let ours = |magic: &Extent| magic.end() <= node.manifest.size;
+        let stay = found
+            .iter()
+            .all(|magic| mode == Mode::Reimage && ours(magic) || kept(magic));
+        assert!(stay, "{}", seen.case.name);
+    }
+    assert_eq!(
+        names,
+        [
+            "lost-xfs",
+            "lost-two",
+            "lost-luks",
+            "ours-state-lost",
+            "ours-state-lost-damaged",
+            "ours-data-lost"
+        ]
+    );
 }

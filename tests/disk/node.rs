@@ -190,6 +190,7 @@ fn made(node: &str, name: &str, size: Option<u64>) -> handoff::Partition {
         type_guid: Uuid(types::LINUX.bytes()),
         guid: uuid(name),
         size,
+        min_size: None,
         format: Format::Ext4,
         uuid: uuid(&format!("{name} file system")),
     }

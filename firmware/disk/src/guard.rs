@@ -1,6 +1,7 @@
 //! The last line of defence: nothing is written outside what the plan allows.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use prejoin_profiles::disk::{Extent, merge};
 
@@ -12,6 +13,7 @@ pub struct Guarded<T> {
     disk: T,
     /// Sorted, none touching another.
     allowed: Vec<Extent>,
+    written: AtomicBool,
 }
 
 /// A write that was refused; nothing of it was done.
@@ -30,7 +32,13 @@ impl<T: WriteAt> Guarded<T> {
         Guarded {
             disk,
             allowed: merge(allowed),
+            written: AtomicBool::new(false),
         }
+    }
+
+    /// Whether anything was let through: after that, no failure may say that nothing was written.
+    pub fn has_written(&self) -> bool {
+        self.written.load(Ordering::Relaxed)
     }
 
     /// Whether every byte of an extent may be written.
@@ -53,7 +61,10 @@ impl<T: WriteAt> Guarded<T> {
 
     fn check(&self, offset: u64, length: u64) -> io::Result<()> {
         match self.allows(offset, length) {
-            true => Ok(()),
+            true => {
+                self.written.store(true, Ordering::Relaxed);
+                Ok(())
+            }
             false => Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
                 Refused { offset, length },
@@ -172,10 +183,12 @@ mod tests {
             Memory(Mutex::new(vec![7; 16])),
             vec![Extent::between(0, 4), Extent::between(4, 8)],
         );
+        assert!(disk.write_at(6, &[0; 4]).is_err() && !disk.has_written());
         assert!(
             disk.write_at(2, &[0; 4]).is_ok(),
             "across extents that touch"
         );
+        assert!(disk.has_written());
         let error = disk.write_at(6, &[0; 4]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
         assert_eq!(

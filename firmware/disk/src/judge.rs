@@ -7,6 +7,7 @@
 
 mod content;
 mod device;
+mod gap;
 mod name;
 mod system;
 
@@ -295,11 +296,22 @@ impl Case<'_> {
             );
         }
         let mut touched: Vec<((String, String), Extent, usize)> = Vec::new();
+        let divided = !self.facts.content.partitions().is_empty();
         for extent in planned.touches() {
-            let owner = self.owner_of(&extent);
-            match touched.iter_mut().find(|(other, ..)| *other == owner) {
-                Some((_, _, more)) => *more += 1,
-                None => touched.push((owner, extent, 0)),
+            let mut owners = self.owners_of(&extent);
+            if owners.is_empty() && divided && self.is_nobodys(&extent) {
+                // It was said already what is there.
+                continue;
+            }
+            if owners.is_empty() {
+                let (content, device) = (&self.facts.content, &self.facts.device);
+                owners.push((device.path.clone(), name::of_disk(content, device.size)));
+            }
+            for owner in owners {
+                match touched.iter_mut().find(|(other, ..)| *other == owner) {
+                    Some((_, _, more)) => *more += 1,
+                    None => touched.push((owner, extent, 0)),
+                }
             }
         }
         for ((subject, delete), Extent { start, length }, more) in touched {
@@ -313,27 +325,24 @@ impl Case<'_> {
         }
     }
 
-    /// Whose an extent is, and how it is named.
-    fn owner_of(&self, extent: &Extent) -> (String, String) {
+    /// Whose an extent is, and how each of them is named: logical partitions lie in another one.
+    fn owners_of(&self, extent: &Extent) -> Vec<(String, String)> {
         let content = &self.facts.content;
         let stays = content
             .partitions()
             .iter()
             .filter(|partition| !self.wish.deletes(partition));
         let elsewhere = plan::listed_elsewhere(content, self.own, self.wish);
-        let partition = stays
+        let owners = stays
             .chain(elsewhere)
-            .find(|partition| partition.extent.meets(extent));
-        match partition {
-            Some(partition) => (
+            .filter(|partition| partition.extent.meets(extent));
+        let names = owners.map(|partition| {
+            (
                 content::title(content, partition),
                 name::of_partition(partition),
-            ),
-            None => (
-                self.facts.device.path.clone(),
-                name::of_disk(content, self.facts.device.size),
-            ),
-        }
+            )
+        });
+        names.collect()
     }
 }
 

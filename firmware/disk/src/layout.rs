@@ -124,7 +124,10 @@ pub fn complete_where(
         } else {
             SMALLEST_DATA
         };
-        let needed = want.size.map_or(least, |size| size.max(least));
+        let needed = want
+            .size
+            .or(want.min_size)
+            .map_or(least, |size| size.max(least));
         let Some((start, room)) = gaps.find(needed, want.size.is_none(), was(&guid)) else {
             let free = gaps.largest() / ALIGNMENT;
             let error = Error::Full {
@@ -349,6 +352,7 @@ mod tests {
             type_guid: Uuid(types::VAR.bytes()),
             guid: Uuid(guid(number).bytes()),
             size,
+            min_size: None,
             format: Format::Ext4,
             uuid: Uuid(guid(100).bytes()),
         }
@@ -426,7 +430,10 @@ mod tests {
         for (partition, number) in layout.on(Disk::System).zip(1..) {
             let size = partition.size.map(|size| size.bytes());
             if matches!(partition.purpose, Purpose::State | Purpose::Data) {
-                wanted.push(want(&partition.name, size));
+                wanted.push(handoff::Partition {
+                    min_size: partition.min_size.map(|size| size.bytes()),
+                    ..want(&partition.name, size)
+                });
                 continue;
             }
             let (size, start) = (size.unwrap(), end);
@@ -461,25 +468,44 @@ mod tests {
             let layout = catalog.layout(&name).unwrap();
             let (table, wanted) = image_of(&layout);
             let last = layout.on(Disk::System).last().unwrap();
-            let made = |disk: u64| {
-                complete(&table, disk, &wanted)
-                    .unwrap()
-                    .table
-                    .partitions
-                    .pop()
-                    .unwrap()
-            };
+            let made = |disk: u64| complete(&table, disk, &wanted);
             let smallest = layout.min_size(Disk::System).bytes();
+            let made_last = made(smallest).unwrap().table.partitions.pop().unwrap();
             assert_eq!(
-                (&made(smallest).name, made(smallest).size),
+                (&made_last.name, made_last.size),
                 (&last.name, last.min_size.unwrap().bytes()),
                 "{name}"
             );
+            let error = made(smallest - MIB).unwrap_err();
             assert!(
-                made(smallest - MIB).size < last.min_size.unwrap().bytes(),
-                "{name}"
+                matches!(&error, Error::Full { name, .. } if *name == last.name),
+                "{name}: {error}"
             );
         }
+    }
+
+    #[test]
+    fn less_than_the_smallest_useful_size_is_not_made() {
+        let data = handoff::Partition {
+            min_size: Some(100 * GIB),
+            ..want("data", None)
+        };
+        let state = want("state", Some(2 * GIB));
+        let both = [state.clone(), data.clone()];
+        let error = complete(&image(), 50 * GIB, &both).unwrap_err();
+        assert!(matches!(error, Error::Full { ref name, needed: 102_400, .. } if name == "data"));
+        let large = complete(&image(), 200 * GIB, &both).unwrap();
+        assert_eq!(large.added, [7, 8]);
+        // The node has run without for a while: it goes on so.
+        let first = complete(&image(), 50 * GIB, &[state]).unwrap();
+        let later = complete(&first.table, 50 * GIB, &both).unwrap();
+        assert!(later.added.is_empty() && matches!(later.skipped[..], [Error::Full { .. }]));
+        // What is asked for as little as possible is still of some use.
+        let tiny = handoff::Partition {
+            min_size: Some(1),
+            ..want("state", None)
+        };
+        assert!(complete(&image(), GIB, &[tiny]).is_err());
     }
 
     /// An image, and partitions of somebody else behind it: number, first MiB, number of MiB.

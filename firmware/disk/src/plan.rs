@@ -9,7 +9,7 @@ use prejoin_profiles::disk::{
     Clear, Content, Entry, Extent, Facts, Kept, Mode, Origin, Partition, Place, Plan, Region,
     RegionKind, Scheme, Signature, Table, merge,
 };
-use prejoin_profiles::handoff::Handoff;
+use prejoin_profiles::handoff::{GAP, Handoff};
 use prejoin_profiles::manifest::{Manifest, Range};
 
 use crate::layout;
@@ -45,6 +45,29 @@ pub struct Image<'a> {
     pub handoff: &'a Handoff,
 }
 
+impl Image<'_> {
+    /// Where its partitions begin, and those that the node makes on a disk of its own: what is found there though no
+    /// partition is may be the node's.
+    pub fn starts(&self) -> BTreeSet<u64> {
+        let image = &self.table.partitions;
+        let mut starts: BTreeSet<u64> = image.iter().map(|partition| partition.start).collect();
+        let ends = image
+            .iter()
+            .map(|partition| partition.start + partition.size);
+        let mut next = ends.max().map(|end| end.saturating_add(GAP));
+        for partition in &self.handoff.partitions {
+            starts.extend(next);
+            let end = |start: u64| {
+                start
+                    .checked_add(partition.size?)?
+                    .checked_next_multiple_of(GAP)
+            };
+            next = next.and_then(end);
+        }
+        starts
+    }
+}
+
 /// What somebody wants done to a disk.
 #[derive(Clone, Debug, Default)]
 pub struct Wish {
@@ -59,9 +82,12 @@ impl Wish {
     /// Whether a partition was named.
     pub fn deletes(&self, partition: &Partition) -> bool {
         let guid = !partition.guid.is_empty() && self.delete.contains(&partition.guid);
-        guid || self
-            .delete
-            .contains(&format!("@{}", partition.extent.start))
+        guid || self.deletes_from(partition.extent.start)
+    }
+
+    /// Whether what begins with a byte was named by that.
+    pub fn deletes_from(&self, start: u64) -> bool {
+        self.delete.contains(&format!("@{start}"))
     }
 
     /// Whether everything that is on the whole disk was named: its first byte, or the UUID of each thing on it.
@@ -91,6 +117,13 @@ impl Planned {
     /// Everything that would be written, in order, and merged.
     pub fn writes(&self) -> Vec<Extent> {
         writes(&self.plan)
+    }
+
+    /// Whether anything new would be put where this extent is: written at once, or by the node in its own partitions.
+    pub fn takes(&self, extent: &Extent) -> bool {
+        let new = self.plan.after.iter().filter(|entry| entry.is_new());
+        let new = new.map(|entry| entry.extent);
+        new.chain(self.writes()).any(|taken| taken.meets(extent))
     }
 
     /// Where the plan would write over what nobody released. Empty, or the plan must not be carried out.
@@ -145,7 +178,15 @@ pub fn plan(facts: &Facts, image: &Image, wish: &Wish) -> Planned {
         }
         Err(error) => problem = Some(error.to_string()),
     }
-    let mut clear = clears(content, size, &sorted, wish, &own);
+    let image_extents = image_extents(image.manifest);
+    let mut new: Vec<Extent> = after
+        .iter()
+        .chain(&added)
+        .filter(|entry| entry.is_new())
+        .flat_map(|entry| region::without(entry.extent, &image_extents))
+        .collect();
+    new.retain(|extent| extent.length >= BLOCK);
+    let mut clear = clears(content, size, &sorted, wish, &own, &new);
     for entry in &added {
         clear.extend(blank(
             &entry.extent,
@@ -165,7 +206,7 @@ pub fn plan(facts: &Facts, image: &Image, wish: &Wish) -> Planned {
         before,
         after,
         clear,
-        image_extents: image_extents(image.manifest),
+        image_extents,
         table_extents: region::table_extents(Scheme::Gpt, image.manifest.sector_size, size),
         // A state that is wiped keeps its place in the table, not its bytes.
         kept: sorted
@@ -217,20 +258,18 @@ impl<'a> Sorted<'a> {
         sorted
             .protected
             .extend(listed_elsewhere(content, own, wish).map(|partition| partition.extent));
-        if content.partitions().is_empty() && !wish.deletes_disk(content, size) {
-            let guarded = |region: &Region| {
-                matches!(
-                    region.kind,
-                    RegionKind::Data | RegionKind::Unknown | RegionKind::Unreadable
-                )
+        let is_undivided = content.partitions().is_empty();
+        if !(is_undivided && wish.deletes_disk(content, size)) {
+            let guarded = |region: &Region| match region.kind {
+                RegionKind::Data | RegionKind::Unknown => !wish.deletes_from(region.extent.start),
+                // Beside partitions it is a refusal of its own.
+                RegionKind::Unreadable => is_undivided,
+                _ => false,
             };
-            let regions = region::regions(content, size, Some(own));
-            sorted.protected.extend(
-                regions
-                    .iter()
-                    .filter(|region| guarded(region))
-                    .map(|region| region.extent),
-            );
+            let nobodys = region::regions(content, size, Some(own))
+                .into_iter()
+                .filter(|region| region.partition.is_none() && guarded(region));
+            sorted.protected.extend(nobodys.map(|region| region.extent));
         }
         sorted.protected = merge(sorted.protected);
         sorted
@@ -276,9 +315,6 @@ pub(crate) fn listed_elsewhere<'a>(
             .iter()
             .any(|known| known.extent == partition.extent)
     };
-    // 0xee stands for the whole disk, and an extended partition for those in it.
-    let container =
-        |partition: &Partition| ["ee", "05", "0f", "85"].contains(&partition.type_id.as_str());
     let partitions = content
         .tables
         .iter()
@@ -286,7 +322,10 @@ pub(crate) fn listed_elsewhere<'a>(
         .flat_map(|table| &table.partitions);
     partitions.filter(move |partition| {
         let ours = own.system.contains(&partition.guid) || is_unfinished(content, partition, own);
-        !believed(partition) && !container(partition) && !ours && !wish.deletes(partition)
+        !believed(partition)
+            && !region::is_container(partition)
+            && !ours
+            && !wish.deletes(partition)
     })
 }
 
@@ -310,9 +349,12 @@ fn is_unfinished(content: &Content, partition: &Partition, own: &Own) -> bool {
     is_own && partition.type_id.eq_ignore_ascii_case(&PARTIAL.to_string()) && !is_used
 }
 
-/// The image's partitions, each with its own number if no kept one has it.
+/// The image's partitions, each with its own number if no kept one has it. The one to start from gets a number before
+/// that of a kept EFI system partition, where one is free.
 fn brought(image: &Image, kept: &[&Partition]) -> Vec<Entry> {
     let mut taken: BTreeSet<u32> = kept.iter().map(|partition| partition.number).collect();
+    let other = kept.iter().filter(|partition| is_esp(&partition.type_id));
+    let other = other.map(|partition| partition.number).min();
     let mut entries = Vec::new();
     for partition in &image.table.partitions {
         let number = Some(partition.number).filter(|number| !taken.contains(number));
@@ -321,6 +363,10 @@ fn brought(image: &Image, kept: &[&Partition]) -> Vec<Entry> {
                 .find(|number| !taken.contains(number) && image.table.partition(*number).is_none())
         };
         let number = number.or_else(free).unwrap_or(partition.number);
+        let first = (1..number).find(|number| !taken.contains(number));
+        let is_late = other.is_some_and(|other| other < number);
+        let first = first.filter(|_| is_late && is_esp(&partition.type_guid.to_string()));
+        let number = first.unwrap_or(number);
         taken.insert(number);
         entries.push(Entry {
             number,
@@ -328,6 +374,12 @@ fn brought(image: &Image, kept: &[&Partition]) -> Vec<Entry> {
         });
     }
     entries
+}
+
+/// Whether a partition of this type is one that UEFI firmware starts from. From a disk that it has no boot entry for, it
+/// starts what is on the first of them, in the order of the table's entries (edk2, `BmExpandMediaDevicePath`).
+pub(crate) fn is_esp(type_guid: &str) -> bool {
+    type_guid.eq_ignore_ascii_case(&gpt::types::ESP.to_string())
 }
 
 /// The new table, as far as it is known, with the partitions that the node makes for itself: where they were, if they
@@ -373,8 +425,16 @@ pub fn table(entries: &[Entry], disk_guid: &Guid, sector_size: u32, size: u64) -
     }
 }
 
-/// What goes before anything is written: leftovers that would mislead.
-fn clears(content: &Content, size: u64, sorted: &Sorted, wish: &Wish, own: &Own) -> Vec<Clear> {
+/// What goes before anything is written: leftovers that would mislead. `new` is what of new partitions nothing is
+/// written to: others would find there what was on the disk before.
+fn clears(
+    content: &Content,
+    size: u64,
+    sorted: &Sorted,
+    wish: &Wish,
+    own: &Own,
+    new: &[Extent],
+) -> Vec<Clear> {
     let whole = Extent::between(0, size);
     let mut clears = Vec::new();
     let stays = sorted
@@ -403,31 +463,32 @@ fn clears(content: &Content, size: u64, sorted: &Sorted, wish: &Wish, own: &Own)
             }
         }
     };
-    for partition in &sorted.deleted {
-        let why = format!("partition {} was named for deletion", partition.number);
+    let deleted = named(content, size, sorted, wish);
+    for (_, extent, why) in &deleted {
         clear(
             Extent {
-                length: HEAD.min(partition.extent.length),
-                ..partition.extent
+                length: HEAD.min(extent.length),
+                ..*extent
             },
             why.clone(),
         );
-        let end = partition.extent.end();
+        let end = extent.end();
         clear(
-            Extent::between(end.saturating_sub(HEAD).max(partition.extent.start), end),
-            why,
+            Extent::between(end.saturating_sub(HEAD).max(extent.start), end),
+            why.clone(),
         );
     }
     for signature in &content.signatures {
         // What lies inside a partition that stays is that partition's.
         let inside = kept.iter().any(|extent| extent.meets(&signature.header));
-        let deleted = sorted
-            .deleted
-            .iter()
-            .any(|partition| partition.extent == signature.of);
+        let deleted = deleted.iter().any(|(of, ..)| *of == signature.of);
         let stale = signature.of == whole && !inside;
         if deleted || stale && (content.table().is_some() || wish.deletes_disk(content, size)) {
             clear(signature.header, format!("leftover of {}", signature.kind));
+            continue;
+        }
+        for part in new.iter().filter_map(|new| new.common(&signature.header)) {
+            clear(part, format!("leftover of {}", signature.kind));
         }
     }
     for table in content
@@ -457,6 +518,27 @@ fn clears(content: &Content, size: u64, sorted: &Sorted, wish: &Wish, own: &Own)
     }
     clears.sort_by_key(|clear| clear.extent);
     clears
+}
+
+/// What was named for deletion beside the disk as a whole: the extent that its signatures are of, where it is, and why
+/// it goes.
+fn named(
+    content: &Content,
+    size: u64,
+    sorted: &Sorted,
+    wish: &Wish,
+) -> Vec<(Extent, Extent, String)> {
+    let partition = |partition: &&Partition| {
+        let why = format!("partition {} was named for deletion", partition.number);
+        (partition.extent, partition.extent, why)
+    };
+    let lost = region::lost(content, size).into_iter();
+    let lost = lost.filter(|(_, extent)| wish.deletes_from(extent.start));
+    let why = |start| format!("what was lost at byte {start} was named for deletion");
+    let partitions = sorted.deleted.iter().map(partition);
+    partitions
+        .chain(lost.map(|(of, extent)| (of, extent, why(extent.start))))
+        .collect()
 }
 
 /// What must be zero at the start of a partition so that the node takes it for a new one.

@@ -1,12 +1,13 @@
 //! What is on a disk: tables, signatures, what file systems hold, and what is blank.
 //!
-//! Everything found is listed, one hit never hides another. Reads are bounded (about 2000 small ones for tables, 8 MiB
-//! for each of up to 64 extents, 32 MiB for what is in a file system), memory is a few MiB, and a disk that cannot be
-//! read says so instead of looking empty.
+//! Everything found is listed, one hit never hides another. Reads are bounded (about 2000 small ones for tables, twice
+//! as many for gaps, 8 MiB for each of up to 64 extents, 32 MiB for what is in a file system), memory is a few MiB, and
+//! a disk that cannot be read says so instead of looking empty.
 
 mod blank;
 mod bytes;
 mod foreign;
+mod gap;
 mod gpt;
 mod inside;
 mod mbr;
@@ -16,11 +17,12 @@ mod table;
 
 use std::collections::BTreeSet;
 
-use prejoin_profiles::disk::{Content, Extent, Place, Scheme, Signature, Table, Unreadable};
+use prejoin_profiles::disk::{Content, Extent, Place, Scheme, Signature, Table, Unreadable, merge};
 
 use self::record::Recorder;
 use self::signature::scan;
 use crate::device::ReadAt;
+use crate::region;
 
 /// Extents that are looked at one by one, at most.
 const MOST_EXTENTS: usize = 512;
@@ -30,6 +32,16 @@ const MOST_EXTENTS: usize = 512;
 ///
 /// It never fails: what cannot be read is in [`Content::unreadable`].
 pub fn probe(disk: &(dyn ReadAt + Sync), size: u64, sector_size: u32) -> Content {
+    probe_from(disk, size, sector_size, &BTreeSet::new())
+}
+
+/// The same, with a closer look at `starts`, where no partition is: a node's own are to be there, and may have been.
+pub fn probe_from(
+    disk: &(dyn ReadAt + Sync),
+    size: u64,
+    sector_size: u32,
+    starts: &BTreeSet<u64>,
+) -> Content {
     let recorder = Recorder::new(disk, size);
     let found = table::find(&recorder, size, sector_size);
     let mut content = Content {
@@ -53,8 +65,23 @@ pub fn probe(disk: &(dyn ReadAt + Sync), size: u64, sector_size: u32) -> Content
         signatures.extend(lost(&recorder, size));
     }
     content.signatures = settle(of_whole, signatures);
+    let gaps = content
+        .table()
+        .map_or(vec![], |table| blank::gaps(table, size));
+    // The ends of a disk belong to its table, whose copy is where a volume's end would be.
+    let ends = region::table_extents(
+        Scheme::Gpt,
+        if sector_size == 4096 { 4096 } else { 512 },
+        size,
+    );
+    let open = gaps.iter().flat_map(|&gap| region::without(gap, &ends));
+    let open: Vec<Extent> = open.collect();
+    let in_gaps = gap::find(&recorder, &open, starts, &content.signatures);
+    let lost: BTreeSet<Extent> = in_gaps.iter().map(|signature| signature.of).collect();
+    content.signatures.extend(in_gaps);
+    sort(&mut content.signatures);
 
-    for &of in std::iter::once(&whole).chain(&divided) {
+    for &of in std::iter::once(&whole).chain(&divided).chain(&lost) {
         content.inside.extend(inside::look(&recorder, of));
     }
     content.inside.extend(inside::unread(&content.signatures));
@@ -62,11 +89,22 @@ pub fn probe(disk: &(dyn ReadAt + Sync), size: u64, sector_size: u32) -> Content
         .inside
         .extend(inside::systems(size, content.partitions()));
 
-    let extents = extents(&content, whole);
+    // What a signature of the disk as a whole explains is nothing unknown in a gap.
+    let headers = content.signatures.iter().filter(|found| found.of == whole);
+    let explained: Vec<Extent> = headers
+        .map(|signature| signature.header)
+        .chain(found.parts.iter().copied())
+        .collect();
+    let apart: Vec<Extent> = merge(divided.iter().chain(&lost).copied().collect());
+    let extents = extents(&content, whole, &gaps, &divided, &apart);
     let count = extents.len();
     content.blankness = extents
         .into_iter()
-        .map(|of| blank::look(&recorder, of, count, &found.parts))
+        .map(|of| {
+            let is_gap = gaps.iter().any(|gap| gap.covers(&of));
+            let known = if is_gap { &explained } else { &found.parts };
+            blank::look(&recorder, of, count, known)
+        })
         .collect();
 
     let (failed, digest) = recorder.finish();
@@ -113,8 +151,9 @@ fn divisions(tables: &[Table], size: u64) -> Vec<Extent> {
         .collect()
 }
 
-/// What is looked at for blankness: each partition and gap, and the whole disk if nothing at its ends divides it.
-fn extents(content: &Content, whole: Extent) -> Vec<Extent> {
+/// What is looked at for blankness: each partition, and each gap without what was found or is listed in it, and the whole disk if nothing
+/// at its ends divides it.
+fn extents(content: &Content, whole: Extent, gaps: &[Extent], apart: &[Extent]) -> Vec<Extent> {
     let mut extents = Vec::new();
     let table = content.table();
     if table.is_none_or(|table| table.scheme == Scheme::Gpt && table.place == Place::Stray) {
@@ -127,7 +166,10 @@ fn extents(content: &Content, whole: Extent) -> Vec<Extent> {
                 .iter()
                 .filter_map(|partition| partition.extent.common(&whole)),
         );
-        extents.extend(blank::gaps(table, whole.length));
+        for &gap in gaps {
+            extents.extend(region::without(gap, apart));
+            extents.extend(divided.iter().filter_map(|extent| extent.common(&gap)));
+        }
     }
     let mut seen = BTreeSet::new();
     extents.retain(|&extent| seen.insert(extent));
@@ -147,9 +189,13 @@ fn settle(of_whole: Vec<Signature>, of_parts: Vec<Signature>) -> Vec<Signature> 
         .filter(|signature| !known.contains(&(signature.magic, signature.kind.clone())))
         .chain(of_parts)
         .collect();
+    sort(&mut signatures);
+    signatures
+}
+
+fn sort(signatures: &mut Vec<Signature>) {
     signatures.sort_by(|a, b| (a.magic, a.of, &a.kind).cmp(&(b.magic, b.of, &b.kind)));
     signatures.dedup();
-    signatures
 }
 
 fn join(mut unreadable: Vec<Unreadable>, failed: Vec<Unreadable>) -> Vec<Unreadable> {

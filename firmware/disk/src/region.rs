@@ -2,7 +2,7 @@
 
 use prejoin_formats::gpt::ALIGNMENT;
 use prejoin_profiles::disk::{
-    Content, Extent, Inside, Mode, Partition, Region, RegionKind, Scheme, Signature, merge,
+    Content, Extent, Inside, Mode, Partition, Place, Region, RegionKind, Scheme, Signature, merge,
 };
 use prejoin_profiles::handoff::Handoff;
 use prejoin_profiles::manifest::Manifest;
@@ -136,34 +136,117 @@ pub fn regions(content: &Content, size: u64, own: Option<&Own>) -> Vec<Region> {
             });
         }
     }
+    regions.extend(lost(content, size).into_iter().map(|(of, extent)| Region {
+        extent,
+        kind: RegionKind::Data,
+        partition: None,
+        what: format!("lost: {}", describe(content, &of)),
+    }));
     let covered = merge(regions.iter().map(|region| region.extent).collect());
-    for extent in without(whole, &covered) {
-        // What is left of alignment is nobody's.
-        let first = first_byte(content, &extent).filter(|_| extent.length >= ALIGNMENT);
-        let (kind, what) = match first {
-            // A table without partitions over something: they were lost, or it was never divided.
-            Some(first) if table.partitions.is_empty() => (
-                RegionKind::Unknown,
-                format!("unknown data from byte {first}"),
-            ),
-            Some(first) => (
-                RegionKind::Free,
-                format!("free, not blank from byte {first}"),
-            ),
-            None if is_unreadable(content, &extent) => {
-                (RegionKind::Unreadable, "cannot be read".into())
-            }
-            None => (RegionKind::Free, "free".into()),
-        };
-        regions.push(Region {
+    // What a table at one of the disk's ends lists, though it is not believed, has a name of its own.
+    let ends = content
+        .tables
+        .iter()
+        .filter(|table| table.valid && table.place != Place::Stray);
+    let listed = ends
+        .flat_map(|table| &table.partitions)
+        .filter(|one| !is_container(one));
+    let listed = merge(listed.map(|partition| partition.extent).collect());
+    let gaps = without(whole, &covered);
+    regions.extend(gaps.iter().flat_map(|gap| {
+        let listed = listed.iter().filter_map(|listed| listed.common(gap));
+        listed.map(|extent| Region {
             extent,
-            kind,
+            kind: RegionKind::Free,
             partition: None,
-            what,
-        });
+            what: "listed by another table".into(),
+        })
+    }));
+    for extent in gaps.iter().flat_map(|&gap| without(gap, &listed)) {
+        regions.extend(of_gap(content, extent, table.partitions.is_empty()));
     }
     regions.sort_by_key(|region| (region.extent, region.partition));
     regions
+}
+
+/// Whether it stands for others: 0xee for the whole disk, an extended partition for those in it.
+pub(crate) fn is_container(partition: &Partition) -> bool {
+    ["ee", "05", "0f", "85"].contains(&partition.type_id.as_str())
+}
+
+/// What is in no partition, and nothing that is known: free up to the first byte that is not blank.
+fn of_gap(content: &Content, gap: Extent, is_empty: bool) -> Vec<Region> {
+    let of = |extent, kind, what: String| Region {
+        extent,
+        kind,
+        partition: None,
+        what,
+    };
+    // What is left of alignment is nobody's.
+    match first_byte(content, &gap).filter(|_| gap.length >= ALIGNMENT) {
+        Some(first) => {
+            // A table without partitions over something: they were lost, or it was never divided.
+            let start = if is_empty { gap.start } else { first };
+            let (front, rest) = (
+                Extent::between(gap.start, start),
+                Extent::between(start, gap.end()),
+            );
+            let what = format!("unknown data from byte {first}");
+            let mut regions = vec![
+                of(front, RegionKind::Free, "free".into()),
+                of(rest, RegionKind::Unknown, what),
+            ];
+            regions.retain(|region| region.extent.length > 0);
+            regions
+        }
+        None if is_unreadable(content, &gap) => {
+            vec![of(gap, RegionKind::Unreadable, "cannot be read".into())]
+        }
+        None => vec![of(gap, RegionKind::Free, "free".into())],
+    }
+}
+
+/// What was found where no partition is, though it is as whole as if one were there: whoever deleted the entry may not
+/// have meant it. The extent that its signatures are of, and what of that is in no partition.
+///
+/// What a table at either end of the disk lists is listed, also where another table is believed.
+pub fn lost(content: &Content, size: u64) -> Vec<(Extent, Extent)> {
+    let Some(table) = content.table() else {
+        return Vec::new();
+    };
+    let partitions = table.partitions.iter().map(|partition| partition.extent);
+    let tables = table_extents(Scheme::Gpt, table.sector_size, size);
+    let taken = merge(partitions.chain(tables).collect());
+    let is_listed = |of: &Extent| {
+        let mut tables = content.tables.iter();
+        tables.any(|table| {
+            let ends = table.valid && table.place != Place::Stray;
+            ends && table
+                .partitions
+                .iter()
+                .any(|p| p.extent.start == of.start && p.extent.end() >= of.end())
+        })
+    };
+    let mut found: Vec<(Extent, Extent)> = content
+        .signatures
+        .iter()
+        .filter(|one| !one.copy && one.of.start > 0 && !is_listed(&one.of))
+        .filter(|one| !taken.iter().any(|other| other.meets(&one.header)))
+        .filter_map(|one| {
+            let free = without(one.of, &taken).into_iter().next()?;
+            (free.start == one.of.start).then_some((one.of, free))
+        })
+        .collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// What is in no partition, and may be somebody's data.
+pub fn nobodys(content: &Content, size: u64) -> impl Iterator<Item = Region> {
+    regions(content, size, None).into_iter().filter(|region| {
+        region.partition.is_none() && matches!(region.kind, RegionKind::Data | RegionKind::Unknown)
+    })
 }
 
 /// Where the copies of a table are, for a disk of `size` bytes.

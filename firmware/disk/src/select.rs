@@ -18,7 +18,14 @@ pub struct Choice {
 pub fn select(disks: &[Device], selector: &DiskSelector) -> Choice {
     let reasons: Vec<Vec<String>> = disks
         .iter()
-        .map(|disk| mismatches(disk, selector))
+        .map(|disk| {
+            let running = disk.boot_medium.iter();
+            let running = running.map(|why| format!("the running system came from it: {why}"));
+            mismatches(disk, selector)
+                .into_iter()
+                .chain(running)
+                .collect()
+        })
         .collect();
     let fitting: Vec<usize> = (0..disks.len())
         .filter(|&index| reasons[index].is_empty())

@@ -76,6 +76,8 @@ pub struct Options {
     pub verify_first: bool,
     /// Read back everything that was written. Tables and kept partitions are read back in any case.
     pub read_back: bool,
+    /// See first whether the disk is as large as it says, by what it does with the bytes of the table's copy at its end.
+    pub size_check: bool,
     /// Threads that fetch, hash, write and read; each takes 2 MiB of memory.
     pub threads: usize,
     /// Sizes of things.
@@ -88,6 +90,7 @@ impl Default for Options {
         Options {
             verify_first: false,
             read_back: true,
+            size_check: false,
             threads: 4,
             sizes: Sizes::default(),
         }

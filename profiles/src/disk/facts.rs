@@ -311,6 +311,47 @@ pub struct Unreadable {
     pub error: String,
 }
 
+/// Sizes of sectors that there are.
+const SECTORS: [u32; 8] = [512, 1024, 2048, 4096, 8192, 16384, 32768, 65536];
+
+/// The largest disk: offsets of files and devices have a sign.
+const LARGEST: u64 = i64::MAX as u64;
+
+impl Facts {
+    /// Whether its numbers can be those of a disk; if not, which one cannot. What was recorded may have come by any way.
+    pub fn check(&self) -> Result<(), String> {
+        let Device {
+            size, sector_size, ..
+        } = self.device;
+        if size > LARGEST {
+            return Err(format!("device: no disk has {size} bytes"));
+        }
+        if sector_size != 0 && !SECTORS.contains(&sector_size) {
+            return Err(format!(
+                "device: no disk has sectors of {sector_size} bytes"
+            ));
+        }
+        for table in &self.content.tables {
+            if !SECTORS.contains(&table.sector_size) {
+                return Err(format!(
+                    "the table at byte {}: no disk has sectors of {} bytes",
+                    table.offset, table.sector_size
+                ));
+            }
+        }
+        let impossible = |extent: &&Extent| {
+            let end = extent.start.checked_add(extent.length);
+            end.is_none_or(|end| end > LARGEST)
+        };
+        match self.content.extents().iter().find(impossible) {
+            Some(Extent { start, length }) => Err(format!(
+                "content: no disk has {length} bytes from byte {start} on"
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Device {
     /// The disk in one line: path, size, model, serial number.
     pub fn title(&self) -> String {
@@ -339,6 +380,18 @@ impl Content {
             .iter()
             .any(|signature| signature.of.start == 0 && !signature.copy);
         (table.place == Place::Primary || !taken).then_some(table)
+    }
+
+    /// Every extent that is named anywhere.
+    fn extents(&self) -> Vec<Extent> {
+        let partitions = self.tables.iter().flat_map(|table| &table.partitions);
+        let signatures = self.signatures.iter();
+        let mut extents: Vec<Extent> = partitions.map(|partition| partition.extent).collect();
+        extents.extend(signatures.flat_map(|found| [found.magic, found.header, found.of]));
+        extents.extend(self.inside.iter().map(|inside| inside.of));
+        extents.extend(self.blankness.iter().map(|blankness| blankness.of));
+        extents.extend(self.unreadable.iter().map(|unreadable| unreadable.extent));
+        extents
     }
 
     /// The partitions that count.

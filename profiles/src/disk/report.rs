@@ -165,6 +165,13 @@ pub struct Entry {
     pub origin: Origin,
 }
 
+impl Entry {
+    /// Whether something else comes in its place: the image's bytes, or what the node makes for itself.
+    pub fn is_new(&self) -> bool {
+        matches!(self.origin, Origin::Image | Origin::Node)
+    }
+}
+
 /// Where an entry of the new table comes from; in the old table, what becomes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -311,12 +318,16 @@ codes! {
     LyDuplicate "LY-DUPUUID",
     /// A table that is not a GPT.
     LyOtherTable "LY-OTHERTABLE",
+    /// Firmware may start something that stays instead of the node.
+    LyBootOrder "LY-BOOTORDER",
     /// What stays.
     DtKeep "DT-KEEP",
     /// The plan would write over data.
     DtTouch "DT-TOUCH",
     /// The image does not fit beside what stays.
     DtNoRoom "DT-NOROOM",
+    /// Something whole that no partition lists any more.
+    DtLost "DT-LOST",
     /// The whole disk is a volume of something.
     DtWholeDisk "DT-WHOLEDISK",
     /// A file system that several machines share.

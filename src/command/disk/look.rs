@@ -1,6 +1,7 @@
 //! Looking at a disk, or at what was recorded of one.
 #![expect(clippy::disallowed_methods, reason = "reads recorded facts")]
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -8,7 +9,7 @@ use std::path::Path;
 use prejoin_disk::device::ReadAt;
 use prejoin_disk::io::target::{Reader, Target};
 use prejoin_disk::io::{self as disk, inventory, usage};
-use prejoin_disk::probe::probe;
+use prejoin_disk::probe::probe_from;
 use prejoin_image_builder::class::Class;
 use prejoin_profiles::disk::{Device, Facts, Usage, VERSION};
 
@@ -17,26 +18,31 @@ use crate::failure::Failure;
 /// Longest facts that are read: those of a disk with every place full have less than 2 MiB.
 const LONGEST: u64 = 32 << 20;
 
-/// Everything about a disk or image file.
-pub(crate) fn look(path: &Path) -> Result<Facts, Failure> {
+/// Everything about a disk or image file, with a closer look at `starts`.
+pub(crate) fn look(path: &Path, starts: &BTreeSet<u64>) -> Result<Facts, Failure> {
     let device = inventory::device(path).map_err(|error| unusable(&error))?;
     let users = usage::usage(&device);
     let reader = Reader::open(path).map_err(|error| unusable(&error))?;
-    Ok(facts(device, users, &reader))
+    Ok(facts(device, users, &reader, starts))
 }
 
 /// The same of a disk that this process holds.
-pub(crate) fn held(target: &Target, path: &Path) -> Result<Facts, Failure> {
+pub(crate) fn held(target: &Target, path: &Path, starts: &BTreeSet<u64>) -> Result<Facts, Failure> {
     let device = inventory::device(path).map_err(|error| unusable(&error))?;
     target
         .unchanged(&device)
         .map_err(|error| unusable(&error))?;
     let users = usage::while_held(&device);
-    Ok(facts(device, users, target))
+    Ok(facts(device, users, target, starts))
 }
 
-fn facts(device: Device, usage: Vec<Usage>, disk: &(dyn ReadAt + Sync)) -> Facts {
-    let content = probe(disk, device.size, device.sector_size);
+fn facts(
+    device: Device,
+    usage: Vec<Usage>,
+    disk: &(dyn ReadAt + Sync),
+    starts: &BTreeSet<u64>,
+) -> Facts {
+    let content = probe_from(disk, device.size, device.sector_size, starts);
     Facts {
         version: VERSION,
         device,
@@ -56,7 +62,7 @@ pub(crate) fn stale(error: &io::Error) -> String {
 pub(crate) fn look_or_read(path: &Path) -> Result<Facts, Failure> {
     match is_document(path) {
         true => read(path),
-        false => look(path),
+        false => look(path, &BTreeSet::new()),
     }
 }
 
@@ -80,12 +86,14 @@ pub(crate) fn read(path: &Path) -> Result<Facts, Failure> {
         wrong(error.to_string())
             .hint("facts are what `prejoin disk inspect DEVICE --json` prints".to_owned())
     })?;
-    match facts.version {
-        VERSION => Ok(facts),
-        version => Err(wrong(format!(
+    if facts.version != VERSION {
+        let version = facts.version;
+        return Err(wrong(format!(
             "they have version {version}, this program reads version {VERSION}"
-        ))),
+        )));
     }
+    facts.check().map_err(wrong)?;
+    Ok(facts)
 }
 
 /// Whether a file holds JSON. No disk begins so: its first bytes are code, a table, or nothing.

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use indicatif::MultiProgress;
 use prejoin_disk::device::ReadAt;
 use prejoin_disk::guard::Guarded;
-use prejoin_disk::io::capacity::{self, Fake};
 use prejoin_disk::io::target::{self, Target};
 use prejoin_disk::io::{Failed, FileJournal};
 use prejoin_disk::judge::judge;
@@ -13,13 +12,13 @@ use prejoin_disk::plan;
 use prejoin_disk::write::{self, Job, Journal as _, Record, Written};
 use prejoin_image_builder::class::Class;
 use prejoin_image_builder::io::chunks::{self, ChunkStore};
-use prejoin_profiles::disk::{Code, Extent, Place, Plan, Verdict};
+use prejoin_profiles::disk::{Code, Plan, Verdict};
 use serde_json::{Value, json};
 
 use super::image::Image;
 use super::meter::{Meter, Took};
 use super::saved::Keep;
-use super::{Case, exit, last};
+use super::{Case, exit, last, midway};
 use crate::args::Flash;
 use crate::command::disk::look;
 use crate::command::verify;
@@ -112,13 +111,12 @@ fn steps(
     let old =
         write::before(&plan, &disk).map_err(|error| failed(&error, &args.node, &image.store))?;
     outcome.saved = Some(saved(keep, &journal, &plan, &disk, &old)?);
-    if !args.verify_first {
-        capacity(target, case, &plan)?;
-    }
 
     let options = write::Options {
         verify_first: args.verify_first,
         read_back: !args.no_read_back,
+        // A file is as large as the file system that it is in lets it be.
+        size_check: !args.verify_first && !case.facts.device.file,
         threads: args.threads.into(),
         ..write::Options::default()
     };
@@ -131,7 +129,13 @@ fn steps(
         options,
         events: &|event| meter.show(event),
     };
-    let written = write::write(&job).map_err(|error| failed(&error, &args.node, &image.store));
+    let written = write::write(&job).map_err(|error| {
+        let failure = failed(&error, &args.node, &image.store);
+        match disk.has_written() {
+            true => midway(failure),
+            false => failure,
+        }
+    });
     // Also where it failed: partitions of the old table may be overwritten in part.
     outcome.kernel = target.reread().err().map(|error| look::stale(&error));
     written.inspect(|_| keep.finish())
@@ -170,7 +174,8 @@ fn again(image: &Image, case: &Case, target: &Target) -> Result<Plan, Failure> {
     target
         .unchanged(&case.facts.device)
         .map_err(|error| changed(error.to_string()))?;
-    let facts = look::held(target, Path::new(&case.facts.device.path))?;
+    let path = Path::new(&case.facts.device.path);
+    let facts = look::held(target, path, &image.view().starts())?;
     let judgement = judge(&facts, &case.intent, &image.view());
     if judgement.verdict == Verdict::Refuse {
         let first = judgement
@@ -188,27 +193,6 @@ fn again(image: &Image, case: &Case, target: &Target) -> Result<Plan, Failure> {
             "what is on it has changed since it was looked at".into(),
         )),
     }
-}
-
-/// Whether a disk is as large as it says, where its last MiB is nobody's.
-fn capacity(target: &Target, case: &Case, plan: &Plan) -> Result<(), Failure> {
-    let end = Extent::between(plan.size.saturating_sub(1 << 20), plan.size);
-    // The copy of the table there is overwritten for a moment, which must not be the only one.
-    let content = &case.facts.content;
-    let needed = content
-        .table()
-        .is_some_and(|table| table.place != Place::Primary);
-    if needed || case.facts.device.file || plan.kept.iter().any(|kept| kept.extent.meets(&end)) {
-        return Ok(());
-    }
-    let disk = Guarded::new(target, vec![end]);
-    capacity::last_mib_check(&disk, plan.size).map_err(|error| match Fake::of(&error) {
-        Some(fake) => Failure::plain(Class::Environment, format!("{}: {fake}", Code::DvFake))
-            .exit(exit::REFUSED),
-        None => Failure::new(Class::Environment, &error)
-            .exit(exit::DISK)
-            .hint(Failed::of(&error).and_then(Failed::hint)),
-    })
 }
 
 /// A failure of writing, with the exit code that stands for it.
@@ -237,6 +221,12 @@ fn failed(error: &write::Error, node: &str, store: &ChunkStore) -> Failure {
         Error::Io { source, .. } | Error::Flush { source, .. } => failure(Class::Environment)
             .exit(exit::DISK)
             .hint(disk(source)),
+        Error::Fake(fake) => {
+            let message = format!("{}: {fake}", Code::DvFake);
+            Failure::plain(Class::Environment, message)
+                .exit(exit::DISK)
+                .hint(error.hint())
+        }
         Error::Unlisted { .. } => failure(Class::Environment)
             .exit(exit::DISK)
             .hint(error.hint()),
@@ -293,6 +283,10 @@ mod tests {
                     name: "data".into(),
                 },
                 20,
+            ),
+            (
+                Error::Fake(prejoin_disk::io::capacity::Fake::Lost { size: 1 }),
+                30,
             ),
             (
                 Error::Unlisted {
@@ -363,6 +357,9 @@ mod tests {
             ),
         ] {
             assert_eq!(failed(&error, "w1", &store).number(), code, "{error}");
+            // Nothing says that nothing was written once something was.
+            let late = if code == 20 { 30 } else { code };
+            assert_eq!(midway(failed(&error, "w1", &store)).number(), late);
         }
     }
 }

@@ -71,7 +71,41 @@ put other.img 201M
         )
         .unseen(&["table gpt primary", "table gpt stray"]),
     ];
+    cases.extend([
+        with(
+            "ours-state-lost",
+            "worker1's own disk, the entry of its state was deleted",
+            PRECIOUS,
+            LOST,
+        )
+        .unseen(&["signature ext4"]),
+        with(
+            "ours-state-lost-damaged",
+            "worker1's own disk, the entry of its state and the first MiB of that are gone",
+            PRECIOUS,
+            &format!("{LOST}label zero 354M 1M\n"),
+        )
+        .unseen(&["signature ext4"]),
+        live(
+            "ours-state-lost-raw",
+            "worker1's own disk, and random bytes where its state would be",
+            format!("{}label noise 354M 64M\n{RELOCATED}", own.system(),),
+        ),
+    ]);
     let data = Node::new("worker1").with_data();
+    cases.push(
+        live(
+            "ours-data-lost",
+            "worker1's own disk, the entries of its state and its data were deleted",
+            format!(
+                "{}{}{}{LOST}{LOST_DATA}",
+                data.system(),
+                data.state(USED),
+                data.data("longhorn data")
+            ),
+        )
+        .unseen(&["signature ext4"]),
+    );
     cases.push(live(
         "ours-data",
         "worker1's own disk, Longhorn on a partition of its own",
@@ -97,6 +131,17 @@ mkdir -p tree/log/journal tree/lib/containerd/io.containerd.snapshotter.v1.overl
 text tree/lib/kubelet/config.yaml 'kind: KubeletConfiguration'
 text tree/lib/kubelet/pki/kubelet-client-current.pem key
 "#;
+
+/// What nobody wants to lose.
+const PRECIOUS: &str = "
+text tree/lib/etcd/member/snap/db pages
+longhorn tree/lib/longhorn
+";
+
+const LOST: &str = "sfdisk --quiet --no-reread --no-tell-kernel --delete \"$disk\" 7\n";
+const LOST_DATA: &str = "sfdisk --quiet --no-reread --no-tell-kernel --delete \"$disk\" 8\n";
+const RELOCATED: &str =
+    "sfdisk --quiet --no-reread --no-tell-kernel --relocate gpt-bak-std \"$disk\"\n";
 
 const ADDED: &str = r#"
 echo 'start=6GiB, size=1GiB, uuid=AAAAAAAA-AAAA-4AAA-8AAA-000000000009, name="scratch"' |

@@ -24,8 +24,56 @@ fn two(name: &'static str, about: &'static str, change: &str) -> Case {
 /// The cases.
 pub fn cases() -> Vec<Case> {
     let mut cases = gpt();
+    cases.extend(lost());
     cases.extend(others());
     cases
+}
+
+/// Partitions that were deleted: their places in an otherwise empty half of a disk, and one that stays.
+const DELETED: &str = r#"
+new 8G
+table <<END
+label: gpt
+label-id: AAAAAAAA-AAAA-4AAA-8AAA-000000000000
+start=6GiB, size=1GiB, uuid=AAAAAAAA-AAAA-4AAA-8AAA-000000000001, name="keep"
+END
+ext keep 1G 11111111-1111-4111-8111-000000000001 keep
+put keep 6G
+"#;
+
+/// A disk on which partitions were deleted.
+fn deleted(name: &'static str, about: &'static str, what: &str) -> Case {
+    live(name, about, format!("{DELETED}{what}"))
+}
+
+fn lost() -> Vec<Case> {
+    vec![
+        deleted(
+            "lost-xfs",
+            "an XFS whose entry was deleted, beside a partition",
+            "xfs x 1G 11111111-1111-4111-8111-000000000002 photos\nput x 777M",
+        )
+        .unseen(&["signature xfs"]),
+        deleted(
+            "lost-two",
+            "ext4 and btrfs one behind the other, whose entries were deleted, beside a partition",
+            r#"
+longhorn tree
+ext a 500M 11111111-1111-4111-8111-000000000002 volumes tree
+put a 1M
+truncate -s 1G b
+mkfs.btrfs --quiet --uuid 11111111-1111-4111-8111-000000000003 b
+put b 501M
+"#,
+        )
+        .unseen(&["signature ext4", "signature btrfs"]),
+        deleted(
+            "lost-luks",
+            "LUKS whose entry was deleted, which does not say how long it is, beside a partition",
+            "luks l 200M luks2 11111111-1111-4111-8111-000000000002\nput l 2561M",
+        )
+        .unseen(&["signature crypto_LUKS"]),
+    ]
 }
 
 fn gpt() -> Vec<Case> {

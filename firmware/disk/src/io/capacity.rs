@@ -2,12 +2,12 @@
 
 use std::io;
 
+use prejoin_profiles::disk::Extent;
+
 use crate::device::WriteAt;
 
 use super::{ALIGNMENT, Buffer};
 
-/// How much is written at the disk's end.
-const MIB: u64 = 1 << 20;
 /// The least that a memory card of false size might really have, as a power of two.
 const SMALLEST: u32 = 24;
 
@@ -17,7 +17,7 @@ const SMALLEST: u32 = 24;
 pub enum Fake {
     /// The last bytes do not keep what is written to them.
     #[error(
-        "the disk says it has {size} bytes, but does not keep what is written to the last MiB of them"
+        "the disk says it has {size} bytes, but does not keep what is written to the last of them"
     )]
     Lost {
         /// What the disk says.
@@ -25,7 +25,7 @@ pub enum Fake {
     },
     /// The last bytes are the same as others further in front.
     #[error(
-        "the disk says it has {size} bytes, but what is written to the last MiB shows up at byte {at}"
+        "the disk says it has {size} bytes, but what is written to the last of them shows up at byte {at}"
     )]
     Folded {
         /// What the disk says.
@@ -35,21 +35,22 @@ pub enum Fake {
     },
 }
 
-/// Writes a pattern to the last MiB of a disk of `size` bytes, reads it back from the medium, and restores what was
-/// there. Found inside the error if the disk is one of false size: [`Fake`].
+/// Turns every bit of `end`, an extent at the end of a disk of `size` bytes, reads that back from the medium, and puts
+/// back what was there. Found inside the error if the disk is one of false size: [`Fake`].
 ///
-/// To be called through a [`crate::guard::Guarded`], and only where the plan has the last MiB anyway: until it is
-/// restored, a power cut leaves the pattern there. On a disk that folds addresses, restoring it also restores what
-/// the pattern had overwritten.
-pub fn last_mib_check<T: WriteAt>(disk: &T, size: u64) -> io::Result<()> {
-    let length = size.min(MIB);
-    let start = size - length;
+/// Only for what is to be written anyway and is not needed till then: a power cut leaves the turned bits there. A sector
+/// that was blank is blank then, too, and one that was not is not, so that the disk is taken for what it was. On a disk
+/// that folds addresses, putting back what was there also puts back what was overwritten further in front.
+pub fn size_check(disk: &(impl WriteAt + ?Sized), end: Extent, size: u64) -> io::Result<()> {
+    let Extent { start, length } = end;
     let mut before = Buffer::new(length as usize);
     disk.read_at(start, &mut before)?;
-    let pattern = pattern(&before, start);
+    let mut turned = Buffer::copy_of(&before);
+    turned.iter_mut().for_each(|byte| *byte = !*byte);
+    let samples = samples(disk, start, length)?;
 
-    let tried = attempt(disk, start, size, &pattern);
-    // Also after a failure: part of the pattern may have been written. The refusal of a guard comes before that.
+    let tried = attempt(disk, start, size, &turned, &samples);
+    // Also after a failure: some of it may have been written. The refusal of a guard comes before that.
     let restored = disk.write_at(start, &before).and_then(|()| disk.flush());
     tried?;
     restored?;
@@ -64,63 +65,66 @@ pub fn last_mib_check<T: WriteAt>(disk: &T, size: u64) -> io::Result<()> {
 }
 
 impl Fake {
-    /// Whether an error of [`last_mib_check`] says that the disk is one of false size.
+    /// Whether an error of [`size_check`] says that the disk is one of false size.
     pub fn of(error: &io::Error) -> Option<Fake> {
         error.get_ref()?.downcast_ref().copied()
     }
 }
 
-fn attempt<T: WriteAt>(disk: &T, start: u64, size: u64, pattern: &[u8]) -> io::Result<()> {
-    disk.write_at(start, pattern)?;
-    disk.flush()?;
-    disk.forget()?;
-    let mut found = Buffer::new(pattern.len());
-    disk.read_at(start, &mut found)?;
-    if *found != *pattern {
-        return Err(io::Error::other(Fake::Lost { size }));
-    }
-    // Where the last MiB would be on a disk of 2, 4, 8, ... GiB that ignores the highest bits of addresses.
+/// What is where `start` would be on a disk of 2, 4, 8, ... GiB that ignores the highest bits of addresses.
+fn samples(
+    disk: &(impl WriteAt + ?Sized),
+    start: u64,
+    length: u64,
+) -> io::Result<Vec<(u64, Buffer)>> {
     let folded = (SMALLEST..u64::BITS)
         .map(|bits| 1u64 << bits)
         .take_while(|&real| real <= start);
-    for at in folded.map(|real| start % real) {
-        let sample = pattern.len().min(ALIGNMENT);
-        let mut found = Buffer::new(sample);
-        disk.read_at(at, &mut found)?;
-        if *found == pattern[..sample] {
-            return Err(io::Error::other(Fake::Folded { size, at }));
+    folded
+        .map(|real| {
+            let at = start % real;
+            let mut sample = Buffer::new(ALIGNMENT.min(length as usize));
+            disk.read_at(at, &mut sample).map(|()| (at, sample))
+        })
+        .collect()
+}
+
+fn attempt(
+    disk: &(impl WriteAt + ?Sized),
+    start: u64,
+    size: u64,
+    turned: &[u8],
+    samples: &[(u64, Buffer)],
+) -> io::Result<()> {
+    disk.write_at(start, turned)?;
+    disk.flush()?;
+    disk.forget()?;
+    let mut found = Buffer::new(turned.len());
+    disk.read_at(start, &mut found)?;
+    if *found != *turned {
+        return Err(io::Error::other(Fake::Lost { size }));
+    }
+    for (at, before) in samples {
+        let mut found = Buffer::new(before.len());
+        disk.read_at(*at, &mut found)?;
+        if *found != **before {
+            return Err(io::Error::other(Fake::Folded { size, at: *at }));
         }
     }
     Ok(())
-}
-
-/// Bytes that depend on where they are and on what was there: never the same as that, nor as another disk's.
-fn pattern(before: &[u8], start: u64) -> Buffer {
-    let mut pattern = Buffer::copy_of(before);
-    for (at, word) in (start..).step_by(8).zip(pattern.chunks_mut(8)) {
-        // The finaliser of splitmix64; the lowest bit makes every first byte differ from what it was.
-        let mut mixed = at.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        for (byte, key) in word
-            .iter_mut()
-            .zip(((mixed ^ mixed >> 31) | 1).to_le_bytes())
-        {
-            *byte ^= key;
-        }
-    }
-    pattern
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
 
-    use prejoin_profiles::disk::Extent;
-
     use super::*;
     use crate::device::ReadAt;
     use crate::guard::{Guarded, Refused};
+
+    const MIB: u64 = 1 << 20;
+    /// What a GPT has at a disk's end.
+    const TABLE: u64 = 33 * 512;
 
     /// Says it has `size` bytes and keeps fewer: addresses are folded, or what is behind the end is dropped.
     struct Card {
@@ -181,11 +185,8 @@ mod tests {
 
     fn checked(card: &Card) -> io::Result<()> {
         let before = card.bytes.lock().unwrap().clone();
-        let end = card.size.saturating_sub(MIB);
-        let result = last_mib_check(
-            &Guarded::new(card, vec![Extent::between(end, card.size)]),
-            card.size,
-        );
+        let end = Extent::between(card.size.saturating_sub(TABLE), card.size);
+        let result = size_check(&Guarded::new(card, vec![end]), end, card.size);
         assert!(
             *card.bytes.lock().unwrap() == before,
             "everything is as before"
@@ -206,18 +207,22 @@ mod tests {
         let error = checked(&Card::new(size, 20 * MIB, false)).unwrap_err();
         assert_eq!(Fake::of(&error), Some(Fake::Lost { size }));
         let error = checked(&Card::new(size, 32 * MIB, true)).unwrap_err();
-        assert_eq!(Fake::of(&error), Some(Fake::Folded { size, at: 7 * MIB }));
+        assert_eq!(
+            Fake::of(&error),
+            Some(Fake::Folded {
+                size,
+                at: 8 * MIB - TABLE
+            })
+        );
     }
 
     #[test]
-    fn a_plan_without_the_last_mib_forbids_it() {
+    fn what_the_plan_does_not_allow_is_not_tried() {
         let card = Card::new(4 * MIB, 4 * MIB, false);
         let before = card.bytes.lock().unwrap().clone();
-        let error = last_mib_check(
-            &Guarded::new(&card, vec![Extent::between(0, 3 * MIB)]),
-            card.size,
-        )
-        .unwrap_err();
+        let guarded = Guarded::new(&card, vec![Extent::between(0, 3 * MIB)]);
+        let end = Extent::between(4 * MIB - TABLE, 4 * MIB);
+        let error = size_check(&guarded, end, card.size).unwrap_err();
         assert!(error.get_ref().is_some_and(|error| error.is::<Refused>()));
         assert!(*card.bytes.lock().unwrap() == before);
     }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use prejoin_profiles::disk::{
-    Code, Content, Extent, Mode, Origin, Partition, Place, RegionKind, Scheme, Severity, Signature,
-    Table, decimal,
+    Code, Content, Extent, Mode, Origin, Partition, Place, Scheme, Severity, Signature, Table,
+    decimal,
 };
 
 use super::{Case, name, operating_system};
@@ -83,13 +83,8 @@ impl Case<'_> {
         } else if stays {
             let evidence =
                 "it is divided by a table that is no GPT, whose partitions cannot be kept in one";
-            self.add(
-                Code::LyOtherTable,
-                Refuse,
-                &disk,
-                evidence,
-                "name what may go with --delete, or use another disk",
-            );
+            let advice = format!("use another disk; {}", self.all_named());
+            self.add(Code::LyOtherTable, Refuse, &disk, evidence, &advice);
         }
         // Without a copy at either end, which of several leftovers was the last one cannot be told.
         let other = content.tables.iter().any(|other| {
@@ -145,7 +140,7 @@ impl Case<'_> {
     }
 
     /// The disk's sector size; a file has the image's.
-    fn sector_size(&self) -> u32 {
+    pub(super) fn sector_size(&self) -> u32 {
         match self.facts.device.sector_size {
             0 => self.image.manifest.sector_size,
             size => size,
@@ -210,7 +205,41 @@ impl Case<'_> {
         }
     }
 
+    /// A kept partition that firmware may start from, and that comes before the node's.
+    fn boot_order(&mut self) {
+        let after = &self.planned.plan.after;
+        let esp = |origin| {
+            let of = after.iter().filter(move |entry| entry.origin == origin);
+            of.filter(|entry| plan::is_esp(&entry.type_guid))
+        };
+        let Some(own) = esp(Origin::Image).map(|entry| entry.number).min() else {
+            return;
+        };
+        let before: Vec<(u32, String)> = esp(Origin::Kept)
+            .filter(|entry| entry.number < own)
+            .map(|entry| (entry.number, entry.guid.clone()))
+            .collect();
+        for (number, guid) in before {
+            let subject = format!("partition {number} ({guid})");
+            let evidence = format!(
+                "it is an EFI system partition that stays, with a lower number than the node's \
+                 ({own}): firmware without a boot entry for this disk starts what is on it"
+            );
+            let advice = format!(
+                "choose the node in the firmware's boot menu; if it may go, name it: --delete {guid}"
+            );
+            self.add(
+                Code::LyBootOrder,
+                Severity::Confirm,
+                &subject,
+                evidence,
+                &advice,
+            );
+        }
+    }
+
     pub(super) fn content(&mut self) {
+        self.boot_order();
         self.ours();
         self.foreign();
         self.whole_disk();
@@ -263,6 +292,7 @@ impl Case<'_> {
             }
         }
         self.nested();
+        self.lost();
         let elsewhere: Vec<Partition> = plan::listed_elsewhere(content, self.own, self.wish)
             .cloned()
             .collect();
@@ -398,6 +428,14 @@ impl Case<'_> {
         }
     }
 
+    /// How everything is named that is in a partition, those that others are in and those in them.
+    fn all_named(&self) -> String {
+        let names = self.facts.content.partitions().iter();
+        let names = names.map(|one| format!("--delete {}", name::of_partition(one)));
+        let names: Vec<String> = names.collect();
+        format!("if all of it may go, name it: {}", names.join(" "))
+    }
+
     /// Another operating system, and whether all of it was named.
     fn foreign(&mut self) {
         let content = &self.facts.content;
@@ -410,14 +448,7 @@ impl Case<'_> {
             .all(|partition| self.wish.deletes(partition));
         let (severity, advice) = match named {
             true => (Severity::Confirm, String::new()),
-            false => {
-                let names = content.partitions().iter().map(name::of_partition);
-                let names: Vec<String> = names.map(|name| format!("--delete {name}")).collect();
-                (
-                    Severity::Refuse,
-                    format!("if all of it may go, name it: {}", names.join(" ")),
-                )
-            }
+            false => (Severity::Refuse, self.all_named()),
         };
         let disk = self.facts.device.path.clone();
         self.add(
@@ -508,47 +539,6 @@ impl Case<'_> {
         }
     }
 
-    /// What belongs to no partition and to nothing that is known.
-    fn nobodys(&mut self, name: &str, named: bool) {
-        let (content, disk) = (&self.facts.content, self.facts.device.path.clone());
-        for region in region::regions(content, self.facts.device.size, Some(self.own)) {
-            let written = || {
-                plan::writes(&self.planned.plan)
-                    .iter()
-                    .any(|write| write.meets(&region.extent))
-            };
-            match region.kind {
-                // `DV-IOERROR` says it already, and no name stands for a gap.
-                RegionKind::Unreadable if !content.partitions().is_empty() => {}
-                RegionKind::Blank if region.partition.is_none() => {
-                    self.add(Code::LyBlank, Severity::Info, &disk, "nothing is on it", "");
-                }
-                RegionKind::Free if region.what != "free" && written() => {
-                    let evidence = format!("{}, and would be written", region.what);
-                    let advice = "was there a partition? gdisk or testdisk may find it again";
-                    self.add(Code::LyUnknown, Severity::Confirm, &disk, evidence, advice);
-                }
-                RegionKind::Unknown | RegionKind::Unreadable
-                    if region.partition.is_none() && named =>
-                {
-                    let evidence = format!("named for deletion: {}", region.what);
-                    self.add(Code::DtDelete, Severity::Confirm, &disk, evidence, "");
-                }
-                RegionKind::Unknown | RegionKind::Unreadable if region.partition.is_none() => {
-                    let advice = format!("if it may go, name it: --delete {name}");
-                    self.add(
-                        Code::LyUnknown,
-                        Severity::Refuse,
-                        &disk,
-                        region.what.clone(),
-                        &advice,
-                    );
-                }
-                _ => {}
-            }
-        }
-    }
-
     /// Whether an extent that stays belongs to this node.
     fn is_own(&self, extent: &Extent) -> bool {
         let partition = self
@@ -621,6 +611,6 @@ fn words(signature: &Signature) -> String {
     )
 }
 
-fn at(extent: &Extent) -> String {
+pub(super) fn at(extent: &Extent) -> String {
     format!("bytes {} to {}", extent.start, extent.end())
 }

@@ -86,7 +86,11 @@ impl<'a> Disk<'a> {
     /// What a name stands for; or why for nothing, or for too much.
     fn find(&self, name: &str, given: &BTreeSet<String>) -> Result<Vec<String>, (String, String)> {
         let at = |start: &u64| place_of(*start) == name;
-        if name == "@0" || self.partitions.keys().any(at) {
+        let nobodys = || region::nobodys(self.content, self.size);
+        if name == "@0"
+            || self.partitions.keys().any(at)
+            || nobodys().any(|region| at(&region.extent.start))
+        {
             return Ok(vec![name.to_owned()]);
         }
         let is = |own: &str| !own.is_empty() && own.eq_ignore_ascii_case(name);
@@ -99,6 +103,17 @@ impl<'a> Disk<'a> {
             .filter(|p| is(&p.guid))
             .collect();
         let signatures: Vec<&Signature> = self.content.signatures.iter().filter(holds).collect();
+        let lost = region::lost(self.content, self.size);
+        let is_lost = |signature: &&&Signature| lost.iter().any(|(of, _)| *of == signature.of);
+        if let Some(signature) = signatures.iter().find(is_lost) {
+            let start = place_of(signature.of.start);
+            let evidence = format!(
+                "{name}, which was named for deletion, is of something at byte {} that no partition \
+                 lists",
+                signature.of.start
+            );
+            return Err((evidence, format!("name it by that: --delete {start}")));
+        }
         // What describes no partition describes the disk.
         let (parts, others): (Vec<&Signature>, Vec<&Signature>) = signatures
             .into_iter()

@@ -1,6 +1,6 @@
 //! Which operating system is on a disk.
 
-use prejoin_profiles::disk::{Content, Partition};
+use prejoin_profiles::disk::{Content, Extent, Inside, Partition};
 
 use crate::region;
 
@@ -15,6 +15,16 @@ const WINDOWS: [&str; 4] = [
 /// The operating system on a disk that is none of ours, and how it shows.
 pub fn operating_system(content: &Content) -> Option<(String, String)> {
     let partitions = content.partitions();
+    // What was lost between partitions is no system that the disk starts, and a finding of its own.
+    let listed = |of: &Extent| {
+        let is_partition = partitions.iter().any(|p| p.extent.start == of.start);
+        of.start == 0 || content.table().is_none() || is_partition
+    };
+    let inside: Vec<&Inside> = content
+        .inside
+        .iter()
+        .filter(|one| listed(&one.of))
+        .collect();
     let system = |partition: &&Partition| region::owner(content, partition, None).is_none();
     let foreign: Vec<&Partition> = partitions.iter().filter(system).collect();
     let windows: Vec<&Partition> = foreign
@@ -22,7 +32,7 @@ pub fn operating_system(content: &Content) -> Option<(String, String)> {
         .copied()
         .filter(|partition| WINDOWS.contains(&partition.type_id.as_str()))
         .collect();
-    if content.inside.iter().any(|inside| inside.kind == "windows") || !windows.is_empty() {
+    if inside.iter().any(|inside| inside.kind == "windows") || !windows.is_empty() {
         let locked = content
             .signatures
             .iter()
@@ -39,11 +49,11 @@ pub fn operating_system(content: &Content) -> Option<(String, String)> {
     if content
         .signatures
         .iter()
-        .any(|signature| signature.kind == "talos_meta")
+        .any(|signature| signature.kind == "talos_meta" && listed(&signature.of))
     {
         return Some(("Talos".into(), "its META partition".into()));
     }
-    let by_names = content.inside.iter().find_map(|inside| {
+    let by_names = inside.iter().find_map(|inside| {
         let names: Vec<&str> = said(&inside.detail, "partitions=")?.split(',').collect();
         let found = foreign
             .iter()
@@ -54,7 +64,7 @@ pub fn operating_system(content: &Content) -> Option<(String, String)> {
         (!found.is_empty()).then(|| (name.to_owned(), numbers(&found)))
     });
     by_names.or_else(|| {
-        let release = content.inside.iter().find(|inside| {
+        let release = inside.iter().find(|inside| {
             let ours = partitions
                 .iter()
                 .any(|p| p.extent == inside.of && region::owner(content, p, None).is_some());

@@ -33,6 +33,19 @@ use medium::Medium;
 /// of at most 1 MiB; what is found may ask for a few more.
 pub fn scan(disk: &dyn ReadAt, of: Extent) -> (Vec<Signature>, Vec<Unreadable>) {
     let of = Extent::between(of.start, of.end());
+    let (found, unreadable) = search(disk, of);
+    (signatures(&found, of), unreadable)
+}
+
+/// What begins with an extent, with how many bytes it says it has: the end of an extent that is no partition says
+/// nothing of what is in it.
+pub(crate) fn scan_open(disk: &dyn ReadAt, of: Extent) -> Vec<(Signature, Option<u64>)> {
+    let (found, _) = search(disk, of);
+    let sizes = found.iter().map(|found| found.size).collect::<Vec<_>>();
+    signatures(&found, of).into_iter().zip(sizes).collect()
+}
+
+fn search(disk: &dyn ReadAt, of: Extent) -> (Vec<Found>, Vec<Unreadable>) {
     let medium = Medium::new(disk, of);
     let mut found = Vec::new();
     for find in [
@@ -56,7 +69,7 @@ pub fn scan(disk: &dyn ReadAt, of: Extent) -> (Vec<Signature>, Vec<Unreadable>) 
     found.retain(|found: &Found| found.magic.end() <= of.length);
     found.sort_by(|a, b| (a.magic, a.kind).cmp(&(b.magic, b.kind)));
     found.dedup_by(|a, b| (a.magic, a.kind) == (b.magic, b.kind));
-    (signatures(&found, of), medium.unreadable())
+    (found, medium.unreadable())
 }
 
 fn signatures(found: &[Found], of: Extent) -> Vec<Signature> {
@@ -107,6 +120,8 @@ struct Found {
     magic: Extent,
     header: Extent,
     backup: bool,
+    /// Bytes of what it describes, where it says so.
+    size: Option<u64>,
     version: Option<String>,
     uuid: Option<String>,
     label: Option<String>,
@@ -124,6 +139,7 @@ impl Found {
             },
             header,
             backup: false,
+            size: None,
             version: None,
             uuid: None,
             label: None,
@@ -139,6 +155,14 @@ impl Found {
     /// At a place where only copies are.
     fn backup(mut self, backup: bool) -> Self {
         self.backup = backup;
+        self
+    }
+
+    /// It says that it describes so many units of so many bytes.
+    fn size(mut self, units: Option<u64>, bytes: u64) -> Self {
+        self.size = units
+            .and_then(|units| units.checked_mul(bytes))
+            .filter(|&size| size > 0);
         self
     }
 

@@ -8,6 +8,7 @@ use prejoin_profiles::digest::ChunkDigest;
 
 use super::Phase;
 use super::kept::Fingerprint;
+use crate::io::capacity::Fake;
 
 /// Why a disk was not written to the end. Whatever it is but [`Error::Unlisted`], every kept partition is listed by a
 /// valid table, and writing again completes the image.
@@ -52,6 +53,9 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// The disk is smaller than it says.
+    #[error(transparent)]
+    Fake(Fake),
     /// The disk failed.
     #[error("{phase}: {doing} {spot}")]
     Io {
@@ -141,6 +145,9 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Error::Plan(_) | Error::Table(_) => return None,
+            Error::Fake(_) => {
+                "use another disk: this one loses what is written behind its real end"
+            }
             Error::NotListed { .. } | Error::Appeared { .. } => {
                 "something changed the disk since it was looked at: look again"
             }

@@ -7,12 +7,13 @@ use prejoin_profiles::digest::ChunkDigest;
 use prejoin_profiles::disk::{Extent, merge};
 use prejoin_profiles::manifest::CHUNK_LIMIT;
 
-use super::error::Error;
+use super::error::{Error, Spot};
 use super::journal::{self, Past, Record};
 use super::pieces::{Content, Piece, Pieces};
 use super::table::{Copies, Tables};
 use super::{Event, Job, Phase, REPAIRS, Written, kept};
 use crate::io::Buffer;
+use crate::io::capacity::{self, Fake};
 use crate::pool;
 
 /// What is compared, and written, as one: the file system's block, and no less than any disk's sector.
@@ -39,6 +40,10 @@ pub(super) fn write(job: &Job) -> Result<Written, Error> {
     let relied = tables.relied(job.disk, Phase::Compare)?;
     let before = kept::fingerprints(job.plan, job.disk, Phase::Compare)?;
     let past = run.past(&tables)?;
+    let end = tables.whole.backup_extent();
+    if job.options.size_check && !relied.iter().any(|extent| extent.meets(&end)) {
+        run.check_size(end)?;
+    }
 
     let todo = if job.options.verify_first {
         run.compare()?
@@ -109,6 +114,25 @@ impl<'a> Run<'a> {
         journal.reset().map_err(failed)?;
         journal.append(&Record::Intent { plan }).map_err(failed)?;
         Ok(Past::default())
+    }
+
+    /// Fails if the disk is smaller than it says.
+    fn check_size(&self, end: Extent) -> Result<(), Error> {
+        let Extent { start, length } = end;
+        let checked = capacity::size_check(self.job.disk, end, self.job.plan.size);
+        checked.map_err(|source| match Fake::of(&source) {
+            Some(fake) => Error::Fake(fake),
+            None => Error::Io {
+                phase: Phase::Compare,
+                doing: "testing",
+                spot: Spot {
+                    offset: start,
+                    length,
+                    owner: "end of the disk".into(),
+                },
+                source,
+            },
+        })
     }
 
     /// Everything that the journal does not know to be done.

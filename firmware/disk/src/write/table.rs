@@ -271,7 +271,7 @@ impl Copies {
         }
     }
 
-    fn backup_extent(&self) -> Extent {
+    pub(super) fn backup_extent(&self) -> Extent {
         Extent {
             start: self.backup_at,
             length: self.backup.len() as u64,

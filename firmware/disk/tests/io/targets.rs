@@ -8,7 +8,7 @@ use std::thread;
 
 use prejoin_disk::device::{ReadAt, WriteAt};
 use prejoin_disk::guard::Guarded;
-use prejoin_disk::io::capacity::last_mib_check;
+use prejoin_disk::io::capacity::size_check;
 use prejoin_disk::io::target::{Options, Reader, Target};
 use prejoin_disk::io::{Buffer, Failed};
 use prejoin_profiles::disk::Extent;
@@ -303,25 +303,17 @@ fn what_was_forgotten_comes_from_the_medium() {
 }
 
 #[test]
-fn the_last_mib_of_a_real_disk() {
+fn the_end_of_a_real_disk() {
     let Some(disk) = Loop::new(5 * MIB, &[]) else {
         return;
     };
     let target = Target::open(&disk.path, &Options::default()).unwrap();
     let content: Vec<u8> = (0..5 * MIB).map(|at| (at / 7) as u8).collect();
     target.write_at(0, &content).unwrap();
-    last_mib_check(
-        &Guarded::new(&target, vec![Extent::between(4 * MIB, 5 * MIB)]),
-        5 * MIB,
-    )
-    .unwrap();
-    assert!(
-        last_mib_check(
-            &Guarded::new(&target, vec![Extent::between(0, 4 * MIB)]),
-            5 * MIB
-        )
-        .is_err()
-    );
+    let end = Extent::between(5 * MIB - 33 * 512, 5 * MIB);
+    size_check(&Guarded::new(&target, vec![end]), end, 5 * MIB).unwrap();
+    let elsewhere = vec![Extent::between(0, 4 * MIB)];
+    assert!(size_check(&Guarded::new(&target, elsewhere), end, 5 * MIB).is_err());
     target.flush().unwrap();
     assert!(fs::read(disk.file()).unwrap() == content);
 }

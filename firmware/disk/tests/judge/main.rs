@@ -492,6 +492,266 @@ fn a_state_that_goes_is_made_where_it_was() {
     assert!(extent.end() <= data.start);
 }
 
+/// What lies where a partition was.
+fn lost(kind: &str, start: u64, length: u64, uuid: &str) -> Signature {
+    Signature {
+        uuid: Some(uuid.into()),
+        ..signature(kind, Extent { start, length }, 1080, 2)
+    }
+}
+
+#[test]
+fn a_lost_entry_over_whole_data_is_refused_until_it_is_named() {
+    let size = 8 * GIB;
+    let mut content = ours("w1", size);
+    let state = content.partitions()[6].extent;
+    for table in &mut content.tables {
+        table.partitions.remove(6);
+    }
+    content.blankness.retain(|blankness| blankness.of != state);
+    content.inside.push(Inside {
+        of: state,
+        kind: "etcd".into(),
+        path: "/lib/etcd/member".into(),
+        detail: vec![],
+    });
+    let image = sample("w1", 512, Some(2 * GIB), true);
+    let uuid = image.handoff.state().uuid.to_string();
+    content.signatures[0].uuid = Some(uuid.clone());
+    let report = verdict(content.clone(), size, &intent(Mode::Reimage, &[]));
+    assert_eq!(codes(&report, Severity::Refuse), [Code::DtLost]);
+    let found = &report.findings[0];
+    assert!(found.evidence.contains("this node's own state") && found.evidence.contains("etcd"));
+    let place = format!("@{}", state.start);
+    let command = format!(
+        "to put its entry back: echo 'start={}, size={}, type={}, uuid={}, name=\"state\"' | sfdisk \
+         --append --wipe never --wipe-partitions never /dev/disk/by-id/nvme-X; if it may go, name \
+         it: --delete {place}",
+        state.start / 512,
+        state.length / 512,
+        image.handoff.state().type_guid,
+        image.handoff.state().guid
+    );
+    assert_eq!(found.advice.as_ref(), Some(&command));
+    let region = |region: &&prejoin_profiles::disk::Region| region.extent == state;
+    let region = report.regions.iter().find(region).unwrap();
+    assert_eq!((region.kind, region.partition), (RegionKind::Data, None));
+    // Its UUID is not that of a partition; which one is meant is said by its place.
+    let report = verdict(content.clone(), size, &intent(Mode::Reimage, &[&uuid]));
+    assert_eq!(report.verdict, Verdict::Refuse);
+    let report = verdict(content, size, &intent(Mode::Reimage, &[&place]));
+    assert_eq!(codes(&report, Severity::Confirm), [Code::DtDelete]);
+    assert_eq!(report.verdict, Verdict::NeedsConfirmation);
+    let plan = report.plan.unwrap();
+    let head = Extent {
+        length: MIB,
+        ..state
+    };
+    assert!(
+        plan.clear.iter().any(|clear| clear.extent == head),
+        "{:?}",
+        plan.clear
+    );
+}
+
+#[test]
+fn what_was_lost_elsewhere_is_told_and_left_alone() {
+    let size = 16 * GIB;
+    let (start, length) = (8 * GIB, GIB);
+    let mut content = ours("w1", 8 * GIB);
+    for (table, offset) in content.tables.iter_mut().zip([512, size - 512]) {
+        table.offset = offset;
+        table.partitions.truncate(7);
+        table.partitions.push(entry(
+            9,
+            12 * GIB,
+            GIB,
+            "theirs",
+            "33333333-0000-4000-8000-000000000009",
+        ));
+    }
+    content.signatures.truncate(1);
+    content
+        .signatures
+        .push(lost("xfs", start, length, "photos"));
+    // No data partition: nothing is put there.
+    let image = sample("w1", 512, Some(2 * GIB), false);
+    let report = judge(
+        &facts(size, content),
+        &intent(Mode::Reimage, &[]),
+        &image.image(),
+    );
+    assert_eq!(report.verdict, Verdict::Ok, "{:#?}", report.findings);
+    let found = report
+        .findings
+        .iter()
+        .find(|one| one.code == Code::DtLost)
+        .unwrap();
+    assert!(
+        found
+            .advice
+            .as_ref()
+            .unwrap()
+            .contains("echo 'start=16777216, size=2097152' | sfdisk")
+    );
+}
+
+#[test]
+fn what_is_not_blank_in_a_gap_is_somebodys_where_something_is_put() {
+    let size = 16 * GIB;
+    let theirs = entry(
+        3,
+        12 * GIB,
+        GIB,
+        "theirs",
+        "33333333-0000-4000-8000-000000000001",
+    );
+    let mut content = gpt(vec![theirs], size);
+    let gap = |start, end, first| Blankness {
+        of: Extent::between(start, end),
+        read: MIB,
+        first,
+    };
+    content.blankness.push(gap(MIB, 12 * GIB, Some(5 * GIB)));
+    let judged = |content: &Content, state, names: &[&str]| {
+        let image = sample("w1", 512, Some(state), false);
+        judge(
+            &facts(size, content.clone()),
+            &intent(Mode::Install, names),
+            &image.image(),
+        )
+    };
+    let report = judged(&content, 6 * GIB, &[]);
+    assert_eq!(codes(&report, Severity::Refuse), [Code::LyUnknown]);
+    let place = format!("@{}", 5 * GIB);
+    assert!(
+        report.findings[0]
+            .advice
+            .as_ref()
+            .unwrap()
+            .ends_with(&format!("--delete {place}"))
+    );
+    let report = judged(&content, 6 * GIB, &[&place]);
+    assert_eq!(codes(&report, Severity::Confirm), [Code::DtDelete]);
+    // What is put in front of it does not touch it.
+    assert_eq!(judged(&content, 2 * GIB, &[]).verdict, Verdict::Ok);
+}
+
+/// A FAT to start from, as others make it.
+fn esp(number: u32, start: u64) -> Partition {
+    Partition {
+        type_id: prejoin_formats::gpt::types::ESP.to_string(),
+        ..entry(
+            number,
+            start,
+            100 * MIB,
+            "EFI",
+            "33333333-0000-4000-8000-000000000001",
+        )
+    }
+}
+
+#[test]
+fn a_kept_efi_partition_comes_behind_the_nodes_or_is_asked_about() {
+    let size = 16 * GIB;
+    let data = |number| {
+        entry(
+            number,
+            13 * GIB,
+            GIB,
+            "d",
+            "33333333-0000-4000-8000-000000000002",
+        )
+    };
+    let judged = |partitions: Vec<Partition>| {
+        let report = verdict(gpt(partitions, size), size, &intent(Mode::Install, &[]));
+        let after = &report.plan.as_ref().unwrap().after;
+        let boot = after
+            .iter()
+            .find(|entry| entry.name == "boot")
+            .unwrap()
+            .number;
+        (boot, codes(&report, Severity::Confirm))
+    };
+    assert_eq!(judged(vec![esp(2, 12 * GIB)]), (1, vec![]));
+    assert_eq!(judged(vec![data(1), esp(3, 12 * GIB)]), (2, vec![]));
+    assert_eq!(
+        judged(vec![data(1), esp(2, 12 * GIB)]).1,
+        [Code::LyBootOrder]
+    );
+    assert_eq!(judged(vec![esp(1, 12 * GIB)]).1, [Code::LyBootOrder]);
+    assert_eq!(judged(vec![data(1)]), (7, vec![]));
+}
+
+#[test]
+fn nothing_old_is_found_in_what_is_new() {
+    let size = 16 * GIB;
+    let mut content = ours("w1", size);
+    // The second slot had a BlueStore once, a label of which is further behind than the image writes.
+    let slot = content.partitions()[3].extent;
+    let stale = Signature {
+        copy: true,
+        ..signature("ext4", slot, 16 * MIB, 1024)
+    };
+    content.signatures.push(stale.clone());
+    let state = content.partitions()[6].extent;
+    let of_state = signature("linux_raid_member", state, GIB, 4096);
+    content.signatures.push(of_state.clone());
+    let report = verdict(content.clone(), size, &intent(Mode::Reimage, &[]));
+    let clears = |report: &Report, extent: &Extent| {
+        let plan = report.plan.as_ref().unwrap();
+        plan.clear.iter().any(|clear| clear.extent.covers(extent))
+    };
+    assert!(clears(&report, &stale.header) && !clears(&report, &of_state.header));
+    let name = guid("w1", "state").to_string();
+    let report = verdict(content, size, &intent(Mode::Reimage, &[&name]));
+    assert!(clears(&report, &of_state.header));
+}
+
+#[test]
+fn logical_partitions_are_named_with_the_one_they_are_in() {
+    let size = 16 * GIB;
+    let of = |number, start, length, kind: &str| Partition {
+        type_id: kind.into(),
+        ..entry(number, start, length, "", "")
+    };
+    let mut content = gpt(
+        vec![
+            of(1, MIB, 10 * MIB, "83"),
+            of(2, 20 * MIB, 12 * GIB, "05"),
+            of(5, 21 * MIB, 30 * MIB, "83"),
+            of(6, 60 * MIB, 11 * GIB, "83"),
+        ],
+        size,
+    );
+    content.tables.truncate(1);
+    content.tables[0].scheme = Scheme::Mbr;
+    let report = verdict(content.clone(), size, &intent(Mode::Install, &[]));
+    assert_eq!(report.verdict, Verdict::Refuse);
+    let all: Vec<String> = [MIB, 20 * MIB, 21 * MIB, 60 * MIB]
+        .map(|at| format!("@{at}"))
+        .into();
+    for code in [Code::LyOtherTable, Code::DtTouch] {
+        let advice = report.findings.iter().filter(|one| one.code == code);
+        let advice: Vec<&str> = advice.filter_map(|one| one.advice.as_deref()).collect();
+        let words: Vec<&str> = advice.iter().flat_map(|text| text.split(' ')).collect();
+        for name in &all {
+            assert!(
+                words.contains(&name.as_str()),
+                "{code}: no {name} in {advice:#?}"
+            );
+        }
+    }
+    let names: Vec<&str> = all.iter().map(String::as_str).collect();
+    let report = verdict(content, size, &intent(Mode::Install, &names));
+    assert_eq!(
+        report.verdict,
+        Verdict::NeedsConfirmation,
+        "{:#?}",
+        report.findings
+    );
+}
+
 #[test]
 fn a_disk_whose_end_is_taken_has_room_in_front() {
     let size = 16 * GIB;
@@ -875,6 +1135,84 @@ fn a_token_is_for_one_disk_in_one_state() {
     );
     let digest = Some(prejoin_profiles::digest::Digest::of(b"x"));
     assert_ne!(first, token(&|facts| facts.content.digest = digest));
+}
+
+/// Calls `visit` with a document in which one number after the other is another one.
+fn with_other_numbers(document: &serde_json::Value, mut visit: impl FnMut(serde_json::Value)) {
+    fn places(value: &serde_json::Value, at: String, found: &mut Vec<String>) {
+        match value {
+            serde_json::Value::Number(_) => found.push(at),
+            serde_json::Value::Array(list) => {
+                let items = list.iter().enumerate();
+                items.for_each(|(index, item)| places(item, format!("{at}/{index}"), found));
+            }
+            serde_json::Value::Object(map) => {
+                let items = map.iter();
+                items.for_each(|(key, item)| places(item, format!("{at}/{key}"), found));
+            }
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    places(document, String::new(), &mut found);
+    for place in found {
+        for number in [
+            0,
+            1,
+            511,
+            1 << 31,
+            u64::from(u32::MAX),
+            i64::MAX as u64,
+            u64::MAX,
+        ] {
+            let mut other = document.clone();
+            *other.pointer_mut(&place).unwrap() = number.into();
+            visit(other);
+        }
+    }
+}
+
+#[test]
+fn facts_with_any_number_in_them_are_judged_or_refused() {
+    let size = 8 * GIB;
+    let mut content = ours("w1", size);
+    let lost = Extent {
+        start: 6 * GIB,
+        length: GIB,
+    };
+    for table in &mut content.tables {
+        table.partitions.pop();
+        table.partitions.push(entry(
+            9,
+            5 * GIB,
+            GIB,
+            "theirs",
+            "33333333-0000-4000-8000-000000000009",
+        ));
+    }
+    content.signatures.push(signature("ext4", lost, 1080, 2));
+    content.unreadable.push(Unreadable {
+        extent: lost,
+        error: "no".into(),
+    });
+    let mut facts = facts(size, content);
+    facts.device.health = Some(prejoin_profiles::disk::Health::default());
+    facts.check().unwrap();
+    let image = sample("w1", 512, Some(2 * GIB), true);
+    let (mut judged, mut refused) = (0, 0);
+    with_other_numbers(&serde_json::to_value(&facts).unwrap(), |document| {
+        let Ok(facts) = serde_json::from_value::<Facts>(document) else {
+            return;
+        };
+        match facts.check() {
+            Ok(()) => judged += 1,
+            Err(_) => return refused += 1,
+        }
+        for mode in [Mode::Install, Mode::Reimage, Mode::ReimageWipeState] {
+            judge(&facts, &intent(mode, &["@6442450944"]), &image.image());
+        }
+    });
+    assert!(judged > 500 && refused > 100, "{judged} {refused}");
 }
 
 /// Disks with anything on them: partitions anywhere, ours or not, volumes over all, tables of other kinds.

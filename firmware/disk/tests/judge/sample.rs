@@ -144,6 +144,7 @@ pub(crate) fn sample(node: &str, sector_size: u32, state: Option<u64>, data: boo
         type_guid: Uuid(types::LINUX.bytes()),
         guid: Uuid(guid(node, name).bytes()),
         size,
+        min_size: None,
         format: Format::Ext4,
         uuid: Uuid(guid(node, &format!("{name} file system")).bytes()),
     };

@@ -239,6 +239,7 @@ fn node() -> Handoff {
         type_guid: Uuid([1; 16]),
         guid: Uuid([number; 16]),
         size,
+        min_size: None,
         format: Format::Ext4,
         uuid: Uuid([9; 16]),
     };

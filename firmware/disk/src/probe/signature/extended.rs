@@ -88,8 +88,14 @@ fn superblock(medium: &Medium, offset: u64, group: u64) -> Option<(Found, Groupi
         () if incompat & 0x4 != 0 => "ext4",
         () => "ext2",
     };
+    // The upper half counts with `64bit` alone (`INCOMPAT_64BIT`).
+    let upper = match incompat & 0x80 {
+        0 => 0,
+        _ => u64::from(bytes.le32(0x150)?) << 32,
+    };
     let found = Found::new(kind, offset, 1024, 2)
         .after(0x38)
+        .size(bytes.le32(4).map(|blocks| u64::from(blocks) | upper), block)
         .backup(group > 0)
         .version(format!("{revision}.{}", bytes.le16(0x3e)?))
         .uuid(bytes.uuid(0x68))

@@ -46,8 +46,10 @@ fn btrfs(medium: &Medium, offset: u64) -> Option<Found> {
     let sound = bytes.has(64, b"_BHRfS_M")
         && bytes.le64(48)? == offset
         && bytes.le32(144)?.is_power_of_two();
+    // Of this device, not of the whole file system (`dev_item.total_bytes`).
     let found = Found::new("btrfs", offset, 4096, 8)
         .after(64)
+        .size(bytes.le64(209), 1)
         .backup(offset != BTRFS[0]);
     sound.then(|| found.uuid(bytes.uuid(32)).label(bytes.text(299, 256)))
 }

@@ -107,6 +107,7 @@ fn fat(medium: &Medium, offset: u64, bytes: &[u8]) -> Option<Found> {
     let (at, magic) = named.map_or((0, 1), |(at, magic)| (at as u64, magic.len() as u64));
     let found = Found::new("vfat", offset, sector, magic)
         .after(at)
+        .size(Some(sectors), sector)
         .version(version);
     Some(
         found
@@ -233,7 +234,9 @@ fn exfat(medium: &Medium, offset: u64, bytes: &[u8]) -> Option<Found> {
         .find(|entry| entry[0] == 0x83);
     let label = entry
         .and_then(|entry| entry.wide(2, usize::from(entry[1]).min(11) * 2, u16::from_le_bytes));
-    let found = Found::new("exfat", offset, 12 * size, 8).after(3);
+    let found = Found::new("exfat", offset, 12 * size, 8)
+        .after(3)
+        .size(bytes.le64(72), size);
     let found = found.version(format!("{}.{}", bytes.byte(105)?, bytes.byte(104)?));
     Some(found.uuid(serial(bytes, 100)).label(label))
 }
@@ -295,7 +298,10 @@ fn ntfs(medium: &Medium, offset: u64, bytes: &[u8]) -> Option<(Found, u64)> {
         .into_iter()
         .flatten()
         .find_map(|table| ntfs_label(medium, table, record));
-    let found = Found::new("ntfs", offset, sector, 8).after(3);
+    // Behind its last sector is one more, with the copy of the first.
+    let found = Found::new("ntfs", offset, sector, 8)
+        .after(3)
+        .size(sectors.checked_add(1), sector);
     let uuid = bytes
         .le64(72)
         .filter(|&serial| serial != 0)

@@ -32,7 +32,9 @@ fn bluestore(medium: &Medium, offset: u64) -> Option<Found> {
     let uuid = bytes
         .text(23, 36)
         .filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-'));
-    let found = Found::new("ceph_bluestore", offset, PAGE as u64, 22).backup(offset > 0);
+    let found = Found::new("ceph_bluestore", offset, PAGE as u64, 22)
+        .size(bytes.le64(60 + 6 + 16), 1)
+        .backup(offset > 0);
     Some(found.uuid(uuid).label(bluestore_name(&bytes)))
 }
 

@@ -42,8 +42,10 @@ fn swap(medium: &Medium, page: u64) -> Option<Found> {
     // Where these two words are set, what is there is no header (libblkid's rule).
     let named = header.le64(44 + 32 * 4)? == 0;
     let uuid = header.uuid(12).filter(|_| named);
+    let pages = header.le32(4).map(|last| u64::from(last) + 1);
     Some(
         found(kind, length)
+            .size(pages.filter(|_| header.le32(0) == Some(1)), page)
             .version(version)
             .uuid(uuid)
             .label(header.text(28, 16).filter(|_| named)),

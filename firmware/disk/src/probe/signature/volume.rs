@@ -23,6 +23,7 @@ fn lvm(medium: &Medium, sector: u64) -> Option<Found> {
     let sound = bytes.has(0, b"LABELONE") && bytes.has(24, b"LVM2 001") && bytes.le64(8)? == sector;
     let found = Found::new("LVM2_member", sector * 512, 512, 8)
         .after(24)
+        .size(bytes.le64(64), 1)
         .version("LVM2 001");
     sound.then(|| found.uuid(lvm_uuid(&bytes, 32)))
 }

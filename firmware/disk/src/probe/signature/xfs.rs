@@ -59,6 +59,7 @@ fn superblock(medium: &Medium, offset: u64) -> Option<(Found, u64, u64)> {
         return None;
     }
     let found = Found::new("xfs", offset, u64::from(sector), 4)
+        .size(Some(blocks), u64::from(block))
         .uuid(bytes.uuid(32))
         .label(bytes.text(108, 12));
     Some((found, group * u64::from(block), count))
