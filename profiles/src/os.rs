@@ -410,6 +410,9 @@ mod tests {
             seen.dedup();
             assert_eq!(seen.len(), numbers.len());
             assert!(seen.iter().all(|id| (100..1000).contains(id)), "{seen:?}");
+    /// The interfaces that one of the files for network plugins is about.
+    fn plugins<'a>(file: &'a str, key: &str) -> Vec<&'a str> {
+    fn network_plugins_have_their_interfaces_for_themselves() {
         }
     }
 

@@ -32,6 +32,35 @@ ip -4 route
 show resolvectl dns lan0
 show resolvectl domain lan0
 getent ahostsv4 "$(hostname)" | awk '$2 == "STREAM" {print $1, $3}'
+section what network plugins and virtual addresses add stays
+# As Cilium, Calico and kube-vip leave them: a device with an address, routes through it, through the node's network and
+# into nowhere, a rule, and an address on the node's own interface.
+sudo ip link add cilium_host type dummy
+sudo ip link set cilium_host up
+sudo ip address add 10.99.0.1/32 dev cilium_host
+sudo ip route add 10.99.0.0/24 dev cilium_host proto bird
+sudo ip route add 10.98.0.0/24 via 10.0.2.2 dev lan0 proto bird
+sudo ip route add blackhole 10.97.0.0/24 proto bird
+sudo ip rule add preference 9 fwmark 0x200/0xf00 lookup 2004
+sudo ip address add 10.0.2.250/32 dev lan0
+sudo systemctl restart systemd-networkd
+sudo /usr/lib/systemd/systemd-networkd-wait-online --interface=lan0 --timeout=60
+networkctl list --no-legend --no-pager cilium_host lan0 | awk '{print $2, $NF}'
+ip -4 -brief address show cilium_host
+ip -4 -brief address show lan0
+ip -4 route show proto bird
+ip -4 rule show preference 9
+# A device made without an address of its own keeps the kernel's: 1 is random, 3 was given to it (NET_ADDR_* in
+# include/uapi/linux/netdevice.h).
+sudo ip link add vxlan.calico type vxlan id 4096 dstport 4789 dev lan0
+sudo udevadm settle
+cat /sys/class/net/vxlan.calico/addr_assign_type
+sudo ip link delete vxlan.calico
+sudo ip address delete 10.0.2.250/32 dev lan0
+sudo ip rule delete preference 9
+sudo ip route delete blackhole 10.97.0.0/24
+sudo ip route delete 10.98.0.0/24
+sudo ip link delete cilium_host
 section open ports
 # containerd's port for `kubectl exec` is another one at every start. UDP above 32767 is a question of resolved's or
 # timesyncd's that waits for its answer (`net.ipv4.ip_local_port_range`).
