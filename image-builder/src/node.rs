@@ -387,10 +387,6 @@ fn mounts(spec: &Spec, files: &mut Tree) {
             continue;
         };
         let guid = derived_guid(spec.cluster, spec.name, &partition.name);
-        let kind = match filesystem {
-            Filesystem::Ext4 => "ext4",
-            Filesystem::Xfs => "xfs",
-        };
         // systemd.mount(5): the unit's name is the escaped path; layouts use plain names only.
         let unit = format!(
             "{}.mount",
@@ -401,7 +397,7 @@ fn mounts(spec: &Spec, files: &mut Tree) {
         );
         let text = format!(
             "[Unit]\nDescription=Storage of this node's workloads\n\n[Mount]\nWhat=/dev/disk/by-partuuid/{guid}\n\
-             Where={mount}\nType={kind}\nOptions=noatime\n\n[Install]\nWantedBy=local-fs.target\n"
+             Where={mount}\nType={filesystem}\nOptions=noatime\n\n[Install]\nWantedBy=local-fs.target\n"
         );
         let folder = "etc/systemd/system";
         files.insert(

@@ -138,6 +138,8 @@ codes! {
     DiskAny = "disk-any",
     /// A layout that does not fit the smallest allowed disk.
     LayoutSize = "layout-size",
+    /// A layout with a file system that the operating system cannot make.
+    Filesystem = "filesystem",
     /// A layout that needs a second disk the node has not got, or the other way round.
     DataDisk = "data-disk",
     /// A node that cannot be told apart on the wire.

@@ -115,11 +115,15 @@ impl Project {
         let mut systems: BTreeMap<String, SystemPlan> = BTreeMap::new();
         for node in &self.cluster.nodes {
             let plan = self.system(node)?;
-            systems
-                .entry(plan.set.clone())
-                .or_insert(plan)
-                .nodes
-                .push(node);
+            let (modules, programs) = (
+                plan.os.required_modules.clone(),
+                plan.os.required_programs.clone(),
+            );
+            let shared = systems.entry(plan.set.clone()).or_insert(plan);
+            // Layouts may differ where the packages do not; the image is checked for what any of them needs.
+            shared.os.required_modules.extend(modules);
+            shared.os.required_programs.extend(programs);
+            shared.nodes.push(node);
         }
         Ok(systems.into_values().collect())
     }
@@ -147,6 +151,7 @@ impl Project {
         for set in &self.cluster.sets {
             let set = self.catalog.set(&set.value).map_err(profile)?;
             extra.extend(set.packages);
+            os.require(&set.name, &set.modules, &set.programs);
             if !set.modules.is_empty() {
                 let lines: String = set
                     .modules
@@ -157,9 +162,22 @@ impl Project {
                     format!("usr/lib/modules-load.d/50-{}.conf", set.name),
                     lines,
                 );
-                os.required_modules.insert(set.name, set.modules);
             }
         }
+        let layout = self.catalog.layout(&node.layout.value).map_err(profile)?;
+        let brought = os.provide(&layout).map_err(|filesystem| {
+            let message = format!(
+                "layout {} has a partition of {filesystem}, which {} cannot make",
+                layout.name, os.name
+            );
+            Failure::plain(Class::Input, message)
+        })?;
+        // What every node has makes no system of its own.
+        extra.extend(
+            brought
+                .into_iter()
+                .filter(|name| !os.packages.contains(name)),
+        );
         extra.extend(
             self.cluster
                 .packages
@@ -281,6 +299,43 @@ fn unsound(findings: &[Finding]) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_layouts_file_systems_bring_their_tools() {
+        let text = "name: lab\nos: debian-13\nkubernetes: { distribution: none }\n\
+                    network: { subnet: 10.0.0.0/24, gateway: 10.0.0.1 }\n\
+                    defaults: { board: uefi-amd64, disk: { serial: A } }\nnodes:\n  \
+                    - { name: plain, address: 10.0.0.2 }\n  \
+                    - { name: large, address: 10.0.0.3, layout: large }\n";
+        let layout = "name: large\ndescription: x\ninherits: single\nsizes: { state: 9 GiB }\npartitions:\n  \
+                      - { name: data, purpose: data, min_size: 9 GiB, filesystem: xfs, mount: /srv }\n";
+        let mut catalog = Catalog::embedded();
+        catalog
+            .extend(Kind::Layout, "large", "profiles/layouts/large.yaml", layout)
+            .expect("well-formed");
+        let project = Project {
+            file: PathBuf::from("cluster.yaml"),
+            text: text.to_owned(),
+            cluster: Cluster::parse(text).expect("well-formed"),
+            catalog,
+            keys: Vec::new(),
+            findings: Vec::new(),
+            without_artifacts: false,
+        };
+        let systems = project.systems().expect("known profiles");
+        let [plain, large] = &systems[..] else {
+            panic!("{} systems", systems.len());
+        };
+        let wants = |plan: &SystemPlan| plan.wanted.iter().any(|wanted| wanted.name == "xfsprogs");
+        assert_eq!(plain.set, "debian-13/uefi-amd64", "ext4 is on every node");
+        assert!(!wants(plain) && wants(large));
+        let programs = &large.os.required_programs;
+        assert_eq!(programs["file system xfs"], ["usr/sbin/mkfs.xfs"]);
+        assert_eq!(
+            programs["file system ext4"],
+            ["usr/sbin/mke2fs", "usr/sbin/e2fsck"]
+        );
+    }
 
     #[test]
     fn what_cloud_init_cannot_be_made_of_is_found_with_its_place() {

@@ -137,7 +137,7 @@ pub fn os(name: &str, repositories: &str) -> String {
     format!(
         "name: {name}\ndescription: A few small packages\nrepositories:\n{repositories}\
          packages: [base-files, base-passwd, hello]\nexclude: [usr/share/doc/**]\nkeep: [usr/share/doc/*/copyright]\n\
-         required_modules: {{ image: [ext4, dm_verity, overlay] }}\nnode: {{ files: {{ etc/machine-id: \"\" }} }}\n"
+         required_modules: {{ image: [ext4, dm_verity, overlay] }}\nfilesystems: {{ ext4: {{}} }}\nnode: {{ files: {{ etc/machine-id: \"\" }} }}\n"
     )
 }
 

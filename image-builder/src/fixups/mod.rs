@@ -150,6 +150,11 @@ pub static RULES: &[Rule] = &[
     ),
     rule("times", "no file is newer than the image", times::apply),
     rule("check-links", "every link leads somewhere", checks::links),
+    rule(
+        "check-programs",
+        "what layout, sets and agent call is there",
+        checks::programs,
+    ),
     rule("check-owners", "every owner has a name", checks::owners),
     rule(
         "check-identity",

@@ -41,7 +41,10 @@ pub(super) fn check(cluster: &Cluster, catalog: &Catalog, f: &mut Vec<Finding>) 
             .iter()
             .filter(|node| node.layout.value == name);
         match catalog.layout(name) {
-            Ok(layout) => nodes.for_each(|node| disks(node, &layout, f)),
+            Ok(layout) => {
+                f.extend(filesystems(cluster, catalog, &layout, name));
+                nodes.for_each(|node| disks(node, &layout, f));
+            }
             Err(error) => f.extend(
                 nodes
                     .next()
@@ -105,6 +108,31 @@ fn mirrors(cluster: &Cluster, catalog: &Catalog, f: &mut Vec<Finding>) {
         };
         f.push(finding.hint(hint.clone()));
     }
+}
+
+/// A file system that nothing in the operating system makes: the node would go without the partition.
+fn filesystems(
+    cluster: &Cluster,
+    catalog: &Catalog,
+    layout: &Layout,
+    name: &str,
+) -> Option<Finding> {
+    let mut os = catalog.os(&cluster.os).ok()?;
+    let filesystem = os.provide(layout).err()?;
+    let node = cluster
+        .nodes
+        .iter()
+        .find(|node| node.layout.value == name)?;
+    let message = format!(
+        "layout `{name}` has a partition of {filesystem}, which `{}` cannot make",
+        os.name
+    );
+    let at = place(&node.layout, &node.name);
+    let finding = Finding::error(Code::Filesystem, at, &node.layout, message);
+    Some(finding.hint(format!(
+        "say under `filesystems:` in os/{}.yaml which packages and programs make it",
+        os.name
+    )))
 }
 
 fn disks(node: &Node, layout: &Layout, f: &mut Vec<Finding>) {
