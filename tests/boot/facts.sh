@@ -65,6 +65,10 @@ section open ports
 # containerd's port for `kubectl exec` is another one at every start. UDP above 32767 is a question of resolved's or
 # timesyncd's that waits for its answer (`net.ipv4.ip_local_port_range`).
 ss -Hltun | awk '!($1 == "udp" && $5 ~ /:(3276[89]|327[7-9].|32[89]..|3[3-9]...|[456]....)$/) {print $1, $5}' | sed 's/ 127.0.0.1:[0-9]*$/ 127.0.0.1:[ANY]/; s/ \[fe80.*/ link-local/' | sort -u
+section AppArmor
+cat /sys/module/apparmor/parameters/enabled
+show systemctl is-active apparmor
+ls /sbin/apparmor_parser
 section files of the cluster file
 sudo stat --format '%a %U:%G %n' /var/lib/lab/token /opt/lab/written /etc/sysctl.d/99-lab.conf
 sudo cat /var/lib/lab/token /opt/lab/written

@@ -70,7 +70,10 @@ fn start_twice(
         );
         if start == 1 {
             let said = login.run(CONTAINER);
-            assert_eq!(said, format!("hello from process 1 on {node} with Linux\n"));
+            assert_eq!(
+                said,
+                format!("hello from process 1 on {node} with Linux\nlab (enforce)\n")
+            );
         }
         kept.push(login.run(KEPT));
         times::note(&format!("{node}, start {start}"), &machine, &login);
