@@ -26,6 +26,11 @@ for at in / /usr /etc /var /opt; do
 done
 section disk
 lsblk --noheadings --raw --output NAME,SIZE,PARTLABEL,FSTYPE /dev/vda
+section time
+# Nobody answers for it here: the wait has ended by itself, nothing has failed, and what waits for the time has started.
+timedatectl show --property NTPSynchronized
+systemctl show --property ActiveState --property Result systemd-time-wait-sync
+show systemctl is-active time-sync.target
 section network
 ip -4 -brief address
 ip -4 route
