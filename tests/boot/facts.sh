@@ -86,6 +86,8 @@ for module in overlay br_netfilter ip_vs iscsi_tcp nfs rbd ceph dm_crypt vxlan w
   sudo modprobe "$module" && echo "$module"
 done
 sudo sysctl net.ipv4.ip_forward net.bridge.bridge-nf-call-iptables net.ipv6.conf.all.forwarding
+sudo sysctl fs.protected_symlinks fs.protected_hardlinks fs.protected_fifos fs.protected_regular
+sudo sysctl net.ipv4.conf.all.rp_filter net.ipv4.conf.default.rp_filter net.ipv4.conf.lan0.rp_filter
 cat /proc/swaps | tail -n +2
 grep --only-matching --word-regexp --extended-regexp 'cpuset|cpu|io|memory|pids' /sys/fs/cgroup/cgroup.controllers | xargs
 show systemctl is-active containerd
