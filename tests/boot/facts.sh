@@ -79,6 +79,11 @@ sudo stat --format '%a %U:%G %n' /var/lib/lab/token /opt/lab/written /etc/sysctl
 sudo cat /var/lib/lab/token /opt/lab/written
 cat /proc/sys/fs/inotify/max_user_instances
 show command -v htop
+section packages
+dpkg-query --show --showformat '${Package} ${Status}\n' containerd systemd
+findmnt --noheadings --raw --output TARGET,SOURCE,FSTYPE,VFS-OPTIONS /var/lib/dpkg
+cmp /var/lib/dpkg/status /usr/lib/sysimage/dpkg/status && echo "scanners see what the image has"
+sudo dpkg --install /dev/null 2>&1 | grep --only-matching 'Read-only file system$'
 section host keys
 sudo find /etc/ssh -name 'ssh_host_*' -printf '%m %u:%g %p\n' | sort
 section what Kubernetes needs

@@ -148,6 +148,11 @@ pub static RULES: &[Rule] = &[
         "/var is a volume of its own: its layout becomes tmpfiles.d lines",
         state::apply,
     ),
+    rule(
+        "scanners",
+        "the package database where scanners of an image look for it",
+        database::offline,
+    ),
     rule("times", "no file is newer than the image", times::apply),
     rule("check-links", "every link leads somewhere", checks::links),
     rule(
