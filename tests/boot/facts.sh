@@ -79,6 +79,8 @@ sudo stat --format '%a %U:%G %n' /var/lib/lab/token /opt/lab/written /etc/sysctl
 sudo cat /var/lib/lab/token /opt/lab/written
 cat /proc/sys/fs/inotify/max_user_instances
 show command -v htop
+section what is pruned is not loaded
+lsmod | grep -E '^(cfg80211|bluetooth|snd) ' || echo none
 section packages
 dpkg-query --show --showformat '${Package} ${Status}\n' containerd systemd
 findmnt --noheadings --raw --output TARGET,SOURCE,FSTYPE,VFS-OPTIONS /var/lib/dpkg
@@ -96,4 +98,5 @@ sudo sysctl net.ipv4.conf.all.rp_filter net.ipv4.conf.default.rp_filter net.ipv4
 cat /proc/swaps | tail -n +2
 grep --only-matching --word-regexp --extended-regexp 'cpuset|cpu|io|memory|pids' /sys/fs/cgroup/cgroup.controllers | xargs
 show systemctl is-active containerd
+systemctl show --property LimitNOFILE --property LimitNOFILESoft containerd
 show sudo ctr version | grep -c Version:
