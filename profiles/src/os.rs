@@ -63,7 +63,9 @@ pub struct Os {
     /// kept one depends on stays.
     #[serde(default)]
     pub pruned_modules: BTreeMap<String, String>,
+    /// What `{name}` stands for in the texts of `files`, unless the Kubernetes distribution has it otherwise.
     #[serde(default)]
+    pub versions: BTreeMap<String, String>,
     /// Numbers of system users and groups that packages leave to chance. Never change one: files on the state
     /// volume of running nodes carry them.
     #[serde(default)]
@@ -262,6 +264,8 @@ impl Os {
         Ok(packages)
     }
 
+    /// Puts the versions in where the texts of `files` name them.
+    pub(crate) fn fill_versions(&mut self) {
         let recipes = self.recipes.values_mut().chain([&mut self.node]);
         for text in recipes.flat_map(|recipe| recipe.files.values_mut()) {
             for (name, version) in &self.versions {
@@ -323,6 +327,7 @@ impl Os {
             required_programs: override_keys(parent.required_programs, self.required_programs),
             filesystems: override_keys(parent.filesystems, self.filesystems),
             pruned_modules: override_keys(parent.pruned_modules, self.pruned_modules),
+            versions: override_keys(parent.versions, self.versions),
             ids: Ids {
                 groups: override_keys(parent.ids.groups, self.ids.groups),
                 users: override_keys(parent.ids.users, self.ids.users),
