@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod name;
+mod owner;
 mod sample;
 
 use prejoin_disk::judge::{self, Intent, judge};
@@ -107,16 +108,37 @@ fn ours(node: &str, size: u64) -> Content {
     });
     let partitions: Vec<Partition> = partitions.collect();
     let mut content = gpt(partitions.clone(), size);
-    content.inside.push(Inside {
-        of: partitions[5].extent,
-        kind: "prejoin-node".into(),
-        path: "node.json".into(),
-        detail: vec![format!("node={node}")],
-    });
-    for (index, kind) in [(6, "ext4"), (7, "ext4")] {
-        content
-            .signatures
-            .push(signature(kind, partitions[index].extent, 1080, 2));
+    for (index, kind, detail) in [
+        (0, "efi-boot", vec![]),
+        (1, "os-release", vec!["name=Debian GNU/Linux 13".into()]),
+        (5, "prejoin-node", vec![format!("node={node}")]),
+    ] {
+        content.inside.push(Inside {
+            of: partitions[index].extent,
+            kind: kind.into(),
+            path: kind.into(),
+            detail,
+        });
+    }
+    let kinds = [
+        (6, "ext4"),
+        (7, "ext4"),
+        (0, "vfat"),
+        (1, "ext4"),
+        (2, "DM_verity_hash"),
+        (5, "vfat"),
+    ];
+    for (index, kind) in kinds {
+        content.signatures.push(Signature {
+            uuid: Some(format!("{kind}-{index}-uuid")),
+            ..signature(kind, partitions[index].extent, 1080, 2)
+        });
+    }
+    // The second slot is empty until the first update.
+    for blankness in &mut content.blankness {
+        if [partitions[3].extent, partitions[4].extent].contains(&blankness.of) {
+            blankness.first = None;
+        }
     }
     content
 }
