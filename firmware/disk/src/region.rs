@@ -20,6 +20,17 @@ const PRECIOUS: [&str; 7] = [
     "openebs",
 ];
 
+/// Bytes at the start of a partition of its own that a node looks at before it makes a file system there.
+pub(crate) const HEAD: u64 = 1 << 20;
+
+/// The part of a partition that a node looks at first.
+pub(crate) fn head(extent: &Extent) -> Extent {
+    Extent {
+        length: HEAD.min(extent.length),
+        ..*extent
+    }
+}
+
 /// The GUIDs of one node's partitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Own {
@@ -326,6 +337,15 @@ pub(crate) fn is_blank(content: &Content, of: &Extent) -> bool {
         && signatures(content, of).next().is_none()
         && !content.inside.iter().any(|inside| inside.of == *of)
         && !is_unreadable(content, of)
+}
+
+/// Whether every byte of the head of a partition was looked at, and is blank.
+pub(crate) fn is_blank_at_its_head(content: &Content, partition: &Extent) -> bool {
+    let head = head(partition);
+    let mut looks = content.blankness.iter().filter(|look| look.of == head);
+    looks.clone().any(|look| look.read == head.length)
+        && looks.all(|look| look.first.is_none())
+        && !is_unreadable(content, &head)
 }
 
 /// Whether a part of an extent could not be read.

@@ -4,6 +4,7 @@
 mod name;
 mod owner;
 mod sample;
+mod unfinished;
 
 use prejoin_disk::judge::{self, Intent, judge};
 use prejoin_disk::plan::{self, Wish};
@@ -536,39 +537,6 @@ fn a_disk_whose_end_is_taken_has_room_in_front() {
         (state.length, data.start, data.end()),
         (2 * GIB, state.end(), theirs.extent.start)
     );
-}
-
-#[test]
-fn a_mark_of_an_interrupted_run_does_not_hide_that_the_node_has_run() {
-    let size = 8 * GIB;
-    let mut content = ours("w1", size);
-    let partial = prejoin_disk::write::PARTIAL.to_string();
-    let marked = content
-        .tables
-        .iter_mut()
-        .flat_map(|table| &mut table.partitions);
-    marked.for_each(|partition| partition.type_id = partial.clone());
-    let kept = |content: &Content| {
-        let report = verdict(content.clone(), size, &intent(Mode::Reimage, &[]));
-        let kept = report.plan.unwrap().kept;
-        kept.iter()
-            .map(|kept| kept.name.clone())
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(kept(&content), ["state", "data"]);
-    // Older copies of a superblock are those of what was there before.
-    content.signatures[0].copy = true;
-    assert_eq!(kept(&content), ["data"]);
-    content.inside.push(Inside {
-        of: content.partitions()[6].extent,
-        kind: "etcd".into(),
-        path: "/lib/etcd".into(),
-        detail: vec![],
-    });
-    assert_eq!(kept(&content), ["state", "data"]);
-    content.inside.pop();
-    content.signatures.clear();
-    assert_eq!(kept(&content), [""; 0]);
 }
 
 #[test]
