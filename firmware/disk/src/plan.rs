@@ -13,11 +13,8 @@ use prejoin_profiles::handoff::Handoff;
 use prejoin_profiles::manifest::{Manifest, Range};
 
 use crate::layout;
-use crate::region::{self, Own};
+use crate::region::{self, HEAD, Own};
 use crate::write::PARTIAL;
-
-/// Bytes at the start of a partition of its own that a node looks at before it makes a file system there.
-const HEAD: u64 = 1 << 20;
 
 /// Where ext4 has its first further superblock with blocks of 4096 bytes, which a node takes for a damaged file system
 /// of its own, and how much of it has to go.
@@ -127,7 +124,7 @@ pub fn plan(facts: &Facts, image: &Image, wish: &Wish) -> Planned {
     let mut after = sorted
         .kept
         .iter()
-        .map(|partition| entry(partition, Origin::Kept))
+        .map(|partition| stays(partition, &own, image.handoff))
         .collect::<Vec<_>>();
     after.extend(brought(image, &sorted.kept));
     let mut problem = None;
@@ -285,7 +282,11 @@ pub(crate) fn listed_elsewhere<'a>(
         .filter(ends)
         .flat_map(|table| &table.partitions);
     partitions.filter(move |partition| {
-        let ours = own.system.contains(&partition.guid) || is_unfinished(content, partition, own);
+        // Nobody sees what only this table lists; a blank head that is cleared again loses nothing.
+        let unseen = own.made(partition)
+            && is_partial(partition)
+            && region::is_blank_at_its_head(content, &partition.extent);
+        let ours = own.system.contains(&partition.guid) || unseen;
         !believed(partition) && !container(partition) && !ours && !wish.deletes(partition)
     })
 }
@@ -295,19 +296,38 @@ pub(crate) fn is_wiped(partition: &Partition, own: &Own, wish: &Wish) -> bool {
     own.state == partition.guid && wish.mode == Mode::ReimageWipeState
 }
 
-/// Whether it is a partition of the node's own that an interrupted run has listed and no node has used yet: what marks
-/// it as partial goes when that run is completed.
+/// Whether it is a partition of the node's own that an interrupted run has listed and that nobody has used yet: it is
+/// made anew, and what marks it as partial goes when that run is completed.
 ///
 /// The mark alone does not say so. Between the last bytes of the image and the last table a node may start, and make
-/// file systems. What was there before was cleared before the mark came.
+/// file systems; and a data partition may be used as it is, without a signature: encrypted with its header elsewhere,
+/// or by a database. What was there before was cleared before the mark came, so that its first MiB is blank if nobody
+/// came since. Of the rest samples are enough: what is blank in all of them may go, and what is not stays where it is.
 fn is_unfinished(content: &Content, partition: &Partition, own: &Own) -> bool {
-    let is_own = partition.guid == own.state || own.data.as_ref() == Some(&partition.guid);
-    let is_used = region::signatures(content, &partition.extent).any(|signature| !signature.copy)
-        || content
-            .inside
-            .iter()
-            .any(|inside| inside.of == partition.extent);
-    is_own && partition.type_id.eq_ignore_ascii_case(&PARTIAL.to_string()) && !is_used
+    own.made(partition)
+        && is_partial(partition)
+        && region::is_blank_at_its_head(content, &partition.extent)
+        && region::is_blank(content, &partition.extent)
+}
+
+/// Whether it has the type of what was not written to its end.
+pub(crate) fn is_partial(partition: &Partition) -> bool {
+    partition.type_id.eq_ignore_ascii_case(&PARTIAL.to_string())
+}
+
+/// The entry of a partition that stays: as it is, but that one of the node's own is partial no longer when the run is
+/// completed that has made it.
+fn stays(partition: &Partition, own: &Own, handoff: &Handoff) -> Entry {
+    let entry = entry(partition, Origin::Kept);
+    let mut made = handoff.partitions.iter();
+    let made = made.find(|made| made.guid.to_string() == partition.guid);
+    match made.filter(|_| own.made(partition) && is_partial(partition)) {
+        Some(made) => Entry {
+            type_guid: made.type_guid.to_string(),
+            ..entry
+        },
+        None => entry,
+    }
 }
 
 /// The image's partitions, each with its own number if no kept one has it.
@@ -405,13 +425,7 @@ fn clears(content: &Content, size: u64, sorted: &Sorted, wish: &Wish, own: &Own)
     };
     for partition in &sorted.deleted {
         let why = format!("partition {} was named for deletion", partition.number);
-        clear(
-            Extent {
-                length: HEAD.min(partition.extent.length),
-                ..partition.extent
-            },
-            why.clone(),
-        );
+        clear(region::head(&partition.extent), why.clone());
         let end = partition.extent.end();
         clear(
             Extent::between(end.saturating_sub(HEAD).max(partition.extent.start), end),
@@ -461,10 +475,7 @@ fn clears(content: &Content, size: u64, sorted: &Sorted, wish: &Wish, own: &Own)
 
 /// What must be zero at the start of a partition so that the node takes it for a new one.
 fn blank(extent: &Extent, why: &str) -> Vec<Clear> {
-    let head = Extent {
-        start: extent.start,
-        length: HEAD.min(extent.length),
-    };
+    let head = region::head(extent);
     let copy = Extent {
         start: extent.start.saturating_add(COPY.start),
         ..COPY

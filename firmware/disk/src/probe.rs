@@ -21,6 +21,8 @@ use prejoin_profiles::disk::{Content, Extent, Place, Scheme, Signature, Table, U
 use self::record::Recorder;
 use self::signature::scan;
 use crate::device::ReadAt;
+use crate::plan::is_partial;
+use crate::region;
 
 /// Extents that are looked at one by one, at most.
 const MOST_EXTENTS: usize = 512;
@@ -68,6 +70,10 @@ pub fn probe(disk: &(dyn ReadAt + Sync), size: u64, sector_size: u32) -> Content
         .into_iter()
         .map(|of| blank::look(&recorder, of, count, &found.parts))
         .collect();
+    for of in heads(&content) {
+        let look = blank::look(&recorder, of, 1, &found.parts);
+        content.blankness.push(look);
+    }
 
     let (failed, digest) = recorder.finish();
     content.unreadable = join(unreadable, failed);
@@ -133,6 +139,20 @@ fn extents(content: &Content, whole: Extent) -> Vec<Extent> {
     extents.retain(|&extent| seen.insert(extent));
     extents.truncate(MOST_EXTENTS);
     extents
+}
+
+/// The first bytes of partitions that were not written to their end: whether they are used is a matter of every byte
+/// there, and samples are not enough.
+fn heads(content: &Content) -> BTreeSet<Extent> {
+    let partitions = content
+        .tables
+        .iter()
+        .filter(|table| table.valid)
+        .flat_map(|table| &table.partitions);
+    let partial = partitions.filter(|partition| is_partial(partition));
+    let heads = partial.map(|partition| region::head(&partition.extent));
+    let is_new = |head: &Extent| content.blankness.iter().all(|look| look.of != *head);
+    heads.filter(is_new).take(MOST_EXTENTS).collect()
 }
 
 /// Signatures of the disk and of partitions, by offset. What is found by both belongs to the partition: its place at

@@ -557,8 +557,7 @@ impl Case<'_> {
             .partitions()
             .iter()
             .find(|partition| partition.extent == *extent);
-        partition
-            .is_some_and(|p| p.guid == self.own.state || self.own.data.as_ref() == Some(&p.guid))
+        partition.is_some_and(|partition| self.own.made(partition))
     }
 
     /// Somebody's data inside what would be replaced.

@@ -146,29 +146,28 @@ impl<'a> Disk<'a> {
             .find(|partition| partition.extent.common(&Extent::between(0, self.size)) == Some(*of))
     }
 
-    /// The name of a partition that stands for no other one: by its GUID, or by its place if no table has another extent
-    /// that begins there.
+    /// The name of a partition that stands for no other one: its GUID, or its place.
     fn only(&self, name: &str, partition: &Partition) -> Result<String, (String, String)> {
-        let others = self
-            .partitions
-            .get(&partition.extent.start)
-            .into_iter()
-            .flatten();
-        match others
-            .filter(|other| partition.guid.is_empty() && other.extent != partition.extent)
-            .count()
-        {
-            0 => Ok(of_partition(partition)),
-            _ => Err((
-                format!(
-                    "{name}, which was named for deletion, is on a partition that two tables list as two"
-                ),
-                format!(
-                    "if all that begins there may go: --delete {}",
-                    place(partition)
-                ),
-            )),
+        let others = |is_same: &dyn Fn(&Partition) -> bool| {
+            let mut all = self.partitions.values().flatten();
+            all.any(|other| other.extent != partition.extent && is_same(other))
+        };
+        // A table may have a GUID twice, and an older one may have it elsewhere.
+        if !partition.guid.is_empty() && !others(&|other| other.guid == partition.guid) {
+            return Ok(partition.guid.clone());
         }
+        if !others(&|other| other.extent.start == partition.extent.start) {
+            return Ok(place(partition));
+        }
+        Err((
+            format!(
+                "{name}, which was named for deletion, is on a partition that two tables list as two"
+            ),
+            format!(
+                "if all that begins there may go: --delete {}",
+                place(partition)
+            ),
+        ))
     }
 
     fn several(&self, name: &str, places: &BTreeSet<u64>, on_disk: bool) -> (String, String) {

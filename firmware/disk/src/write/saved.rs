@@ -54,11 +54,13 @@ impl Saved {
     /// Whether what is on the disk may be what `plan`, or another one that did not come to its end, has made of what was
     /// saved: then this is what the disk was like before, and the table that is there now is half of the new one.
     pub fn precedes(&self, plan: &Plan, disk: &dyn ReadAt) -> Result<bool, Error> {
-        // What came to the disk since is in no table that was saved then.
+        let tables = Tables::of(plan)?;
+        let half_done = tables.half_done(disk);
+        // What came to the disk since is in no table that was saved then, unless it was the run itself that brought it.
         let had = |kept: &Kept| {
-            self.kept
-                .iter()
-                .any(|(was, _)| (&was.guid, was.extent) == (&kept.guid, kept.extent))
+            let mut was = self.kept.iter();
+            was.any(|(was, _)| (&was.guid, was.extent) == (&kept.guid, kept.extent))
+                || half_done.iter().any(|guid| guid.to_string() == kept.guid)
         };
         if !plan.kept.iter().all(had) {
             return Ok(false);
@@ -70,8 +72,7 @@ impl Saved {
             return Ok(false);
         };
         self.check()?;
-        let tables = Tables::of(plan)?;
-        if tables.has_partial(disk) {
+        if !half_done.is_empty() {
             return Ok(true);
         }
         // A power cut leaves any mixture of the old sectors and the new ones.

@@ -198,16 +198,15 @@ impl Tables {
         Ok(extents)
     }
 
-    /// Whether the table on the disk lists a partition that was not written to its end.
-    pub(super) fn has_partial(&self, disk: &dyn ReadAt) -> bool {
+    /// GUIDs of the partitions that the table on the disk lists as half done: not written to their end.
+    pub(super) fn half_done(&self, disk: &dyn ReadAt) -> Vec<Guid> {
         let found = self.read(disk, false, &RefCell::new(None));
-        found.is_some_and(|found| {
-            found
-                .table
-                .partitions
-                .iter()
-                .any(|partition| partition.type_guid == PARTIAL)
-        })
+        let partitions = found.map(|found| found.table.partitions);
+        let partial = partitions.into_iter().flatten();
+        partial
+            .filter(|partition| partition.type_guid == PARTIAL)
+            .map(|partition| partition.guid)
+            .collect()
     }
 
     /// Reads the table; notes in `broken` what the disk did not deliver.
@@ -230,10 +229,18 @@ impl Tables {
         gpt::read(read, self.size, self.sector_size).ok()
     }
 
+    /// Whether all that is kept is in a table as it is to be; one of the node's own may have the mark of the run that is
+    /// completed.
     fn lists(&self, found: &gpt::Found) -> bool {
-        self.kept
-            .iter()
-            .all(|kept| found.table.partitions.contains(kept))
+        let lists = |kept: &Partition| {
+            let marked = Partition {
+                type_guid: PARTIAL,
+                ..kept.clone()
+            };
+            let mut partitions = found.table.partitions.iter();
+            partitions.any(|partition| partition == kept || *partition == marked)
+        };
+        self.kept.iter().all(lists)
     }
 
     /// Puts a table on the disk: the backup copy, then, when the medium has it, the primary one; the other way round where

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod name;
+mod owner;
 mod sample;
+mod unfinished;
 
 use prejoin_disk::judge::{self, Intent, judge};
 use prejoin_disk::plan::{self, Wish};
@@ -107,16 +109,37 @@ fn ours(node: &str, size: u64) -> Content {
     });
     let partitions: Vec<Partition> = partitions.collect();
     let mut content = gpt(partitions.clone(), size);
-    content.inside.push(Inside {
-        of: partitions[5].extent,
-        kind: "prejoin-node".into(),
-        path: "node.json".into(),
-        detail: vec![format!("node={node}")],
-    });
-    for (index, kind) in [(6, "ext4"), (7, "ext4")] {
-        content
-            .signatures
-            .push(signature(kind, partitions[index].extent, 1080, 2));
+    for (index, kind, detail) in [
+        (0, "efi-boot", vec![]),
+        (1, "os-release", vec!["name=Debian GNU/Linux 13".into()]),
+        (5, "prejoin-node", vec![format!("node={node}")]),
+    ] {
+        content.inside.push(Inside {
+            of: partitions[index].extent,
+            kind: kind.into(),
+            path: kind.into(),
+            detail,
+        });
+    }
+    let kinds = [
+        (6, "ext4"),
+        (7, "ext4"),
+        (0, "vfat"),
+        (1, "ext4"),
+        (2, "DM_verity_hash"),
+        (5, "vfat"),
+    ];
+    for (index, kind) in kinds {
+        content.signatures.push(Signature {
+            uuid: Some(format!("{kind}-{index}-uuid")),
+            ..signature(kind, partitions[index].extent, 1080, 2)
+        });
+    }
+    // The second slot is empty until the first update.
+    for blankness in &mut content.blankness {
+        if [partitions[3].extent, partitions[4].extent].contains(&blankness.of) {
+            blankness.first = None;
+        }
     }
     content
 }
@@ -514,39 +537,6 @@ fn a_disk_whose_end_is_taken_has_room_in_front() {
         (state.length, data.start, data.end()),
         (2 * GIB, state.end(), theirs.extent.start)
     );
-}
-
-#[test]
-fn a_mark_of_an_interrupted_run_does_not_hide_that_the_node_has_run() {
-    let size = 8 * GIB;
-    let mut content = ours("w1", size);
-    let partial = prejoin_disk::write::PARTIAL.to_string();
-    let marked = content
-        .tables
-        .iter_mut()
-        .flat_map(|table| &mut table.partitions);
-    marked.for_each(|partition| partition.type_id = partial.clone());
-    let kept = |content: &Content| {
-        let report = verdict(content.clone(), size, &intent(Mode::Reimage, &[]));
-        let kept = report.plan.unwrap().kept;
-        kept.iter()
-            .map(|kept| kept.name.clone())
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(kept(&content), ["state", "data"]);
-    // Older copies of a superblock are those of what was there before.
-    content.signatures[0].copy = true;
-    assert_eq!(kept(&content), ["data"]);
-    content.inside.push(Inside {
-        of: content.partitions()[6].extent,
-        kind: "etcd".into(),
-        path: "/lib/etcd".into(),
-        detail: vec![],
-    });
-    assert_eq!(kept(&content), ["state", "data"]);
-    content.inside.pop();
-    content.signatures.clear();
-    assert_eq!(kept(&content), [""; 0]);
 }
 
 #[test]
