@@ -81,6 +81,12 @@ pub fn probe(disk: &(dyn ReadAt + Sync), size: u64, sector_size: u32) -> Content
     content
 }
 
+/// Where the parts of an MBR are: its sector, and the boot records of its logical partitions.
+pub(crate) fn mbr_parts(disk: &(dyn ReadAt + Sync), size: u64, sector_size: u32) -> Vec<Extent> {
+    let found = mbr::read(&Recorder::new(disk, size), size, sector_size);
+    found.map(|mbr| mbr.parts).unwrap_or_default()
+}
+
 /// What begins where the first partition usually begins, on a disk whose table is gone: after 63 sectors, at 1 MiB, and
 /// at 4 and 8 MiB as Raspberry Pi OS has it.
 fn lost(disk: &Recorder, size: u64) -> Vec<Signature> {

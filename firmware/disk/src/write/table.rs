@@ -36,10 +36,12 @@ pub(super) struct Tables {
 /// A table as bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Copies {
+    /// The disk's own GUID.
+    pub(super) disk_guid: Guid,
     /// Protective MBR and primary copy, at byte 0.
     pub(super) primary: Vec<u8>,
     /// How many bytes of it are MBR and header; the rest is entries.
-    head: usize,
+    pub(super) head: usize,
     /// The backup copy.
     pub(super) backup: Vec<u8>,
     /// Where it goes.
@@ -169,15 +171,7 @@ impl Tables {
             });
         }
         let sector = u64::from(self.sector_size);
-        let usual = self.whole.backup.len() as u64;
-        let start = match found.place {
-            Place::Primary => sector,
-            Place::Backup { lba } => ((lba + 1) * sector).saturating_sub(usual),
-        };
-        let mut extents = vec![Extent {
-            start,
-            length: usual,
-        }];
+        let mut extents = vec![self.whole.usual_extent(found.place, sector)];
         for finding in &found.findings {
             if let gpt::Finding::UnusualEntries { lba, count, size } = *finding {
                 extents.push(Extent {
@@ -260,10 +254,11 @@ impl Tables {
 }
 
 impl Copies {
-    fn of(table: &Table) -> Result<Self, Error> {
+    pub(super) fn of(table: &Table) -> Result<Self, Error> {
         let (backup_at, backup) = table.backup().map_err(Error::Table)?;
         let head = 2 * table.sector_size as usize;
         Ok(Copies {
+            disk_guid: table.disk_guid,
             primary: table.primary().map_err(Error::Table)?,
             head,
             backup,
@@ -271,18 +266,28 @@ impl Copies {
         })
     }
 
-    fn primary_extent(&self) -> Extent {
+    pub(super) fn primary_extent(&self) -> Extent {
         Extent {
             start: 0,
             length: self.primary.len() as u64,
         }
     }
 
-    fn backup_extent(&self) -> Extent {
+    pub(super) fn backup_extent(&self) -> Extent {
         Extent {
             start: self.backup_at,
             length: self.backup.len() as u64,
         }
+    }
+
+    /// Where the header and the entries of a copy of that size are, as everybody writes them.
+    pub(super) fn usual_extent(&self, place: Place, sector: u64) -> Extent {
+        let length = self.backup.len() as u64;
+        let start = match place {
+            Place::Primary => sector,
+            Place::Backup { lba } => ((lba + 1) * sector).saturating_sub(length),
+        };
+        Extent { start, length }
     }
 
     /// How many of the two copies are on the disk.
@@ -293,11 +298,40 @@ impl Copies {
             .count()
     }
 
-    fn put(&self, relied: &[Extent], disk: &dyn WriteAt, phase: Phase) -> Result<u64, Error> {
+    /// What it has in one of the two places; nothing anywhere else.
+    pub(super) fn bytes(&self, place: &Extent) -> &[u8] {
+        match place.start {
+            0 => &self.primary,
+            start if start == self.backup_at => &self.backup,
+            _ => &[],
+        }
+    }
+
+    /// A disk that has nothing else.
+    pub(super) fn reader(&self) -> impl Fn(u64, &mut [u8]) -> io::Result<()> {
+        let places = [(0, &self.primary), (self.backup_at, &self.backup)];
+        move |at: u64, into: &mut [u8]| {
+            into.fill(0);
+            let found = places.iter().find_map(|(start, bytes)| {
+                let from = usize::try_from(at.checked_sub(*start)?).ok()?;
+                bytes.get(from..from.checked_add(into.len())?)
+            });
+            found
+                .into_iter()
+                .for_each(|bytes| into.copy_from_slice(bytes));
+            Ok(())
+        }
+    }
+
+    /// The primary copy in the order in which it is written: its header last, for until then a damaged one may be all
+    /// that says where the backup copy is, on a disk that has grown.
+    pub(super) fn primary_parts(&self) -> [(u64, &[u8]); 2] {
         let (head, entries) = self.primary.split_at(self.head);
-        // Its header last: until then a damaged one may be all that says where the backup copy is, on a disk that has
-        // grown.
-        let primary = [(self.head as u64, entries), (0, head)];
+        [(self.head as u64, entries), (0, head)]
+    }
+
+    fn put(&self, relied: &[Extent], disk: &dyn WriteAt, phase: Phase) -> Result<u64, Error> {
+        let primary = self.primary_parts();
         let backup = [(self.backup_at, self.backup.as_slice())];
         let primary_first = relied
             .iter()
@@ -315,7 +349,29 @@ impl Copies {
     }
 }
 
-fn put(at: u64, bytes: &[u8], disk: &dyn WriteAt, phase: Phase) -> Result<u64, Error> {
+/// Which of the two copies, the primary one and that in the last sector, count by themselves.
+pub(super) fn standing(
+    read: &dyn Fn(u64, &mut [u8]) -> io::Result<()>,
+    size: u64,
+    sector_size: u32,
+) -> [bool; 2] {
+    let sector = u64::from(sector_size);
+    let backup = |at: u64, into: &mut [u8]| {
+        if at == sector {
+            into.fill(0);
+            return Ok(());
+        }
+        read(at, into)
+    };
+    let last = size / sector - 1;
+    [
+        gpt::read(read, size, sector_size).is_ok_and(|found| found.place == Place::Primary),
+        gpt::read(backup, size, sector_size)
+            .is_ok_and(|found| found.place == Place::Backup { lba: last }),
+    ]
+}
+
+pub(super) fn put(at: u64, bytes: &[u8], disk: &dyn WriteAt, phase: Phase) -> Result<u64, Error> {
     let spot = || spot(at, bytes.len() as u64);
     let flushing = |source| Error::Flush { phase, source };
     if is(disk, at, bytes) {
@@ -353,7 +409,7 @@ fn spot(offset: u64, length: u64) -> Spot {
     }
 }
 
-fn is(disk: &dyn ReadAt, at: u64, bytes: &[u8]) -> bool {
+pub(super) fn is(disk: &dyn ReadAt, at: u64, bytes: &[u8]) -> bool {
     let mut found = vec![0; bytes.len()];
     disk.read_at(at, &mut found).is_ok() && found == bytes
 }

@@ -489,6 +489,38 @@ impl Scenario {
         Ok(())
     }
 
+    /// What the table that counts lists.
+    pub fn listed(&self, disk: &[u8]) -> Option<Vec<Partition>> {
+        let read = |at, into: &mut [u8]| disk.read_at(at, into);
+        let found = gpt::read(read, self.plan.size, self.plan.sector_size);
+        found.ok().map(|found| found.table.partitions)
+    }
+
+    /// The disk was divided by an MBR with logical partitions, whose boot records are where the image goes.
+    pub fn logical(seed: u64) -> Self {
+        let mut scenario = Scenario::new(seed, Old::Blank, 512);
+        let places = [1, 5].map(|part| {
+            let extents = &scenario.plan.image_extents;
+            let extent = extents[extents.len() * part / 6];
+            extent.start / 512 * 512
+        });
+        let [first, second] = places.map(|place| (place / 512) as u32);
+        let mut record = |at: u64, entries: &[(u8, u32, u32)]| {
+            let sector = &mut scenario.old[at as usize..][..512];
+            sector.fill(0);
+            for (&(kind, start, count), entry) in entries.iter().zip(sector[446..].chunks_mut(16)) {
+                entry[4] = kind;
+                entry[8..12].copy_from_slice(&start.to_le_bytes());
+                entry[12..16].copy_from_slice(&count.to_le_bytes());
+            }
+            sector[510..].copy_from_slice(&[0x55, 0xaa]);
+        };
+        record(0, &[(0x83, 40, 8), (0x05, first, second - first + 16)]);
+        record(places[0], &[(0x83, 2, 2), (0x05, second - first, 16)]);
+        record(places[1], &[(0x83, 2, 8)]);
+        scenario
+    }
+
     /// Where anything may be written at all.
     pub fn allowed(&self) -> Vec<Extent> {
         let clear = self.plan.clear.iter().map(|clear| clear.extent);
