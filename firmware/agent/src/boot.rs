@@ -52,7 +52,7 @@ fn steps(log: &mut Log) -> Result<Infallible, Error> {
     let target = Target::parse(&line)?;
 
     log.begin("modules", "loading kernel modules");
-    modules::load(log)?;
+    modules::load(&line, log)?;
 
     log.begin("disk", "looking for the disk with the root partition");
     let disk = disk::Disk::find(target.root, options.wait, log)?;
