@@ -8,6 +8,7 @@ use prejoin_disk::write::PARTIAL;
 use prejoin_profiles::disk::{
     Content, Device, Extent, Health, Opal, Partition, Region, RegionKind, Scheme, Usage, decimal,
 };
+use prejoin_profiles::handoff;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -165,11 +166,10 @@ pub(crate) fn sentence(device: &Device, content: &Content) -> String {
     if let Some((_, node)) = region::node_of(content) {
         parts.push(format!("node {node}"));
     }
-    if content
-        .partitions()
-        .iter()
-        .any(|partition| partition.type_id.eq_ignore_ascii_case(&PARTIAL.to_string()))
-    {
+    if content.partitions().iter().any(|partition| {
+        partition.type_id.eq_ignore_ascii_case(&PARTIAL.to_string())
+            && !handoff::is_made_by_node(&partition.name)
+    }) {
         parts.push("an image that was not written to its end".into());
     }
     if let Some((system, why)) = operating_system(content) {

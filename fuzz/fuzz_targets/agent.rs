@@ -13,7 +13,7 @@ mod cmdline;
 mod superblock;
 
 use libfuzzer_sys::fuzz_target;
-use prejoin_profiles::handoff::Uuid;
+use prejoin_profiles::handoff::{Format, Partition, Uuid};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(archive) = archive::Archive::parse(bytes) {
@@ -26,8 +26,19 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(archive::unlist(&archive::list(&files)), files, "the list round-trips");
     }
     let _ = archive::unlist(bytes);
-    let _ = superblock::any(bytes);
-    let _ = superblock::ext4(bytes, bytes, Uuid([5; 16]));
+    // The bytes stand at every place that is looked at.
+    let read = |_, buffer: &mut [u8]| {
+        let length = bytes.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&bytes[..length]);
+        Ok(())
+    };
+    for (format, is_partial) in [(Format::Ext4, false), (Format::Ext4, true), (Format::Xfs, false)] {
+        let uuid = Uuid([5; 16]);
+        let wanted = Partition { name: String::new(), type_guid: uuid, guid: uuid, size: None, format, uuid };
+        let content = superblock::look(read, 1 << 40, &wanted, is_partial).unwrap();
+        let step = content.step(is_partial, superblock::Remedy::None);
+        assert!(is_partial || step != superblock::Step::Make, "formatted unasked");
+    }
     let line = String::from_utf8_lossy(bytes);
     let _ = (cmdline::Target::parse(&line), cmdline::Options::parse(&line));
 });

@@ -15,6 +15,7 @@ use prejoin_profiles::architecture::Architecture;
 use prejoin_profiles::board::{Board, Firmware};
 use prejoin_profiles::digest::Digest;
 use prejoin_profiles::handoff::{self, Handoff, Uuid};
+use prejoin_profiles::kernel_args::COMMAND_LINE_SIZE;
 use prejoin_profiles::layout::{self, Filesystem, Layout, Purpose};
 
 use crate::assemble::Glob;
@@ -29,6 +30,8 @@ pub struct Spec<'a> {
     pub name: &'a str,
     /// Board with everything it inherits.
     pub board: &'a Board,
+    /// Kernel arguments after the board's.
+    pub kernel_args: Vec<String>,
     /// Logical sector size of its disk.
     pub sector_size: u32,
     /// Partitions of its disk, in order.
@@ -92,6 +95,14 @@ pub enum Error {
         layout: String,
         /// What is wrong with it.
         why: String,
+    },
+    /// The kernel would cut it off.
+    #[error(
+        "the kernel command line has {length} bytes, and the kernel takes less than {COMMAND_LINE_SIZE}"
+    )]
+    CommandLine {
+        /// Its length in bytes.
+        length: usize,
     },
     /// The board's firmware wants a file that the system does not bring.
     #[error("{path} of the boot partition comes from {from}, which the system does not have")]
@@ -242,8 +253,17 @@ fn boot_image(
     let slot = system_partitions(spec.layout).find(|partition| partition.purpose == Purpose::Root);
     let slot = slot.ok_or_else(|| wrong(spec, "it has no partition for Root".into()))?;
     let guid = derived_guid(spec.cluster, spec.name, &slot.name);
-    let command_line =
-        prejoin_boot::command_line(spec.board, Slot::A, &guid.to_string(), &root.root_hash);
+    let command_line = prejoin_boot::command_line(
+        spec.board,
+        &spec.kernel_args,
+        Slot::A,
+        &guid.to_string(),
+        &root.root_hash,
+    );
+    if command_line.len() >= COMMAND_LINE_SIZE {
+        let length = command_line.len();
+        return Err(Error::CommandLine { length });
+    }
     let globs: Vec<Glob> = spec
         .board
         .overlays

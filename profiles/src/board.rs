@@ -47,7 +47,7 @@ pub struct Board {
     pub overlays: Vec<String>,
     /// Kernel command line arguments, after the ones that the image itself needs.
     #[serde(default)]
-    pub command_line: Vec<String>,
+    pub kernel_args: Vec<String>,
     /// Modules that the initramfs loads before it looks for a disk, by name or alias; order does not matter.
     pub initramfs_modules: Vec<String>,
     /// Raspberry Pi only: lines of `config.txt`.
@@ -93,7 +93,7 @@ pub struct Kernel {
     pub overlays: Vec<String>,
     /// Like the board's, for this kernel only.
     #[serde(default)]
-    pub command_line: Vec<String>,
+    pub kernel_args: Vec<String>,
     /// Like the board's, for this kernel only.
     #[serde(default)]
     pub initramfs_modules: Vec<String>,
@@ -111,7 +111,7 @@ impl Board {
             .device_tree_names
             .extend(kernel.device_tree_names.clone());
         append(&mut board.overlays, &kernel.overlays);
-        append(&mut board.command_line, &kernel.command_line);
+        append(&mut board.kernel_args, &kernel.kernel_args);
         append(&mut board.initramfs_modules, &kernel.initramfs_modules);
         Some((board, kernel))
     }
@@ -135,7 +135,7 @@ pub(crate) struct Draft {
     device_trees: Vec<String>,
     device_tree_names: BTreeMap<String, String>,
     overlays: Vec<String>,
-    command_line: Vec<String>,
+    kernel_args: Vec<String>,
     initramfs_modules: Vec<String>,
     config_txt: Vec<String>,
     boot_files: BTreeMap<String, String>,
@@ -163,7 +163,7 @@ impl Draft {
             device_trees: appended(parent.device_trees, &self.device_trees),
             device_tree_names: overridden(parent.device_tree_names, self.device_tree_names),
             overlays: appended(parent.overlays, &self.overlays),
-            command_line: appended(parent.command_line, &self.command_line),
+            kernel_args: appended(parent.kernel_args, &self.kernel_args),
             initramfs_modules: appended(parent.initramfs_modules, &self.initramfs_modules),
             config_txt: appended(parent.config_txt, &self.config_txt),
             boot_files: overridden(parent.boot_files, self.boot_files),
@@ -186,7 +186,7 @@ impl Draft {
             device_trees: self.device_trees,
             device_tree_names: self.device_tree_names,
             overlays: self.overlays,
-            command_line: self.command_line,
+            kernel_args: self.kernel_args,
             initramfs_modules: self.initramfs_modules,
             config_txt: self.config_txt,
             boot_files: self.boot_files,

@@ -134,6 +134,8 @@ codes! {
     Option = "option",
     /// containerd that does not go with the Kubernetes version.
     Containerd = "containerd",
+    /// A kernel argument that is malformed, the image's own, or too much.
+    KernelArgument = "kernel-argument",
     /// A disk selector that any disk fits.
     DiskAny = "disk-any",
     /// A layout that does not fit the smallest allowed disk.

@@ -48,6 +48,11 @@ pub const STATE: &str = "state";
 /// Name of the partition that is made once and never touched again; optional.
 pub const DATA: &str = "data";
 
+/// Whether a partition of that name is made by the node and not brought by its image.
+pub fn is_made_by_node(name: &str) -> bool {
+    [STATE, DATA].contains(&name)
+}
+
 /// Bytes that the agent leaves free between the image's last partition and the first one it makes: the table's backup
 /// copy was there, when the image was copied to a larger disk as it is.
 pub const GAP: u64 = 1 << 20;
@@ -60,7 +65,7 @@ pub const SMALLEST_STATE: u64 = 1 << 30;
 pub struct Partition {
     /// GPT partition name: [`STATE`] or [`DATA`].
     pub name: String,
-    /// GPT type GUID.
+    /// GPT type GUID, once it is made.
     #[serde(rename = "type")]
     pub type_guid: Uuid,
     /// GPT partition GUID (`PARTUUID`), derived from cluster, node and name.

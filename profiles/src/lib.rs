@@ -15,6 +15,7 @@ pub mod disk;
 pub mod distribution;
 pub mod finding;
 pub mod handoff;
+pub mod kernel_args;
 pub mod keys;
 pub mod layout;
 pub mod lock;

@@ -77,7 +77,7 @@ fn what_only_one_kernel_needs_is_added_for_it() {
     let (raspios, _) = board.on("raspios-13").unwrap();
     assert!(
         raspios
-            .command_line
+            .kernel_args
             .contains(&"cgroup_enable=memory".to_owned())
     );
     assert!(!raspios.initramfs_modules.contains(&"rp1_pci".to_owned()));

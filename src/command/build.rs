@@ -244,6 +244,11 @@ fn one(
         cluster: &project.cluster.name.value,
         name: &node.name.value,
         board: &plan.board,
+        kernel_args: node
+            .kernel_args
+            .iter()
+            .map(|text| text.value.clone())
+            .collect(),
         sector_size,
         layout: &layout,
         seed: seed

@@ -14,7 +14,7 @@ mod identity;
 mod log;
 mod modules;
 mod root;
-mod state;
+pub(crate) mod state;
 
 use std::convert::Infallible;
 use std::path::Path;
@@ -25,6 +25,7 @@ use prejoin_sys::mount::{self, Flags};
 
 use crate::cmdline::{Options, Target};
 use crate::error::{Doing as _, Error};
+use crate::superblock::Remedy;
 use log::Log;
 
 /// Where the root file system of the node is mounted before it becomes `/`.
@@ -51,7 +52,7 @@ fn steps(log: &mut Log) -> Result<Infallible, Error> {
     let target = Target::parse(&line)?;
 
     log.begin("modules", "loading kernel modules");
-    modules::load(log)?;
+    modules::load(&line, log)?;
 
     log.begin("disk", "looking for the disk with the root partition");
     let disk = disk::Disk::find(target.root, options.wait, log)?;
@@ -67,11 +68,15 @@ fn steps(log: &mut Log) -> Result<Infallible, Error> {
     log.node(&identity.handoff.node);
 
     log.begin("partitions", "making the node's partitions");
-    let disk = state::make_partitions(disk, &identity.handoff, log)?;
+    let mut disk = state::make_partitions(disk, &identity.handoff, log)?;
     log.begin("state", "preparing the file system of /var");
-    state::prepare(&disk, identity.handoff.state(), options.repair, log)?;
+    let remedy = match options.repair {
+        true => Remedy::Repair,
+        false => Remedy::None,
+    };
+    state::prepare(&mut disk, identity.handoff.state(), remedy, log)?;
     if let Some(data) = identity.handoff.data() {
-        state::prepare_data(&disk, data, log)?;
+        state::prepare_data(&mut disk, data, log);
     }
 
     log.begin("files", "unpacking the node's files");

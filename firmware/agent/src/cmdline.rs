@@ -162,13 +162,14 @@ impl Default for Options {
 /// The value of the last word that begins with `option`: what is appended by hand wins.
 fn value(line: &str, option: &str) -> Option<String> {
     words(line)
+        .iter()
         .rev()
         .find_map(|word| word.strip_prefix(option).map(str::to_owned))
 }
 
 /// Words as the kernel splits them (`lib/cmdline.c`, `next_arg`): at white space outside double quotes, which go away.
 /// What follows a lone `--` is meant for process 1 and holds no options.
-fn words(line: &str) -> impl DoubleEndedIterator<Item = String> {
+pub(crate) fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();
     let mut quoted = false;
@@ -177,7 +178,7 @@ fn words(line: &str) -> impl DoubleEndedIterator<Item = String> {
             '"' => quoted = !quoted,
             letter if letter.is_ascii_whitespace() && !quoted => {
                 if word == "--" {
-                    return words.into_iter();
+                    return words;
                 }
                 words.push(std::mem::take(&mut word));
             }
@@ -185,7 +186,7 @@ fn words(line: &str) -> impl DoubleEndedIterator<Item = String> {
         }
     }
     words.push(word);
-    words.into_iter()
+    words
 }
 
 #[cfg(test)]

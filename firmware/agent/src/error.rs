@@ -9,6 +9,7 @@ use prejoin_formats::guid::Guid;
 use prejoin_formats::verity;
 use prejoin_profiles::handoff;
 
+use crate::superblock::Content;
 use crate::{archive, cmdline, layout};
 
 /// Everything that ends in the rescue screen.
@@ -77,6 +78,14 @@ pub(crate) enum Error {
     Digest { device: String },
     #[error("the node's files: {0}")]
     Archive(#[from] archive::Error),
+    #[error(
+        "{device}, the node's {name}, was in use and does not begin as it should; it holds {content}"
+    )]
+    Unexpected {
+        device: String,
+        name: String,
+        content: Content,
+    },
     #[error("{program} on {device} failed ({status}): {output}")]
     Tool {
         program: &'static str,
@@ -137,6 +146,18 @@ impl Error {
             | Error::Large { .. } => {
                 "The identity partition is empty, damaged or incomplete. Write the node's image again; the state of a \
                  node that has run before is found again if the same disk is used."
+            }
+            Error::Unexpected {
+                content: Content::Damaged(_),
+                ..
+            } => {
+                "Nothing was changed on it. To let it be repaired as far as possible, add prejoin.fsck=repair to the \
+                 kernel command line once: what the lost superblocks described is lost. To begin anew, write the image \
+                 again with --mode wipe-state."
+            }
+            Error::Unexpected { .. } => {
+                "Nothing was changed on it. If its data matters, look at it on another machine. If not, write the \
+                 image again with --mode wipe-state: all that is on it is lost, and the node begins anew."
             }
             Error::Tool {
                 program: "e2fsck", ..

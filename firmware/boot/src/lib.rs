@@ -61,12 +61,19 @@ pub enum Origin {
 ///
 /// The agent finds the disk by the root partition's `PARTUUID`, everything else on it by partition name, and lets
 /// dm-verity compare every block with `roothash`.
-pub fn command_line(board: &Board, slot: Slot, root_guid: &str, root_hash: &Digest) -> String {
+/// The board's arguments come first, then the node's own: of two that say different things the kernel takes the last.
+pub fn command_line(
+    board: &Board,
+    kernel_args: &[String],
+    slot: Slot,
+    root_guid: &str,
+    root_hash: &Digest,
+) -> String {
     let mut line = format!(
         "root=PARTUUID={root_guid} roothash={root_hash} prejoin.slot={} ro",
         slot.name()
     );
-    for argument in &board.command_line {
+    for argument in board.kernel_args.iter().chain(kernel_args) {
         line.push(' ');
         line.push_str(argument);
     }
@@ -165,7 +172,7 @@ mod tests {
         let board = serde_json::json!({
             "name": "test", "description": "a board", "architecture": architecture, "firmware": firmware,
             "sector_sizes": [512], "kernel": {}, "battery_clock": true,
-            "command_line": ["console=tty0"], "initramfs_modules": [],
+            "kernel_args": ["console=tty0"], "initramfs_modules": [],
             "device_trees": ["broadcom/bcm2711-rpi-4-b.dtb"],
             "device_tree_names": {"vendor.dtb": "broadcom/bcm2711-rpi-4-b.dtb"},
             "config_txt": ["arm_64bit=1"],
@@ -198,12 +205,21 @@ loader/loader.conf: Text("timeout 2\nconsole-mode keep\neditor no\n")
     #[test]
     fn raspberry_pi_has_every_file_its_firmware_asks_for() {
         let board = board(Firmware::RaspberryPi, Architecture::Arm64);
-        let line = command_line(&board, Slot::A, "0000-1", &Digest::of(b""));
+        let line = command_line(
+            &board,
+            &["loop.max_loop=9".to_owned()],
+            Slot::A,
+            "0000-1",
+            &Digest::of(b""),
+        );
         assert!(
             line.starts_with("root=PARTUUID=0000-1 roothash=e3b0c44298fc1c14"),
             "{line}"
         );
-        assert!(line.ends_with(" prejoin.slot=a ro console=tty0"), "{line}");
+        assert!(
+            line.ends_with(" prejoin.slot=a ro console=tty0 loop.max_loop=9"),
+            "{line}"
+        );
         assert_eq!(
             listing(&files(
                 &board,

@@ -7,6 +7,8 @@ use prejoin_formats::gpt::{self, ALIGNMENT, Partition, Table};
 use prejoin_formats::guid::Guid;
 use prejoin_profiles::handoff::{self, SMALLEST_STATE};
 
+use crate::write::PARTIAL;
+
 /// The smallest data partition worth making.
 const SMALLEST_DATA: u64 = 1 << 20;
 
@@ -83,6 +85,8 @@ pub fn called<'a>(table: &'a Table, name: &str) -> Result<Option<&'a Partition>,
 /// and a node whose disk is written again finds its state where it left it.
 ///
 /// A data partition that came into the plan after the state partition took the disk is done without.
+///
+/// New ones are [`PARTIAL`]: the node gives them the type that is wanted when it has made what goes into them.
 pub fn complete(
     table: &Table,
     disk_size: u64,
@@ -145,10 +149,10 @@ pub fn complete_where(
             needed.next_multiple_of(ALIGNMENT)
         };
         let number = number(&plan.table).ok_or(Error::Numbers)?;
-        let (type_guid, name) = (Guid::from_bytes(want.type_guid.0), want.name.clone());
+        let name = want.name.clone();
         plan.table.partitions.push(Partition {
             number,
-            type_guid,
+            type_guid: PARTIAL,
             guid,
             start,
             size,

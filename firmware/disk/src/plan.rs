@@ -124,7 +124,14 @@ pub fn plan(facts: &Facts, image: &Image, wish: &Wish) -> Planned {
     let mut after = sorted
         .kept
         .iter()
-        .map(|partition| stays(partition, &own, image.handoff))
+        .map(|partition| match is_wiped(partition, &own, wish) {
+            // A node makes a file system only in what is marked so.
+            true => Entry {
+                type_guid: PARTIAL.to_string(),
+                ..entry(partition, Origin::Kept)
+            },
+            false => stays(partition, &own, image.handoff),
+        })
         .collect::<Vec<_>>();
     after.extend(brought(image, &sorted.kept));
     let mut problem = None;
@@ -201,7 +208,8 @@ impl<'a> Sorted<'a> {
             let wiped = is_wiped(partition, own, wish);
             if wish.deletes(partition) && !wiped {
                 sorted.deleted.push(partition);
-            } else if replaceable(content, partition, own) || is_unfinished(content, partition, own)
+            } else if !wiped
+                && (replaceable(content, partition, own) || is_unfinished(content, partition, own))
             {
                 sorted.replaced.push(partition);
             } else {

@@ -7,6 +7,7 @@
 //! 3. The image goes into its partitions, all but the first MiB of each; it is read back from the medium and repaired.
 //! 4. The first MiB of each partition follows, that of the boot partition last; it is read back, too.
 //! 5. The kept partitions are compared with what they were; then the table gets the image's real types.
+//!    What the node makes for itself stays marked: the node takes the mark away when it has made it.
 //!
 //! Until the boot partition's first bytes are there nothing starts from the image; between them and the last table a node
 //! may, which a later plan sees by what it has made. After any interruption [`write()`] is called again: with a

@@ -325,7 +325,7 @@ fn saved_tables_know_whether_what_was_kept_has_changed() {
         refused(|saved| saved.areas[0].offset = saved.plan.kept[0].extent.start)
             .contains("over the kept partition")
     );
-    assert!(refused(|saved| drop(saved.kept.pop())).contains("fingerprints of"));
+    assert!(refused(|saved| saved.kept.truncate(saved.kept.len() - 1)).contains("fingerprints of"));
     assert!(refused(|saved| saved.areas[0].offset = u64::MAX).contains("not from a disk of"));
     assert!(
         refused(|saved| saved.plan.kept[0].extent.length = u64::MAX).contains("not from a disk of")

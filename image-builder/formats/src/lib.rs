@@ -12,6 +12,7 @@ pub mod gpt;
 pub mod guid;
 pub mod image;
 pub mod kmod;
+pub mod modprobe;
 pub mod tree;
 pub mod uki;
 pub mod verity;

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::place;
+use crate::board::Board;
 use crate::catalog::{Catalog, Error};
 use crate::cluster::{Cluster, DiskSelector, Node};
 use crate::distribution::Definition;
 use crate::finding::{Code, Finding};
+use crate::kernel_args;
 use crate::layout::{Disk, Layout};
 use crate::units::Size;
 use crate::yaml::{Located, Position};
@@ -29,6 +31,20 @@ pub(super) fn check(cluster: &Cluster, catalog: &Catalog, f: &mut Vec<Finding>) 
         .filter(|node| boards.insert(node.board.value.as_str()))
     {
         board(node, cluster, catalog, f);
+        let name = &node.board.value;
+        let Some((board, _)) = catalog
+            .board(name)
+            .ok()
+            .as_ref()
+            .and_then(|board| board.on(&cluster.os))
+        else {
+            continue;
+        };
+        let same = cluster
+            .nodes
+            .iter()
+            .filter(|node| node.board.value == *name);
+        same.for_each(|node| command_line(node, &board, f));
     }
     let layouts: BTreeSet<&str> = cluster
         .nodes
@@ -77,6 +93,26 @@ fn board(node: &Node, cluster: &Cluster, catalog: &Catalog, f: &mut Vec<Finding>
         }
         Ok(_) => {}
     }
+}
+
+/// The kernel cuts off what is too long, without a word.
+fn command_line(node: &Node, board: &Board, f: &mut Vec<Finding>) {
+    let own = node.kernel_args.iter().map(|text| text.value.as_str());
+    let all = board.kernel_args.iter().map(String::as_str).chain(own);
+    let length = kernel_args::length(all);
+    let Some(last) = node
+        .kernel_args
+        .last()
+        .filter(|_| length > kernel_args::LONGEST)
+    else {
+        return;
+    };
+    let message = format!(
+        "the kernel arguments of node `{}` have {length} bytes with those of its board",
+        node.name.value
+    );
+    let finding = Finding::error(Code::KernelArgument, last.position, last, message);
+    f.push(finding.hint(format!("{} fit", kernel_args::LONGEST)));
 }
 
 /// A mirror of an archive that nobody knows would never be asked; one that others use may be there for them.

@@ -226,6 +226,10 @@ pub(super) struct Defaults {
     #[serde(default)]
     #[schemars(extend("examples" = ["single", "longhorn", "ceph"]))]
     pub(super) layout: Option<Text>,
+    /// Kernel arguments of every node, after those of its board: `usb-storage.quirks=152d:0578:u`.
+    #[serde(default)]
+    #[schemars(extend("examples" = [["nvme_core.default_ps_max_latency_us=0"]]))]
+    pub(super) kernel_args: Vec<Text>,
     /// Kubernetes labels.
     #[serde(default)]
     pub(super) labels: BTreeMap<String, Text>,
@@ -260,6 +264,9 @@ pub(super) struct Node {
     /// Partitions. Default: those of `defaults`, else single.
     #[serde(default)]
     pub(super) layout: Option<Text>,
+    /// Kernel arguments of this node, after those of its board and of `defaults`.
+    #[serde(default)]
+    pub(super) kernel_args: Vec<Text>,
     /// Kubernetes version where it differs from the cluster's, during an upgrade.
     #[serde(default)]
     pub(super) version: Option<Text>,

@@ -70,7 +70,7 @@ impl Saved {
             return Ok(false);
         };
         self.check()?;
-        if !half_done.is_empty() {
+        if tables.has_partial(disk) {
             return Ok(true);
         }
         // A power cut leaves any mixture of the old sectors and the new ones.

@@ -6,13 +6,15 @@ use std::io;
 use prejoin_formats::gpt::{self, Partition, Place, Table};
 use prejoin_formats::guid::Guid;
 use prejoin_profiles::disk::{Entry, Extent, Origin, Plan};
+use prejoin_profiles::handoff;
 
 use super::error::{Error, Spot};
 use super::{Phase, REPAIRS};
 use crate::device::{ReadAt, WriteAt};
 
-/// Type of the image's partitions until everything in them was written and read back. Nothing mounts such a partition
-/// by itself; whoever finds one knows that writing was interrupted. It is prejoin's own
+/// Type of the image's partitions until everything in them was written and read back, and of those that a node makes
+/// for itself until it has made what goes into them: no other state or data partition is ever formatted. Nothing mounts
+/// such a partition by itself. It is prejoin's own
 /// (a random GUID, as the specification wants it), in the place of the "partition with incomplete contents" of systemd's
 /// `sysupdate`.
 pub const PARTIAL: Guid = match Guid::parse("a9e5177f-8d53-4732-8f48-a9b1d50c6590") {
@@ -67,7 +69,11 @@ impl Tables {
         for (entry, partition) in plan.after.iter().zip(&mut partial.partitions) {
             match entry.origin {
                 Origin::Image | Origin::Node => partition.type_guid = PARTIAL,
-                Origin::Kept => kept.push(partition.clone()),
+                // Not a state that is wiped: it keeps its place, not its type, and nothing that is in it.
+                Origin::Kept if plan.kept.iter().any(|kept| kept.number == entry.number) => {
+                    kept.push(partition.clone());
+                }
+                Origin::Kept => {}
                 Origin::Replaced | Origin::Deleted => {
                     return Err(Error::Plan(format!(
                         "partition {} goes and is in the new table",
@@ -201,6 +207,16 @@ impl Tables {
             .filter(|partition| partition.type_guid == PARTIAL)
             .map(|partition| partition.guid)
             .collect()
+    }
+
+    /// Whether the table on the disk lists a partition of an image that was not written to its end.
+    pub(super) fn has_partial(&self, disk: &dyn ReadAt) -> bool {
+        let found = self.read(disk, false, &RefCell::new(None));
+        found.is_some_and(|found| {
+            found.table.partitions.iter().any(|partition| {
+                partition.type_guid == PARTIAL && !handoff::is_made_by_node(&partition.name)
+            })
+        })
     }
 
     /// Reads the table; notes in `broken` what the disk did not deliver.

@@ -103,8 +103,13 @@ fn ours(node: &str, size: u64) -> Content {
     let image = sample(node, 512, Some(2 * GIB), true);
     let completed =
         prejoin_disk::layout::complete(&image.table, size, &image.handoff.partitions).unwrap();
+    // The node has made what it had to.
+    let made = |p: &prejoin_formats::gpt::Partition| {
+        let made = image.handoff.partitions.iter().find(|m| m.name == p.name);
+        made.map_or(p.type_guid.to_string(), |made| made.type_guid.to_string())
+    };
     let partitions = completed.table.partitions.iter().map(|p| Partition {
-        type_id: p.type_guid.to_string(),
+        type_id: made(p),
         ..entry(p.number, p.start, p.size, &p.name, &p.guid.to_string())
     });
     let partitions: Vec<Partition> = partitions.collect();
@@ -215,6 +220,25 @@ fn a_reimage_keeps_state_and_data() {
     assert_eq!((before.len(), plan.clear.len()), (2, 0));
 }
 
+/// Partitions that the finished table marks as partial.
+fn marked(plan: &prejoin_profiles::disk::Plan) -> Vec<&str> {
+    let partial = prejoin_disk::write::PARTIAL.to_string();
+    let after = plan.after.iter();
+    after
+        .filter(|entry| entry.type_guid == partial)
+        .map(|entry| entry.name.as_str())
+        .collect()
+}
+
+#[test]
+fn what_the_node_is_to_make_stays_marked() {
+    let size = 8 * GIB;
+    let install = verdict(blank(size), size, &intent(Mode::Install, &[]));
+    assert_eq!(marked(&install.plan.unwrap()), ["state", "data"]);
+    let reimage = verdict(ours("w1", size), size, &intent(Mode::Reimage, &[]));
+    assert_eq!(marked(&reimage.plan.unwrap()), [""; 0], "both were used");
+}
+
 #[test]
 fn wiping_the_state_is_asked_and_stays_inside() {
     let size = 8 * GIB;
@@ -227,6 +251,7 @@ fn wiping_the_state_is_asked_and_stays_inside() {
     );
     let plan = report.plan.unwrap();
     assert!(!plan.clear.is_empty() && plan.clear.iter().all(|clear| state.covers(&clear.extent)));
+    assert_eq!(marked(&plan), ["state"], "or no node would format it");
     // etcd's data in it has to be named.
     let mut content = content;
     let inside = |kind: &str, of| Inside {
@@ -1012,7 +1037,11 @@ proptest! {
             }
         }
         for kept in plan.before.iter().filter(|entry| entry.origin == Origin::Kept) {
-            prop_assert!(plan.after.contains(kept), "{kept:?} is not in the new table");
+            let mut kept = kept.clone();
+            if kept.guid == own.state && mode == Mode::ReimageWipeState {
+                kept.type_guid = prejoin_disk::write::PARTIAL.to_string();
+            }
+            prop_assert!(plan.after.contains(&kept), "{kept:?} is not in the new table");
         }
         let disk_guid = image.table.disk_guid;
         let table = plan::table(&plan.after, &disk_guid, plan.sector_size, size);
