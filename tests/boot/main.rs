@@ -13,6 +13,7 @@
 mod cluster;
 mod damage;
 mod drives;
+mod mounts;
 #[path = "../support/qemu.rs"]
 mod qemu;
 mod raspberry;

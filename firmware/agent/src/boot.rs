@@ -84,7 +84,7 @@ fn steps(log: &mut Log) -> Result<Infallible, Error> {
     identity.close()?;
 
     log.begin("handover", "handing over to the operating system");
-    handover::writable_trees()?;
+    handover::writable_etc()?;
     handover::mask_generator()?;
     log.report(target.slot);
     handover::switch_root(log)
