@@ -17,6 +17,7 @@ mod mounts;
 #[path = "../support/qemu.rs"]
 mod qemu;
 mod raspberry;
+mod rescue;
 #[path = "../support/ssh.rs"]
 mod ssh;
 mod times;
