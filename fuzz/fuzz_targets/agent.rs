@@ -9,6 +9,9 @@ mod archive;
 #[path = "../../firmware/agent/src/cmdline.rs"]
 mod cmdline;
 #[allow(dead_code)]
+#[path = "../../firmware/agent/src/menu.rs"]
+mod menu;
+#[allow(dead_code)]
 #[path = "../../firmware/agent/src/superblock.rs"]
 mod superblock;
 
@@ -39,6 +42,13 @@ fuzz_target!(|bytes: &[u8]| {
         let step = content.step(is_partial, superblock::Remedy::None);
         assert!(is_partial || step != superblock::Step::Make, "formatted unasked");
     }
+    if let Some(message) = menu::message(bytes) {
+        assert!(message.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{message:?}");
+    }
     let line = String::from_utf8_lossy(bytes);
+    let mut menu = menu::Menu::new(&[menu::Choice::Make], None);
+    for line in line.lines() {
+        let _ = menu.line(line, std::time::Duration::ZERO);
+    }
     let _ = (cmdline::Target::parse(&line), cmdline::Options::parse(&line));
 });

@@ -29,7 +29,8 @@ pub struct Config {
 impl Config {
     /// Adds what a file of `modprobe.d` says. A file that comes later wins, as parameters that come later do.
     pub fn add_file(&mut self, text: &str) {
-        for line in text.replace("\\\n", " ").lines() {
+        // The kernel takes parameters to the first zero.
+        for line in text.replace('\0', "").replace("\\\n", " ").lines() {
             let line = line.trim_end_matches(|c: char| c == '\\' || c.is_ascii_whitespace());
             let Some((command, rest)) = split(line) else {
                 continue;
@@ -37,6 +38,9 @@ impl Config {
             let Some((name, rest)) = split(rest) else {
                 continue;
             };
+            if name.contains('\\') {
+                continue;
+            }
             let name = plain(name);
             match command {
                 "options" if !rest.is_empty() => self.add(name, rest.to_owned()),

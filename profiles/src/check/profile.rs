@@ -9,7 +9,7 @@ use crate::cluster::{Cluster, DiskSelector, Node};
 use crate::distribution::Definition;
 use crate::finding::{Code, Finding};
 use crate::kernel_args;
-use crate::layout::{Disk, Layout};
+use crate::layout::{Disk, Layout, Purpose};
 use crate::units::Size;
 use crate::yaml::{Located, Position};
 
@@ -59,7 +59,10 @@ pub(super) fn check(cluster: &Cluster, catalog: &Catalog, f: &mut Vec<Finding>) 
         match catalog.layout(name) {
             Ok(layout) => {
                 f.extend(filesystems(cluster, catalog, &layout, name));
-                nodes.for_each(|node| disks(node, &layout, f));
+                for node in nodes {
+                    disks(node, &layout, f);
+                    hidden(node, cluster, &layout, f);
+                }
             }
             Err(error) => f.extend(
                 nodes
@@ -193,6 +196,35 @@ fn disks(node: &Node, layout: &Layout, f: &mut Vec<Finding>) {
             f.push(finding.hint("nothing is ever written to it; `layout: ceph` would use it"));
         }
         (None, false) => {}
+    }
+}
+
+/// Files of the cluster file are unpacked before data is mounted: what lies below would never be seen.
+fn hidden(node: &Node, cluster: &Cluster, layout: &Layout, f: &mut Vec<Finding>) {
+    for partition in layout
+        .on(Disk::System)
+        .filter(|p| p.purpose == Purpose::Data)
+    {
+        let Some(mount) = &partition.mount else {
+            continue;
+        };
+        let is_below = |path: &str| {
+            path.strip_prefix(mount.as_str())
+                .is_some_and(|rest| rest.starts_with('/'))
+        };
+        for file in cluster.files.iter().chain(&node.files) {
+            if !is_below(&file.path) {
+                continue;
+            }
+            let message = format!(
+                "on node `{}` the file would be hidden by the partition `{}`, mounted at `{mount}`",
+                node.name.value, partition.name
+            );
+            let finding = Finding::error(Code::FilePath, file.path.position, &file.path, message);
+            f.push(finding.hint(
+                "choose another path, or `write_files` of `cloud_init`, which comes after the mount",
+            ));
+        }
     }
 }
 
