@@ -17,7 +17,7 @@ use crate::region::{self, Own};
 use crate::write::PARTIAL;
 
 /// Bytes at the start of a partition of its own that a node looks at before it makes a file system there.
-const HEAD: u64 = 1 << 20;
+pub(crate) const HEAD: u64 = 1 << 20;
 
 /// Where ext4 has its first further superblock with blocks of 4096 bytes, which a node takes for a damaged file system
 /// of its own, and how much of it has to go.

@@ -3,6 +3,7 @@
 
 mod name;
 mod sample;
+mod state;
 
 use prejoin_disk::judge::{self, Intent, judge};
 use prejoin_disk::plan::{self, Wish};
@@ -190,39 +191,6 @@ fn a_reimage_keeps_state_and_data() {
     );
     assert_eq!(before, after);
     assert_eq!((before.len(), plan.clear.len()), (2, 0));
-}
-
-#[test]
-fn wiping_the_state_is_asked_and_stays_inside() {
-    let size = 8 * GIB;
-    let content = ours("w1", size);
-    let state = content.partitions()[6].extent;
-    let report = verdict(content.clone(), size, &intent(Mode::ReimageWipeState, &[]));
-    assert_eq!(
-        (report.verdict, codes(&report, Severity::Confirm)),
-        (Verdict::NeedsConfirmation, vec![Code::DtState])
-    );
-    let plan = report.plan.unwrap();
-    assert!(!plan.clear.is_empty() && plan.clear.iter().all(|clear| state.covers(&clear.extent)));
-    // etcd's data in it has to be named.
-    let mut content = content;
-    let inside = |kind: &str, of| Inside {
-        of,
-        kind: kind.into(),
-        path: "/lib/etcd/member".into(),
-        detail: vec![],
-    };
-    content.inside.push(inside("etcd", state));
-    let refused = verdict(content.clone(), size, &intent(Mode::ReimageWipeState, &[]));
-    assert_eq!(codes(&refused, Severity::Refuse), [Code::DtNested]);
-    let name = guid("w1", "state").to_string();
-    let named = verdict(content, size, &intent(Mode::ReimageWipeState, &[&name]));
-    assert_eq!(
-        named.verdict,
-        Verdict::NeedsConfirmation,
-        "{:#?}",
-        named.findings
-    );
 }
 
 #[test]
