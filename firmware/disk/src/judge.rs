@@ -8,6 +8,7 @@
 mod content;
 mod device;
 mod name;
+mod state;
 mod system;
 
 pub use system::operating_system;
@@ -29,13 +30,15 @@ pub const LIFTED: [Code; 3] = [Code::IdMismatch, Code::DvSmart, Code::LyForeign]
 /// What somebody wants, and what they know.
 #[derive(Clone, Debug, Default)]
 pub struct Intent {
-    /// Mode and what may go: the GUID of a partition, the UUID of what is on one or on the whole disk, or `@` and the
-    /// first byte.
+    /// Mode and what may go: the GUID of a partition, the UUID of what is on one or on the whole disk, `@` and the first
+    /// byte, or the path of a file or folder of the state.
     pub wish: Wish,
     /// What must hold for the disk, from the cluster file.
     pub selector: DiskSelector,
     /// The node and its machine as the cluster file has them.
     pub node: String,
+    /// How many other nodes have the cluster's database, by the cluster file; 0 if this one has no part in it.
+    pub other_control_planes: usize,
     /// The machine's architecture.
     pub architecture: Option<Architecture>,
     /// Logical sector sizes that the board's firmware starts from; all if empty.
@@ -55,7 +58,9 @@ pub struct Rules {
 
 /// Passes judgement on writing `image` to the disk of `facts`.
 pub fn judge(facts: &Facts, intent: &Intent, image: &Image) -> Report {
-    let names = Names::find(&facts.content, facts.device.size, &intent.wish.delete);
+    let mut given = intent.wish.delete.clone();
+    given.retain(|name| !state::is_path(name));
+    let names = Names::find(&facts.content, facts.device.size, &given);
     let wish = Wish {
         delete: names.delete.clone(),
         ..intent.wish.clone()

@@ -9,6 +9,7 @@ pub mod device;
 pub mod guard;
 pub mod io;
 pub mod judge;
+pub mod known;
 pub mod layout;
 pub mod plan;
 mod pool;

@@ -17,6 +17,7 @@ mod table;
 use std::collections::BTreeSet;
 
 use prejoin_profiles::disk::{Content, Extent, Place, Scheme, Signature, Table, Unreadable};
+use prejoin_profiles::handoff::STATE;
 
 use self::record::Recorder;
 use self::signature::scan;
@@ -57,7 +58,8 @@ pub fn probe(disk: &(dyn ReadAt + Sync), size: u64, sector_size: u32) -> Content
     content.signatures = settle(of_whole, signatures);
 
     for &of in std::iter::once(&whole).chain(&divided) {
-        content.inside.extend(inside::look(&recorder, of));
+        let named = is_named(&content.tables, of, STATE);
+        content.inside.extend(inside::look(&recorder, of, named));
     }
     content.inside.extend(inside::unread(&content.signatures));
     content
@@ -85,6 +87,15 @@ pub fn probe(disk: &(dyn ReadAt + Sync), size: u64, sector_size: u32) -> Content
 pub(crate) fn mbr_parts(disk: &(dyn ReadAt + Sync), size: u64, sector_size: u32) -> Vec<Extent> {
     let found = mbr::read(&Recorder::new(disk, size), size, sector_size);
     found.map(|mbr| mbr.parts).unwrap_or_default()
+}
+
+/// Whether a table that can be used has a partition there of this name.
+fn is_named(tables: &[Table], of: Extent, name: &str) -> bool {
+    let mut partitions = tables
+        .iter()
+        .filter(|table| table.valid)
+        .flat_map(|table| &table.partitions);
+    partitions.any(|partition| partition.extent == of && partition.name == name)
 }
 
 /// What begins where the first partition usually begins, on a disk whose table is gone: after 63 sectors, at 1 MiB, and

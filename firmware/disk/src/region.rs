@@ -31,6 +31,9 @@ pub(crate) fn head(extent: &Extent) -> Extent {
     }
 }
 
+/// What is said of a file system in its own place: that it was not read, and what is in a node's state.
+const UNTOLD: [&str; 4] = ["unread", "state", "state-data", "state-cluster"];
+
 /// The GUIDs of one node's partitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Own {
@@ -234,7 +237,7 @@ pub fn describe(content: &Content, of: &Extent) -> String {
     for inside in content
         .inside
         .iter()
-        .filter(|inside| inside.of == *of && inside.kind != "unread")
+        .filter(|inside| inside.of == *of && !UNTOLD.contains(&inside.kind.as_str()))
     {
         let detail = if inside.detail.is_empty() {
             String::new()

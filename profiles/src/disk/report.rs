@@ -329,6 +329,8 @@ codes! {
     DtDelete "DT-DELETE",
     /// The state will be wiped.
     DtState "DT-STATE",
+    /// With the state goes a member of the cluster's database.
+    DtEtcd "DT-ETCD",
     /// The image does not match its manifest.
     ImHash "IM-HASH",
     /// For another architecture.

@@ -7,7 +7,7 @@ use prejoin_disk::judge::{Intent, Rules};
 use prejoin_disk::plan::Wish;
 use prejoin_disk::region::Own;
 use prejoin_image_builder::class::Class;
-use prejoin_profiles::cluster::Node;
+use prejoin_profiles::cluster::{Cluster, Node, Role};
 use prejoin_profiles::disk::{Facts, Mode};
 
 use super::image::Image;
@@ -51,6 +51,7 @@ pub(crate) fn intent(
         },
         selector: node.disk.value.clone(),
         node: args.node.clone(),
+        other_control_planes: other_control_planes(&project.cluster, node),
         architecture: Some(board.architecture),
         sector_sizes: board.sector_sizes.clone(),
         by_kernel_name: !facts.device.file && is_kernel_name(asked),
@@ -58,6 +59,14 @@ pub(crate) fn intent(
             accepted: args.accept.iter().copied().collect(),
         },
     })
+}
+
+/// How many other nodes have the cluster's database, if this one has it.
+fn other_control_planes(cluster: &Cluster, node: &Node) -> usize {
+    match *node.role {
+        Role::ControlPlane => cluster.control_planes().count().saturating_sub(1),
+        Role::Worker => 0,
+    }
 }
 
 /// The mode asked for, or the one that keeps most.

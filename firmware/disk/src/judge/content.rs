@@ -263,6 +263,7 @@ impl Case<'_> {
             }
         }
         self.nested();
+        self.paths();
         let elsewhere: Vec<Partition> = plan::listed_elsewhere(content, self.own, self.wish)
             .cloned()
             .collect();
@@ -564,10 +565,12 @@ impl Case<'_> {
     fn nested(&mut self) {
         let content = &self.facts.content;
         for partition in content.partitions() {
-            let wiped =
-                partition.guid == self.own.state && self.wish.mode == Mode::ReimageWipeState;
+            if plan::is_wiped(partition, self.own, self.wish) {
+                self.wiped(partition);
+                continue;
+            }
             let system = region::owner(content, partition, Some(self.own)).is_some();
-            if !(wiped || system) || self.wish.deletes(partition) {
+            if !system || self.wish.deletes(partition) {
                 continue;
             }
             for inside in region::precious(content, &partition.extent) {

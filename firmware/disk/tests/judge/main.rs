@@ -4,6 +4,7 @@
 mod name;
 mod owner;
 mod sample;
+mod state;
 mod unfinished;
 
 use prejoin_disk::judge::{self, Intent, judge};
@@ -237,40 +238,6 @@ fn what_the_node_is_to_make_stays_marked() {
     assert_eq!(marked(&install.plan.unwrap()), ["state", "data"]);
     let reimage = verdict(ours("w1", size), size, &intent(Mode::Reimage, &[]));
     assert_eq!(marked(&reimage.plan.unwrap()), [""; 0], "both were used");
-}
-
-#[test]
-fn wiping_the_state_is_asked_and_stays_inside() {
-    let size = 8 * GIB;
-    let content = ours("w1", size);
-    let state = content.partitions()[6].extent;
-    let report = verdict(content.clone(), size, &intent(Mode::ReimageWipeState, &[]));
-    assert_eq!(
-        (report.verdict, codes(&report, Severity::Confirm)),
-        (Verdict::NeedsConfirmation, vec![Code::DtState])
-    );
-    let plan = report.plan.unwrap();
-    assert!(!plan.clear.is_empty() && plan.clear.iter().all(|clear| state.covers(&clear.extent)));
-    assert_eq!(marked(&plan), ["state"], "or no node would format it");
-    // etcd's data in it has to be named.
-    let mut content = content;
-    let inside = |kind: &str, of| Inside {
-        of,
-        kind: kind.into(),
-        path: "/lib/etcd/member".into(),
-        detail: vec![],
-    };
-    content.inside.push(inside("etcd", state));
-    let refused = verdict(content.clone(), size, &intent(Mode::ReimageWipeState, &[]));
-    assert_eq!(codes(&refused, Severity::Refuse), [Code::DtNested]);
-    let name = guid("w1", "state").to_string();
-    let named = verdict(content, size, &intent(Mode::ReimageWipeState, &[&name]));
-    assert_eq!(
-        named.verdict,
-        Verdict::NeedsConfirmation,
-        "{:#?}",
-        named.findings
-    );
 }
 
 #[test]
