@@ -98,5 +98,5 @@ fn has_content(content: &Content, of: &Extent, purpose: Purpose) -> bool {
     };
     found.peek().is_some()
         && found.all(|signature| signature.kind == kind)
-        && (things.is_empty() || things.iter().any(|thing| inside(thing)))
+        && (things.is_empty() || things.iter().any(inside))
 }
