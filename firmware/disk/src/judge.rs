@@ -10,14 +10,14 @@ mod device;
 mod name;
 mod system;
 
-pub use system::operating_system;
+pub use system::{System, operating_system};
 
 use std::collections::BTreeSet;
 
 use prejoin_profiles::architecture::Architecture;
 use prejoin_profiles::cluster::DiskSelector;
 use prejoin_profiles::digest::Digest;
-use prejoin_profiles::disk::{Code, Extent, Facts, Finding, Report, Severity, Verdict};
+use prejoin_profiles::disk::{Code, Extent, Facts, Finding, Partition, Report, Severity, Verdict};
 
 use self::name::Names;
 use crate::plan::{self, Image, Planned, Wish};
@@ -55,13 +55,19 @@ pub struct Rules {
 
 /// Passes judgement on writing `image` to the disk of `facts`.
 pub fn judge(facts: &Facts, intent: &Intent, image: &Image) -> Report {
-    let names = Names::find(&facts.content, facts.device.size, &intent.wish.delete);
+    let own = Own::of(image.manifest, image.handoff);
+    let names = Names::find(
+        &facts.content,
+        facts.device.size,
+        &intent.wish.delete,
+        &own,
+        &image.table.disk_guid.to_string(),
+    );
     let wish = Wish {
         delete: names.delete.clone(),
         ..intent.wish.clone()
     };
     let planned = plan::plan(facts, image, &wish);
-    let own = Own::of(image.manifest, image.handoff);
     let mut case = Case {
         facts,
         intent,
@@ -313,13 +319,18 @@ impl Case<'_> {
         }
     }
 
+    /// Whether a partition goes because it was named: now, or to an earlier run that has begun to clear it.
+    fn deletes(&self, partition: &Partition) -> bool {
+        self.wish.deletes(partition) || plan::is_released(partition)
+    }
+
     /// Whose an extent is, and how it is named.
     fn owner_of(&self, extent: &Extent) -> (String, String) {
         let content = &self.facts.content;
         let stays = content
             .partitions()
             .iter()
-            .filter(|partition| !self.wish.deletes(partition));
+            .filter(|partition| !self.deletes(partition));
         let elsewhere = plan::listed_elsewhere(content, self.own, self.wish);
         let partition = stays
             .chain(elsewhere)
