@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 
-use prejoin_disk::judge::operating_system;
+use prejoin_disk::judge::{System, operating_system};
 use prejoin_disk::region;
 use prejoin_disk::write::PARTIAL;
 use prejoin_profiles::disk::{
@@ -172,8 +172,8 @@ pub(crate) fn sentence(device: &Device, content: &Content) -> String {
     }) {
         parts.push("an image that was not written to its end".into());
     }
-    if let Some((system, why)) = operating_system(content) {
-        parts.push(format!("{system} ({why})"));
+    if let Some(System { name, why, .. }) = operating_system(content, None) {
+        parts.push(format!("{name} ({why})"));
     }
     let whole = Extent::between(0, device.size);
     for inside in &content.inside {

@@ -11,14 +11,14 @@ mod name;
 mod state;
 mod system;
 
-pub use system::operating_system;
+pub use system::{System, operating_system};
 
 use std::collections::BTreeSet;
 
 use prejoin_profiles::architecture::Architecture;
 use prejoin_profiles::cluster::DiskSelector;
 use prejoin_profiles::digest::Digest;
-use prejoin_profiles::disk::{Code, Extent, Facts, Finding, Report, Severity, Verdict};
+use prejoin_profiles::disk::{Code, Extent, Facts, Finding, Partition, Report, Severity, Verdict};
 
 use self::name::Names;
 use crate::plan::{self, Image, Planned, Wish};
@@ -60,13 +60,19 @@ pub struct Rules {
 pub fn judge(facts: &Facts, intent: &Intent, image: &Image) -> Report {
     let mut given = intent.wish.delete.clone();
     given.retain(|name| !state::is_path(name));
-    let names = Names::find(&facts.content, facts.device.size, &given);
+    let own = Own::of(image.manifest, image.handoff);
+    let names = Names::find(
+        &facts.content,
+        facts.device.size,
+        &given,
+        &own,
+        &image.table.disk_guid.to_string(),
+    );
     let wish = Wish {
         delete: names.delete.clone(),
         ..intent.wish.clone()
     };
     let planned = plan::plan(facts, image, &wish);
-    let own = Own::of(image.manifest, image.handoff);
     let mut case = Case {
         facts,
         intent,
@@ -318,13 +324,18 @@ impl Case<'_> {
         }
     }
 
+    /// Whether a partition goes because it was named: now, or to an earlier run that has begun to clear it.
+    fn deletes(&self, partition: &Partition) -> bool {
+        self.wish.deletes(partition) || plan::is_released(partition)
+    }
+
     /// Whose an extent is, and how it is named.
     fn owner_of(&self, extent: &Extent) -> (String, String) {
         let content = &self.facts.content;
         let stays = content
             .partitions()
             .iter()
-            .filter(|partition| !self.wish.deletes(partition));
+            .filter(|partition| !self.deletes(partition));
         let elsewhere = plan::listed_elsewhere(content, self.own, self.wish);
         let partition = stays
             .chain(elsewhere)

@@ -14,7 +14,7 @@ use prejoin_profiles::manifest::{Manifest, Range};
 
 use crate::layout;
 use crate::region::{self, HEAD, Own};
-use crate::write::PARTIAL;
+use crate::write::{PARTIAL, RELEASED};
 
 /// Where ext4 has its first further superblock with blocks of 4096 bytes, which a node takes for a damaged file system
 /// of its own, and how much of it has to go.
@@ -134,6 +134,7 @@ pub fn plan(facts: &Facts, image: &Image, wish: &Wish) -> Planned {
         })
         .collect::<Vec<_>>();
     after.extend(brought(image, &sorted.kept));
+    let released = released(content, size, &sorted, image, &after, wish);
     let mut problem = None;
     let (mut added, mut without) = (Vec::new(), Vec::new());
     match complete(&after, image, size, &sorted) {
@@ -168,6 +169,7 @@ pub fn plan(facts: &Facts, image: &Image, wish: &Wish) -> Planned {
         disk_guid: image.table.disk_guid.to_string(),
         before,
         after,
+        released,
         clear,
         image_extents: image_extents(image.manifest),
         table_extents: region::table_extents(Scheme::Gpt, image.manifest.sector_size, size),
@@ -192,6 +194,8 @@ struct Sorted<'a> {
     kept: Vec<&'a Partition>,
     replaced: Vec<&'a Partition>,
     deleted: Vec<&'a Partition>,
+    /// What was named, and only another table lists.
+    named: Vec<&'a Partition>,
     /// What must not be written.
     protected: Vec<Extent>,
 }
@@ -202,11 +206,12 @@ impl<'a> Sorted<'a> {
             kept: vec![],
             replaced: vec![],
             deleted: vec![],
+            named: named_elsewhere(content, own, wish),
             protected: vec![],
         };
         for partition in content.partitions() {
             let wiped = is_wiped(partition, own, wish);
-            if wish.deletes(partition) && !wiped {
+            if wish.deletes(partition) && !wiped || is_released(partition) {
                 sorted.deleted.push(partition);
             } else if !wiped
                 && (replaceable(content, partition, own) || is_unfinished(content, partition, own))
@@ -255,6 +260,9 @@ impl<'a> Sorted<'a> {
 
 /// A partition of a node's system may go for its successor, unless something is in it that no image brings.
 fn replaceable(content: &Content, partition: &Partition, own: &Own) -> bool {
+    if is_begun(partition, own) {
+        return true;
+    }
     let nested = region::precious(content, &partition.extent)
         .next()
         .is_some();
@@ -268,8 +276,8 @@ fn replaceable(content: &Content, partition: &Partition, own: &Own) -> bool {
 /// all that says where somebody's data is.
 pub(crate) fn listed_elsewhere<'a>(
     content: &'a Content,
-    own: &'a Own,
-    wish: &'a Wish,
+    own: &Own,
+    wish: &Wish,
 ) -> impl Iterator<Item = &'a Partition> {
     let ends = |table: &&Table| {
         let divides = matches!(table.scheme, Scheme::Gpt | Scheme::HybridMbr | Scheme::Mbr);
@@ -281,22 +289,46 @@ pub(crate) fn listed_elsewhere<'a>(
             .iter()
             .any(|known| known.extent == partition.extent)
     };
-    // 0xee stands for the whole disk, and an extended partition for those in it.
-    let container =
-        |partition: &Partition| ["ee", "05", "0f", "85"].contains(&partition.type_id.as_str());
-    let partitions = content
-        .tables
-        .iter()
-        .filter(ends)
-        .flat_map(|table| &table.partitions);
-    partitions.filter(move |partition| {
+    let partitions = content.tables.iter().filter(ends);
+    let partitions = partitions.flat_map(|table| {
+        let listed = table.partitions.iter();
+        listed.map(|partition| (&table.partitions, partition))
+    });
+    let partitions = partitions.filter(move |(listed, partition)| {
         // Nobody sees what only this table lists; a blank head that is cleared again loses nothing.
         let unseen = own.made(partition)
             && is_partial(partition)
             && region::is_blank_at_its_head(content, &partition.extent);
-        let ours = own.system.contains(&partition.guid) || unseen;
-        !believed(partition) && !container(partition) && !ours && !wish.deletes(partition)
-    })
+        let system = region::owner_in(content, listed, partition, Some(own)).is_some();
+        let goes = system || unseen || is_released(partition) || wish.deletes(partition);
+        !believed(partition) && !is_container(partition) && !goes
+    });
+    partitions.map(|(_, partition)| partition)
+}
+
+/// What was named and is only in a table that is not the one in use, each extent once.
+pub(crate) fn named_elsewhere<'a>(
+    content: &'a Content,
+    own: &Own,
+    wish: &Wish,
+) -> Vec<&'a Partition> {
+    let nothing = Wish {
+        mode: wish.mode,
+        ..Wish::default()
+    };
+    let mut found: Vec<&Partition> = Vec::new();
+    for partition in listed_elsewhere(content, own, &nothing) {
+        let is_new = found.iter().all(|other| other.extent != partition.extent);
+        if is_new && wish.deletes(partition) {
+            found.push(partition);
+        }
+    }
+    found
+}
+
+/// Whether it stands for others: 0xee for the whole disk, and an extended partition for those in it.
+fn is_container(partition: &Partition) -> bool {
+    ["ee", "05", "0f", "85"].contains(&partition.type_id.as_str())
 }
 
 /// Whether it is the node's state, which is to be made anew.
@@ -311,11 +343,24 @@ pub(crate) fn is_wiped(partition: &Partition, own: &Own, wish: &Wish) -> bool {
 /// file systems; and a data partition may be used as it is, without a signature: encrypted with its header elsewhere,
 /// or by a database. What was there before was cleared before the mark came, so that its first MiB is blank if nobody
 /// came since. Of the rest samples are enough: what is blank in all of them may go, and what is not stays where it is.
-fn is_unfinished(content: &Content, partition: &Partition, own: &Own) -> bool {
+pub(crate) fn is_unfinished(content: &Content, partition: &Partition, own: &Own) -> bool {
     own.made(partition)
         && is_partial(partition)
         && region::is_blank_at_its_head(content, &partition.extent)
         && region::is_blank(content, &partition.extent)
+}
+
+/// Whether it is a partition of the node's system that an interrupted run has listed: what is in it besides the image's
+/// bytes was there before it.
+pub(crate) fn is_begun(partition: &Partition, own: &Own) -> bool {
+    own.system.contains(&partition.guid) && is_partial(partition)
+}
+
+/// Whether it has the type of what goes as soon as it is cleared.
+pub(crate) fn is_released(partition: &Partition) -> bool {
+    partition
+        .type_id
+        .eq_ignore_ascii_case(&RELEASED.to_string())
 }
 
 /// Whether it has the type of what was not written to its end.
@@ -336,6 +381,87 @@ fn stays(partition: &Partition, own: &Own, handoff: &Handoff) -> Entry {
         },
         None => entry,
     }
+}
+
+/// What the table is to list as going until it is cleared: all that does not stay, if anything of it is not the node's
+/// own; or the whole disk, if it was not divided.
+///
+/// A UUID that something was named by may be gone with the first cleared byte, and another node's system is known by its
+/// content.
+fn released(
+    content: &Content,
+    size: u64,
+    sorted: &Sorted,
+    image: &Image,
+    after: &[Entry],
+    wish: &Wish,
+) -> Vec<Entry> {
+    if content.partitions().is_empty() {
+        let named = wish.deletes_disk(content, size);
+        return Vec::from_iter(whole_disk(image, size).filter(|_| named));
+    }
+    let is_own = |partition: &Partition| after.iter().any(|entry| entry.guid == partition.guid);
+    let deleted = sorted.deleted.iter().chain(&sorted.named);
+    let deleted = deleted.map(|partition| (*partition, RELEASED));
+    let replaced = sorted.replaced.iter().map(|partition| {
+        let own = is_own(partition) || is_partial(partition);
+        (*partition, if own { PARTIAL } else { RELEASED })
+    });
+    let going: Vec<(&Partition, Guid)> = deleted
+        .chain(replaced)
+        .filter(|(partition, _)| !is_container(partition))
+        .collect();
+    if going.iter().all(|(_, type_guid)| *type_guid == PARTIAL) {
+        return Vec::new();
+    }
+    let (disk_guid, sector_size) = (image.table.disk_guid, image.manifest.sector_size);
+    let kept = after.iter().filter(|entry| entry.origin == Origin::Kept);
+    let mut all: Vec<Entry> = kept.cloned().collect();
+    let stay = all.len();
+    for (partition, type_guid) in going {
+        let is_free = |number: &u32| all.iter().all(|other| other.number != *number);
+        let mut numbers = std::iter::once(partition.number).chain(1..=128);
+        let Some(number) = numbers.find(is_free) else {
+            break;
+        };
+        let guid = Guid::parse(&partition.guid);
+        let guid = guid.unwrap_or_else(|| guid_of(&disk_guid, partition.extent.start));
+        all.push(Entry {
+            number,
+            type_guid: type_guid.to_string(),
+            guid: guid.to_string(),
+            ..entry(partition, Origin::Deleted)
+        });
+        // What cannot be in a table, since it shares bytes with another one or with the table itself, is not listed.
+        if table(&all, &disk_guid, sector_size, size).check().is_err() {
+            all.pop();
+        }
+    }
+    all.split_off(stay)
+}
+
+/// All of a disk that was not divided, as a partition that goes.
+fn whole_disk(image: &Image, size: u64) -> Option<Entry> {
+    let disk_guid = image.table.disk_guid;
+    let usable = table(&[], &disk_guid, image.manifest.sector_size, size).usable();
+    let end = usable.end / gpt::ALIGNMENT * gpt::ALIGNMENT;
+    (gpt::ALIGNMENT < end).then(|| Entry {
+        number: 1,
+        extent: Extent::between(gpt::ALIGNMENT, end),
+        type_guid: RELEASED.to_string(),
+        guid: disk_guid.to_string(),
+        name: String::new(),
+        attributes: 0,
+        origin: Origin::Deleted,
+    })
+}
+
+/// A GUID for a partition that has none, since an MBR lists it.
+fn guid_of(disk: &Guid, start: u64) -> Guid {
+    let digest = Digest::of(format!("{disk} {start}").as_bytes());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest.0[..16]);
+    Guid::from_bytes(bytes)
 }
 
 /// The image's partitions, each with its own number if no kept one has it.

@@ -134,6 +134,9 @@ pub struct Plan {
     pub before: Vec<Entry>,
     /// The table as it will be.
     pub after: Vec<Entry>,
+    /// What the table lists as going while it is cleared; nothing if nothing was named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub released: Vec<Entry>,
     /// What is overwritten with zeroes first.
     pub clear: Vec<Clear>,
     /// Where the image's bytes go, in order and merged: its partitions' defined ranges.

@@ -79,10 +79,10 @@ impl Saved {
             .chunks(SECTOR)
             .zip(area.bytes.chunks(SECTOR))
             .zip((0..).step_by(SECTOR));
-        let new = [&tables.partial.primary, &tables.whole.primary];
+        let new = [&tables.partial, &tables.whole];
         let is_new = |at: usize, sector: &[u8]| {
-            new.iter()
-                .any(|new| new.get(at..at + sector.len()) == Some(sector))
+            let mut new = new.into_iter().chain(&tables.released);
+            new.any(|new| new.primary.get(at..at + sector.len()) == Some(sector))
         };
         Ok(sectors
             .into_iter()

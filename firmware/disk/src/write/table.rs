@@ -22,8 +22,18 @@ pub const PARTIAL: Guid = match Guid::parse("a9e5177f-8d53-4732-8f48-a9b1d50c659
     None => panic!("the GUID is misspelt"),
 };
 
+/// Type of a partition that goes, because somebody named it or because it is of another node's system, from before its
+/// first byte is cleared until the new table stands. The names that it was released by may lie in what is cleared: whoever
+/// finds one of this type knows that it was released by all of them. It is prejoin's own, a random GUID.
+pub const RELEASED: Guid = match Guid::parse("6b68886e-e8a1-4054-a47b-a510fcc53f0f") {
+    Some(guid) => guid,
+    None => panic!("the GUID is misspelt"),
+};
+
 /// The tables of a plan.
 pub(super) struct Tables {
+    /// With what is kept and what goes, and nothing new; if anything goes that was not the node's own.
+    pub(super) released: Option<Copies>,
     /// With the image's partitions marked [`PARTIAL`].
     pub(super) partial: Copies,
     /// With everything as planned.
@@ -98,6 +108,16 @@ impl Tables {
                 )));
             }
         }
+        let released = plan
+            .released
+            .iter()
+            .map(partition)
+            .collect::<Result<Vec<_>, _>>()?;
+        let released = (!released.is_empty()).then(|| Table {
+            partitions: [kept.clone(), released].concat(),
+            ..table.clone()
+        });
+        let released = released.as_ref().map(Copies::of).transpose()?;
         let (partial, whole) = (Copies::of(&partial)?, Copies::of(&table)?);
         for extent in [whole.primary_extent(), whole.backup_extent()] {
             if !plan
@@ -111,11 +131,12 @@ impl Tables {
                 )));
             }
         }
-        let entries = plan.before.iter().chain(&plan.after);
+        let entries = plan.before.iter().chain(&plan.after).chain(&plan.released);
         let known = entries
             .map(|entry| (guid(&entry.guid).unwrap_or_default(), entry.extent))
             .collect();
         Ok(Tables {
+            released,
             partial,
             whole,
             kept,
@@ -198,13 +219,13 @@ impl Tables {
         Ok(extents)
     }
 
-    /// GUIDs of the partitions that the table on the disk lists as half done: not written to their end.
+    /// GUIDs of the partitions that the table on the disk lists as half done: not written to their end, or about to go.
     pub(super) fn half_done(&self, disk: &dyn ReadAt) -> Vec<Guid> {
         let found = self.read(disk, false, &RefCell::new(None));
         let partitions = found.map(|found| found.table.partitions);
         let partial = partitions.into_iter().flatten();
         partial
-            .filter(|partition| partition.type_guid == PARTIAL)
+            .filter(|partition| [PARTIAL, RELEASED].contains(&partition.type_guid))
             .map(|partition| partition.guid)
             .collect()
     }
@@ -348,7 +369,12 @@ impl Copies {
 
     fn put(&self, relied: &[Extent], disk: &dyn WriteAt, phase: Phase) -> Result<u64, Error> {
         let primary = self.primary_parts();
-        let backup = [(self.backup_at, self.backup.as_slice())];
+        // Its header last, too: entries of ours without a header are known for what they are, a header without entries is not.
+        let (entries, header) = self.backup.split_at(self.backup.len() - self.head / 2);
+        let backup = [
+            (self.backup_at, entries),
+            (self.backup_at + entries.len() as u64, header),
+        ];
         let primary_first = relied
             .iter()
             .any(|extent| extent.meets(&self.backup_extent()));

@@ -7,7 +7,7 @@ use prejoin_profiles::disk::{
 };
 
 use crate::sample::{GIB, MIB, guid};
-use crate::{codes, intent, ours, signature, verdict};
+use crate::{codes, intent, marked, ours, signature, verdict};
 
 const SIZE: u64 = 8 * GIB;
 /// Where the state is among the partitions.

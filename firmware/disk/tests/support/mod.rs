@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use prejoin_disk::device::{ReadAt, WriteAt};
 use prejoin_disk::write::{
-    Chunks, Error, Event, Job, Journal, Options, Record, Sizes, Written, write,
+    Chunks, Error, Event, Job, Journal, Options, RELEASED, Record, Sizes, Written, write,
 };
 use prejoin_formats::gpt::{self, Partition, Table, types};
 use prejoin_formats::guid::Guid;
@@ -774,6 +774,28 @@ impl Maker {
         None
     }
 
+    /// On every third disk what goes had to be named.
+    fn released(&self, before: &Table, kept: &[Partition]) -> Vec<Entry> {
+        if !self.names.is_multiple_of(3) {
+            return Vec::new();
+        }
+        let gone = before.partitions.iter();
+        let gone = gone.filter(|partition| !kept.contains(partition));
+        let entry = |partition: &Partition| Entry {
+            number: partition.number,
+            extent: Extent {
+                start: partition.start,
+                length: partition.size,
+            },
+            type_guid: RELEASED.to_string(),
+            guid: partition.guid.to_string(),
+            name: partition.name.clone(),
+            attributes: partition.attributes,
+            origin: Origin::Deleted,
+        };
+        gone.map(entry).collect()
+    }
+
     fn plan(
         &self,
         before: &Table,
@@ -824,6 +846,7 @@ impl Maker {
                 .iter()
                 .map(|partition| entry(partition, Origin::Image))
                 .collect(),
+            released: self.released(before, kept),
             clear: clear
                 .into_iter()
                 .map(|extent| Clear {

@@ -2,7 +2,10 @@
 //! kept may be gone, and writing again must complete.
 #![expect(clippy::print_stdout, reason = "says how many cuts there were")]
 
+mod again;
+#[path = "../support/mod.rs"]
 mod support;
+mod world;
 
 use prejoin_disk::write::{Options, Record, Saved, before, restore};
 
