@@ -18,8 +18,8 @@ use prejoin_profiles::handoff::{self, Handoff, Uuid};
 use prejoin_profiles::kernel_args::COMMAND_LINE_SIZE;
 use prejoin_profiles::layout::{self, Filesystem, Layout, Purpose};
 
-use crate::assemble::Glob;
 use crate::disk::{Disk, Partition};
+use crate::overlays;
 use crate::system::{self, Boot};
 
 /// What a node is, beside its system.
@@ -40,6 +40,8 @@ pub struct Spec<'a> {
     pub seed: BTreeMap<String, Vec<u8>>,
     /// Files that the agent unpacks into the running system, by path.
     pub files: Tree,
+    /// The user's own device tree overlays by file name.
+    pub overlays: &'a BTreeMap<String, Vec<u8>>,
     /// The image's time in seconds since 1970.
     pub epoch: i64,
 }
@@ -69,6 +71,15 @@ pub enum Error {
         /// Why.
         #[source]
         source: fat::Error,
+    },
+    /// An overlay that would not be found, or would not fit.
+    #[error("putting the device tree overlays of board {board} together")]
+    Overlays {
+        /// Board name.
+        board: String,
+        /// Why.
+        #[source]
+        source: overlays::Error,
     },
     /// The archive of the node's files could not be written.
     #[error("writing the archive of the node's files")]
@@ -264,25 +275,19 @@ fn boot_image(
         let length = command_line.len();
         return Err(Error::CommandLine { length });
     }
-    let globs: Vec<Glob> = spec
-        .board
-        .overlays
-        .iter()
-        .map(|pattern| Glob::new(pattern))
-        .collect();
-    let overlays: Vec<String> = boot
-        .device_trees
-        .keys()
-        .filter(|path| globs.iter().any(|glob| glob.matches(path.as_bytes())))
-        .cloned()
-        .collect();
+    let overlays = overlays::gather(spec.board, &boot.device_trees, spec.overlays, contents)
+        .map_err(|source| Error::Overlays {
+            board: spec.board.name.clone(),
+            source,
+        })?;
     let mut tree = Tree::new();
-    for file in prejoin_boot::files(spec.board, Slot::A, &command_line, &overlays) {
+    for file in prejoin_boot::files(spec.board, Slot::A, &command_line, overlays.keys()) {
         let content = match &file.origin {
             Origin::Text(text) => bytes(text.as_bytes().to_vec()),
             Origin::Kernel => boot.kernel.clone(),
             Origin::Initramfs => boot.initrd.clone(),
             Origin::UnifiedKernel => unified_kernel(spec.board, boot, &command_line, contents)?,
+            Origin::Overlay(name) => found(overlays.get(name), &file.path, name)?,
             Origin::DeviceTree(name) => found(boot.device_trees.get(name), &file.path, name)?,
             Origin::System(path) => found(boot.files.get(path), &file.path, path)?,
         };

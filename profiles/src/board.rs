@@ -38,13 +38,14 @@ pub struct Board {
     /// Device trees for the boot partition, as file names below the kernel package's device tree folder.
     #[serde(default)]
     pub device_trees: Vec<String>,
-    /// Further names on the boot partition of the same: name there -> file name as above. Firmware looks for the
-    /// names of the vendor's kernel, which are not always upstream's.
-    #[serde(default)]
-    pub device_tree_names: BTreeMap<String, String>,
-    /// Device tree overlays for the boot partition, as glob patterns below the same folder.
+    /// Device tree overlays for the boot partition, as glob patterns below the same folder; the user's own are
+    /// there as if they were in its `overlays/`.
     #[serde(default)]
     pub overlays: Vec<String>,
+    /// Overlays that turn one of the device trees into another: file name in `overlays/` -> which. Firmware that
+    /// loads one tree for all steppings of a chip changes it so.
+    #[serde(default)]
+    pub overlay_differences: BTreeMap<String, TreeDifference>,
     /// Kernel command line arguments, after the ones that the image itself needs.
     #[serde(default)]
     pub kernel_args: Vec<String>,
@@ -58,6 +59,16 @@ pub struct Board {
     pub boot_files: BTreeMap<String, String>,
     /// Whether the board keeps the time while it is off. Without, the agent sets the clock to the image's date.
     pub battery_clock: bool,
+}
+
+/// Two device trees, as file names below the kernel package's device tree folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TreeDifference {
+    /// The tree that firmware loads.
+    pub from: String,
+    /// What is made of it.
+    pub to: String,
 }
 
 /// How a machine's firmware finds a kernel.
@@ -87,10 +98,10 @@ pub struct Kernel {
     pub device_trees: Vec<String>,
     /// Like the board's, for this kernel only.
     #[serde(default)]
-    pub device_tree_names: BTreeMap<String, String>,
+    pub overlays: Vec<String>,
     /// Like the board's, for this kernel only.
     #[serde(default)]
-    pub overlays: Vec<String>,
+    pub overlay_differences: BTreeMap<String, TreeDifference>,
     /// Like the board's, for this kernel only.
     #[serde(default)]
     pub kernel_args: Vec<String>,
@@ -107,10 +118,10 @@ impl Board {
         let mut board = self.clone();
         append(&mut board.packages, &kernel.packages);
         append(&mut board.device_trees, &kernel.device_trees);
-        board
-            .device_tree_names
-            .extend(kernel.device_tree_names.clone());
         append(&mut board.overlays, &kernel.overlays);
+        board
+            .overlay_differences
+            .extend(kernel.overlay_differences.clone());
         append(&mut board.kernel_args, &kernel.kernel_args);
         append(&mut board.initramfs_modules, &kernel.initramfs_modules);
         Some((board, kernel))
@@ -133,8 +144,8 @@ pub(crate) struct Draft {
     exclude: Vec<String>,
     microcode: BTreeMap<String, Vec<String>>,
     device_trees: Vec<String>,
-    device_tree_names: BTreeMap<String, String>,
     overlays: Vec<String>,
+    overlay_differences: BTreeMap<String, TreeDifference>,
     kernel_args: Vec<String>,
     initramfs_modules: Vec<String>,
     config_txt: Vec<String>,
@@ -161,8 +172,8 @@ impl Draft {
             exclude: appended(parent.exclude, &self.exclude),
             microcode: overridden(parent.microcode, self.microcode),
             device_trees: appended(parent.device_trees, &self.device_trees),
-            device_tree_names: overridden(parent.device_tree_names, self.device_tree_names),
             overlays: appended(parent.overlays, &self.overlays),
+            overlay_differences: overridden(parent.overlay_differences, self.overlay_differences),
             kernel_args: appended(parent.kernel_args, &self.kernel_args),
             initramfs_modules: appended(parent.initramfs_modules, &self.initramfs_modules),
             config_txt: appended(parent.config_txt, &self.config_txt),
@@ -184,8 +195,8 @@ impl Draft {
             exclude: self.exclude,
             microcode: self.microcode,
             device_trees: self.device_trees,
-            device_tree_names: self.device_tree_names,
             overlays: self.overlays,
+            overlay_differences: self.overlay_differences,
             kernel_args: self.kernel_args,
             initramfs_modules: self.initramfs_modules,
             config_txt: self.config_txt,

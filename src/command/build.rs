@@ -257,6 +257,7 @@ fn one(
             .map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec()))
             .collect(),
         files: files(project, plan, node)?,
+        overlays: &project.overlays,
         epoch,
     };
     let manifest = build::node(&spec, built, lock, store).map_err(failure)?;

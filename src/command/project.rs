@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use prejoin_identity::Seed;
 use prejoin_image_builder::class::Class;
 use prejoin_image_builder::keyring::Keyring;
+use prejoin_image_builder::overlays;
 use prejoin_image_builder::resolve::Wanted;
 use prejoin_profiles::board::Board;
 use prejoin_profiles::catalog::{Catalog, Kind};
@@ -38,6 +39,8 @@ pub(crate) struct Project {
     pub(crate) catalog: Catalog,
     /// OpenPGP key files of the program and the user's own; which of them may sign what, the profiles say.
     pub(crate) keys: Vec<Vec<u8>>,
+    /// The user's own device tree overlays by file name.
+    pub(crate) overlays: BTreeMap<String, Vec<u8>>,
     /// What is unusual about it.
     pub(crate) findings: Vec<Finding>,
     /// Go on without the programs of the Kubernetes distribution. Only the demo does.
@@ -80,6 +83,7 @@ impl Project {
         let mut catalog = Catalog::embedded();
         extend(&mut catalog, folder)?;
         let keys = keys(folder)?;
+        let overlays = overlays(folder)?;
         let shown = file.display().to_string();
         let cluster = Cluster::parse(&text).map_err(|findings| {
             report.findings(&shown, &text, &findings);
@@ -100,6 +104,7 @@ impl Project {
             cluster,
             catalog,
             keys,
+            overlays,
             findings,
             without_artifacts: false,
         })
@@ -274,6 +279,27 @@ fn keys(folder: &Path) -> Result<Vec<Vec<u8>>, Failure> {
         keys.push(key);
     }
     Ok(keys)
+}
+
+/// The user's own device tree overlays: `profiles/overlays/*.dtbo`.
+fn overlays(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
+    let mut overlays = BTreeMap::new();
+    for path in files(&folder.join("profiles/overlays"), "dtbo") {
+        let bytes = settings::read_bytes(&path)
+            .map_err(|error| Failure::new(Class::Input, &error).of(path.display()))?;
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        overlays::check_own(&name, &bytes).map_err(|error| {
+            Failure::new(Class::Input, &error)
+                .of(path.display())
+                .hint(error.hint())
+        })?;
+        overlays.insert(name, bytes);
+    }
+    Ok(overlays)
 }
 
 /// Files of a folder with one ending, in the order of their names; none if there is no such folder.

@@ -7,6 +7,10 @@
 //!   removable-media default, so no firmware variable has to be written, and one unified kernel image per slot.
 //! * Raspberry Pi 4 and 5: `config.txt`, kernel, initramfs, device trees and `cmdline.txt` in the root of a FAT
 //!   partition; the Pi 4 also reads `start4.elf` and `fixup4.dat` from there, the Pi 5 keeps that code in its EEPROM.
+//!   Every Pi 5 loads `bcm2712-rpi-5-b.dtb`; one with the later stepping of the chip (D0) lays
+//!   `overlays/bcm2712d0.dtbo` over it by itself, and goes on without where there is none.
+
+pub mod config;
 
 use prejoin_profiles::architecture::Architecture;
 use prejoin_profiles::board::{Board, Firmware};
@@ -51,8 +55,10 @@ pub enum Origin {
     Kernel,
     /// The initramfs.
     Initramfs,
-    /// A device tree or overlay by its file name in the kernel package.
+    /// A device tree by its file name in the kernel package.
     DeviceTree(String),
+    /// A device tree overlay by its file name.
+    Overlay(String),
     /// A file of the operating system's tree.
     System(String),
 }
@@ -80,9 +86,13 @@ pub fn command_line(
     line
 }
 
-/// Every file of the boot partition, in path order. `overlays` are the overlay files that the kernel package has
-/// for the board's patterns.
-pub fn files(board: &Board, slot: Slot, command_line: &str, overlays: &[String]) -> Vec<File> {
+/// Every file of the boot partition, in path order. `overlays` are the file names of the board's overlays.
+pub fn files<'a>(
+    board: &Board,
+    slot: Slot,
+    command_line: &str,
+    overlays: impl IntoIterator<Item = &'a String>,
+) -> Vec<File> {
     let mut files = match board.firmware {
         Firmware::Uefi => uefi(board.architecture, slot),
         Firmware::RaspberryPi => raspberry_pi(board, command_line, overlays),
@@ -116,7 +126,11 @@ fn uefi(architecture: Architecture, slot: Slot) -> Vec<File> {
     ]
 }
 
-fn raspberry_pi(board: &Board, command_line: &str, overlays: &[String]) -> Vec<File> {
+fn raspberry_pi<'a>(
+    board: &Board,
+    command_line: &str,
+    overlays: impl IntoIterator<Item = &'a String>,
+) -> Vec<File> {
     let mut config =
         String::from("# made by prejoin; changes are lost when the node is imaged again\n[all]\n");
     for line in &board.config_txt {
@@ -138,17 +152,10 @@ fn raspberry_pi(board: &Board, command_line: &str, overlays: &[String]) -> Vec<F
             .map(|name| file(basename(name), Origin::DeviceTree(name.clone()))),
     );
     files.extend(
-        board
-            .device_tree_names
-            .iter()
-            .map(|(name, tree)| file(name, Origin::DeviceTree(tree.clone()))),
+        overlays
+            .into_iter()
+            .map(|name| file(format!("overlays/{name}"), Origin::Overlay(name.clone()))),
     );
-    files.extend(overlays.iter().map(|name| {
-        file(
-            format!("overlays/{}", basename(name)),
-            Origin::DeviceTree(name.clone()),
-        )
-    }));
     files
 }
 
@@ -174,7 +181,6 @@ mod tests {
             "sector_sizes": [512], "kernel": {}, "battery_clock": true,
             "kernel_args": ["console=tty0"], "initramfs_modules": [],
             "device_trees": ["broadcom/bcm2711-rpi-4-b.dtb"],
-            "device_tree_names": {"vendor.dtb": "broadcom/bcm2711-rpi-4-b.dtb"},
             "config_txt": ["arm_64bit=1"],
             "boot_files": BTreeMap::from([("start4.elf", "usr/lib/raspi-firmware/start4.elf")]),
         });
@@ -225,16 +231,15 @@ loader/loader.conf: Text("timeout 2\nconsole-mode keep\neditor no\n")
                 &board,
                 Slot::A,
                 "root=x",
-                &["overlays/disable-bt.dtbo".into()]
+                &["disable-bt.dtbo".into()]
             )),
             r##"bcm2711-rpi-4-b.dtb: DeviceTree("broadcom/bcm2711-rpi-4-b.dtb")
 cmdline.txt: Text("root=x\n")
 config.txt: Text("# made by prejoin; changes are lost when the node is imaged again\n[all]\narm_64bit=1\nkernel=kernel8.img\ninitramfs initramfs.img followkernel\n")
 initramfs.img: Initramfs
 kernel8.img: Kernel
-overlays/disable-bt.dtbo: DeviceTree("overlays/disable-bt.dtbo")
+overlays/disable-bt.dtbo: Overlay("disable-bt.dtbo")
 start4.elf: System("usr/lib/raspi-firmware/start4.elf")
-vendor.dtb: DeviceTree("broadcom/bcm2711-rpi-4-b.dtb")
 "##
         );
     }

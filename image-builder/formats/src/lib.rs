@@ -8,6 +8,7 @@
 pub mod cpio;
 pub mod ext4;
 pub mod fat;
+pub mod fdt;
 pub mod gpt;
 pub mod guid;
 pub mod image;

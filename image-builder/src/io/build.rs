@@ -158,6 +158,10 @@ impl Error {
                 system::Error::Fixup(error) => error.hint(),
                 _ => None,
             },
+            Error::Node { source, .. } => match &**source {
+                node::Error::Overlays { source, .. } => source.hint(),
+                _ => None,
+            },
             Error::Store(_) | Error::Output(_) | Error::Render(render::Error::Store(_)) => {
                 Some("is the disk full, or the folder read-only? --out names another one".into())
             }
