@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use prejoin_boot::{Origin, Slot};
+use prejoin_boot::{Origin, Slot, Source};
 use prejoin_formats::cpio;
 use prejoin_formats::fat::{self, Width};
 use prejoin_formats::gpt;
@@ -170,7 +170,7 @@ pub fn disk(spec: &Spec, boot: &Boot, root: &Root, contents: &dyn Contents) -> R
         Purpose::Identity,
     ] {
         if !seen.contains(&needed) {
-            return Err(wrong(spec, format!("it has no partition for {needed:?}")));
+            return Err(missing(spec, needed));
         }
     }
     let guid = derived_guid(spec.cluster, spec.name, "disk");
@@ -239,11 +239,12 @@ fn boot_image(
     contents: &dyn Contents,
     place: &Place,
 ) -> Result<Image, Error> {
-    let slot = system_partitions(spec.layout).find(|partition| partition.purpose == Purpose::Root);
-    let slot = slot.ok_or_else(|| wrong(spec, "it has no partition for Root".into()))?;
-    let guid = derived_guid(spec.cluster, spec.name, &slot.name);
-    let command_line =
-        prejoin_boot::command_line(spec.board, Slot::A, &guid.to_string(), &root.root_hash);
+    let source = Source {
+        root: guid_of_first(spec, Purpose::Root)?,
+        verity: guid_of_first(spec, Purpose::Verity)?,
+        identity: guid_of_first(spec, Purpose::Identity)?,
+    };
+    let command_line = prejoin_boot::command_line(spec.board, Slot::A, &source, &root.root_hash);
     let globs: Vec<Glob> = spec
         .board
         .overlays
@@ -276,6 +277,17 @@ fn boot_image(
         );
     }
     volume(spec, place, "BOOT", Some(Width::Fat32), &tree)
+}
+
+/// GUID of the layout's first partition for a purpose, which is the first slot's.
+fn guid_of_first(spec: &Spec, purpose: Purpose) -> Result<String, Error> {
+    let first = system_partitions(spec.layout).find(|partition| partition.purpose == purpose);
+    let first = first.ok_or_else(|| missing(spec, purpose))?;
+    Ok(derived_guid(spec.cluster, spec.name, &first.name).to_string())
+}
+
+fn missing(spec: &Spec, purpose: Purpose) -> Error {
+    wrong(spec, format!("it has no partition for {purpose:?}"))
 }
 
 fn found(content: Option<&Content>, path: &str, from: &str) -> Result<Content, Error> {

@@ -54,7 +54,8 @@ pub const GAP: u64 = 1 << 20;
 /// The smallest [`STATE`] partition that the agent makes, in bytes: logs, container images and pods are in it.
 pub const SMALLEST_STATE: u64 = 1 << 30;
 
-/// A partition to be made on first boot. One with the same GPT name that already exists is never altered.
+/// A partition to be made on first boot. One with this GUID that already exists is never altered, whatever its name
+/// is by now; one with the same name and another GUID is somebody else's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Partition {

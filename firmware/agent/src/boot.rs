@@ -55,7 +55,7 @@ fn steps(log: &mut Log) -> Result<Infallible, Error> {
 
     log.begin("disk", "looking for the disk with the root partition");
     let disk = disk::Disk::find(target.root, options.wait, log)?;
-    let source = disk.source(target.root, target.slot)?;
+    let source = disk.source(&target)?;
 
     log.begin("verity", "opening the root partition");
     root::open(&disk, &source, &target, options.corruption, log)?;

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use prejoin_disk::layout;
+use prejoin_formats::guid::Guid;
 use prejoin_profiles::handoff::{self, Format, Handoff};
 use prejoin_sys::mount::{self, Flags};
 use prejoin_sys::process;
@@ -15,6 +16,7 @@ use super::ROOT;
 use super::disk::Disk;
 use super::log::Log;
 use crate::error::{Doing as _, Error};
+use crate::layout::required;
 use crate::superblock::{self, COPY, COPY_BLOCK, COPY_SIZE, Content, HEAD};
 
 /// Kernel file systems the tools need, bound into the root while they run.
@@ -75,7 +77,7 @@ pub(super) fn prepare(
     repair: bool,
     log: &Log,
 ) -> Result<(), Error> {
-    let device = device(disk, &state.name)?;
+    let device = device(disk, state)?;
     let (head, copy) = look(&device)?;
     let content = superblock::ext4(&head, &copy, state.uuid);
     match &content {
@@ -111,14 +113,7 @@ pub(super) fn prepare(
 /// Formats the data partition if its first MiB is blank and no copy of its own superblock is further in; otherwise it is
 /// left untouched.
 pub(super) fn prepare_data(disk: &Disk, data: &handoff::Partition, log: &Log) -> Result<(), Error> {
-    let guid = prejoin_formats::guid::Guid::from_bytes(data.guid.0);
-    let Some(partition) = disk
-        .found
-        .table
-        .partitions
-        .iter()
-        .find(|partition| partition.guid == guid)
-    else {
+    let Some(partition) = disk.found.table.with_guid(&Guid::from_bytes(data.guid.0)) else {
         return Ok(());
     };
     let device = disk.device(partition)?;
@@ -156,14 +151,14 @@ pub(super) fn prepare_data(disk: &Disk, data: &handoff::Partition, log: &Log) ->
     Ok(())
 }
 
-fn device(disk: &Disk, name: &str) -> Result<String, Error> {
-    let layout = |source: crate::layout::Error| Error::Layout {
+/// By GUID: somebody else's partition may be called `state`, and the node's own may not be any more.
+fn device(disk: &Disk, state: &handoff::Partition) -> Result<String, Error> {
+    let guid = Guid::from_bytes(state.guid.0);
+    let partition = required(&disk.found.table, "state", guid);
+    disk.device(partition.map_err(|source| Error::Layout {
         disk: disk.path(),
         source,
-    };
-    let partition =
-        layout::called(&disk.found.table, name).map_err(|error| layout(error.into()))?;
-    disk.device(partition.ok_or_else(|| layout(crate::layout::Error::Missing(name.to_owned())))?)
+    })?)
 }
 
 /// The first [`HEAD`] bytes, and [`COPY_SIZE`] bytes from [`COPY`] if the partition is that long. An unreadable

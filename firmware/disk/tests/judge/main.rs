@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod name;
+mod renamed;
 mod sample;
 
 use prejoin_disk::judge::{self, Intent, judge};
