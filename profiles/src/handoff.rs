@@ -64,7 +64,7 @@ pub struct Partition {
     /// GPT type GUID.
     #[serde(rename = "type")]
     pub type_guid: Uuid,
-    /// GPT partition GUID (`PARTUUID`), derived from cluster, node and name.
+    /// GPT partition GUID (`PARTUUID`), derived from the cluster's id, node and name.
     pub guid: Uuid,
     /// Bytes; `null` takes the rest of the disk and is allowed for the last partition only.
     pub size: Option<u64>,
@@ -238,6 +238,18 @@ pub struct Uuid(pub [u8; 16]);
 impl Uuid {
     /// All zero.
     pub const NIL: Uuid = Uuid([0; 16]);
+
+    /// A version 4 UUID (RFC 9562, section 5.4) of these random bytes.
+    pub fn random(bytes: [u8; 16]) -> Self {
+        Uuid::of_version(4, bytes)
+    }
+
+    /// Marks bytes as a UUID of a version, variant 10 (RFC 9562, sections 4.1 and 4.2).
+    pub(crate) fn of_version(version: u8, mut bytes: [u8; 16]) -> Self {
+        bytes[6] = bytes[6] & 0x0f | version << 4;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        Uuid(bytes)
+    }
 }
 
 impl fmt::Display for Uuid {

@@ -174,10 +174,7 @@ fn raspberry_pis_start_from_their_own_kernel() {
         ));
         for file in ["config.txt", "cmdline.txt"] {
             let text = checked(Command::new("mtype").args(["-i", &image, &format!("::{file}")]));
-            session.note(&format!(
-                "{file} of {node}\n{}",
-                without_guids(&text)
-            ));
+            session.note(&format!("{file} of {node}\n{}", without_guids(&text)));
         }
         let folder = session.path(node);
         fs::create_dir(&folder).unwrap();

@@ -27,6 +27,7 @@ pub(super) fn cluster(raw: raw::Cluster) -> Result<Cluster, Findings> {
     let mut findings = Findings::new();
     let f = &mut findings;
     let name = label(raw.name, "cluster name", f);
+    let id = raw.id.and_then(|text| cluster_id(text, f));
     let kubernetes = kubernetes(raw.kubernetes, f);
     let endpoint = raw
         .endpoint
@@ -51,6 +52,7 @@ pub(super) fn cluster(raw: raw::Cluster) -> Result<Cluster, Findings> {
     let nodes = nodes(raw.nodes, &raw.defaults, f);
     let cluster = Cluster {
         name,
+        id,
         os: raw.os,
         kubernetes,
         endpoint,
