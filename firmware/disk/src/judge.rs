@@ -9,6 +9,7 @@ mod content;
 mod device;
 mod name;
 mod system;
+mod takeover;
 
 pub use system::operating_system;
 
@@ -17,11 +18,14 @@ use std::collections::BTreeSet;
 use prejoin_profiles::architecture::Architecture;
 use prejoin_profiles::cluster::DiskSelector;
 use prejoin_profiles::digest::Digest;
-use prejoin_profiles::disk::{Code, Extent, Facts, Finding, Report, Severity, Verdict};
+use prejoin_profiles::disk::{
+    Code, Content, Extent, Facts, Finding, Mode, Report, Severity, Verdict,
+};
 
 use self::name::Names;
 use crate::plan::{self, Image, Planned, Wish};
 use crate::region::{self, Own};
+use crate::takeover::Takeover;
 
 /// Refusals that a rule written down beforehand can lift.
 pub const LIFTED: [Code; 3] = [Code::IdMismatch, Code::DvSmart, Code::LyForeign];
@@ -55,12 +59,28 @@ pub struct Rules {
 
 /// Passes judgement on writing `image` to the disk of `facts`.
 pub fn judge(facts: &Facts, intent: &Intent, image: &Image) -> Report {
-    let names = Names::find(&facts.content, facts.device.size, &intent.wish.delete);
+    let takeover = Takeover::find(&facts.content, image);
+    let found = facts;
+    let taken = takeover.as_ref().map(|takeover| Facts {
+        content: takeover.apply(&found.content),
+        ..found.clone()
+    });
+    // From here on the disk is this node's by the GUIDs that it has now.
+    let facts = taken.as_ref().unwrap_or(found);
+    let delete = intent.wish.delete.iter().map(|name| match &takeover {
+        Some(takeover) => takeover.name(name).to_owned(),
+        None => name.clone(),
+    });
+    let delete: BTreeSet<String> = delete.collect();
+    let names = Names::find(&facts.content, facts.device.size, &delete);
     let wish = Wish {
         delete: names.delete.clone(),
         ..intent.wish.clone()
     };
-    let planned = plan::plan(facts, image, &wish);
+    let mut planned = plan::plan(facts, image, &wish);
+    if let Some(takeover) = &takeover {
+        takeover.entries_as_found(&found.content, &mut planned.plan.before);
+    }
     let own = Own::of(image.manifest, image.handoff);
     let mut case = Case {
         facts,
@@ -77,6 +97,9 @@ pub fn judge(facts: &Facts, intent: &Intent, image: &Image) -> Report {
     case.usage();
     case.tables();
     case.content();
+    if let Some(takeover) = &takeover {
+        case.takeover(takeover, &found.content);
+    }
     case.room();
     let mut findings = case.findings;
     for finding in &mut findings {
@@ -100,6 +123,15 @@ pub fn judge(facts: &Facts, intent: &Intent, image: &Image) -> Report {
         regions: region::regions(&facts.content, facts.device.size, Some(&own)),
         plan: Some(planned.plan),
         token,
+    }
+}
+
+/// The mode that keeps most, where nobody has asked for one.
+pub fn usual_mode(content: &Content, image: &Image) -> Mode {
+    let own = Own::of(image.manifest, image.handoff);
+    match Takeover::find(content, image) {
+        Some(takeover) => own.mode(&takeover.apply(content)),
+        None => own.mode(content),
     }
 }
 

@@ -15,4 +15,5 @@ mod pool;
 pub mod probe;
 pub mod region;
 pub mod select;
+mod takeover;
 pub mod write;

@@ -27,6 +27,8 @@ pub(super) struct Tables {
     /// With everything as planned.
     pub(super) whole: Copies,
     kept: Vec<Partition>,
+    /// The same as the table of before lists them: their GUIDs may change.
+    kept_before: Vec<Partition>,
     /// GUID and extent of all that was on the disk when the plan was made, or is put there.
     known: Vec<(Guid, Extent)>,
     size: u64,
@@ -90,6 +92,8 @@ impl Tables {
                 )));
             }
         }
+        let before = plan.before.iter().filter(|was| was.origin == Origin::Kept);
+        let kept_before = before.filter_map(|was| partition(was).ok()).collect();
         let (partial, whole) = (Copies::of(&partial)?, Copies::of(&table)?);
         for extent in [whole.primary_extent(), whole.backup_extent()] {
             if !plan
@@ -111,6 +115,7 @@ impl Tables {
             partial,
             whole,
             kept,
+            kept_before,
             known,
             size: plan.size,
             sector_size: plan.sector_size,
@@ -231,9 +236,13 @@ impl Tables {
     }
 
     fn lists(&self, found: &gpt::Found) -> bool {
-        self.kept
-            .iter()
-            .all(|kept| found.table.partitions.contains(kept))
+        let has = |partition: &Partition| found.table.partitions.contains(partition);
+        self.kept.iter().all(|kept| {
+            let same = |was: &&Partition| {
+                (was.number, was.start, was.size) == (kept.number, kept.start, kept.size)
+            };
+            has(kept) || self.kept_before.iter().find(same).is_some_and(has)
+        })
     }
 
     /// Puts a table on the disk: the backup copy, then, when the medium has it, the primary one; the other way round where

@@ -4,6 +4,7 @@
 mod name;
 mod renamed;
 mod sample;
+mod takeover;
 
 use prejoin_disk::judge::{self, Intent, judge};
 use prejoin_disk::plan::{self, Wish};
