@@ -70,7 +70,8 @@ pub struct Partition {
     pub size: Option<u64>,
     /// What it is formatted with.
     pub format: Format,
-    /// UUID of the file system; an existing file system with this UUID is kept. Must not be nil.
+    /// UUID of the file system when it is made. One that is there may have another: a disk that was taken over from
+    /// before its cluster had an id keeps those of then. Must not be nil.
     pub uuid: Uuid,
 }
 

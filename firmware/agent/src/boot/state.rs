@@ -79,7 +79,7 @@ pub(super) fn prepare(
 ) -> Result<(), Error> {
     let device = device(disk, state)?;
     let (head, copy) = look(&device)?;
-    let content = superblock::ext4(&head, &copy, state.uuid);
+    let content = superblock::ext4(&head, &copy);
     match &content {
         Content::Expected => {}
         Content::Damaged => {
@@ -118,7 +118,7 @@ pub(super) fn prepare_data(disk: &Disk, data: &handoff::Partition, log: &Log) ->
     };
     let device = disk.device(partition)?;
     let (head, copy) = look(&device)?;
-    let lost = matches!(superblock::ext4(&head, &copy, data.uuid), Content::Damaged);
+    let lost = matches!(superblock::ext4(&head, &copy), Content::Damaged);
     let content = if lost {
         Content::Damaged
     } else {
