@@ -5,7 +5,7 @@ use prejoin_disk::plan::writes;
 use prejoin_disk::write::PARTIAL;
 use prejoin_profiles::derived::uuid_without_id;
 use prejoin_profiles::disk::{
-    Code, Content, Entry, Extent, Mode, Origin, Partition, Place, Report, Severity, Verdict,
+    Code, Content, Entry, Extent, Inside, Mode, Origin, Partition, Place, Report, Severity, Verdict,
 };
 
 use crate::sample::{GIB, MIB, guid, sample};
@@ -38,6 +38,12 @@ fn change(content: &mut Content, index: usize, change: impl Fn(&mut Partition)) 
     for table in &mut content.tables {
         change(&mut table.partitions[index]);
     }
+}
+
+/// The disk's `node.json`.
+fn document(content: &mut Content) -> &mut Inside {
+    let mut inside = content.inside.iter_mut();
+    inside.find(|inside| inside.kind == "prejoin-node").unwrap()
 }
 
 fn asked(report: &Report) -> Vec<Code> {
@@ -105,15 +111,17 @@ fn what_the_disk_itself_does_not_say_is_not_taken_over() {
     type Change = fn(&mut Content);
     let changes: [(&str, Change); 5] = [
         ("another node's", |content| {
-            content.inside[0].detail = vec!["node=w2".into()];
+            document(content).detail = vec!["node=w2".into()];
         }),
         ("no node.json", |content| content.inside.clear()),
         ("node.json elsewhere", |content| {
-            content.inside[0].of = content.partitions()[0].extent;
+            let boot = content.partitions()[0].extent;
+            document(content).of = boot;
         }),
         ("identity elsewhere", |content| {
             change(content, 5, |identity| identity.extent.start += MIB);
-            content.inside[0].of = content.partitions()[5].extent;
+            let moved = content.partitions()[5].extent;
+            document(content).of = moved;
         }),
         ("another identity", |content| {
             change(content, 5, |identity| {
