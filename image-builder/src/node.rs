@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use prejoin_boot::{Origin, Slot};
+use prejoin_boot::{Origin, Slot, Source};
 use prejoin_formats::cpio;
 use prejoin_formats::fat::{self, Width};
 use prejoin_formats::gpt;
@@ -13,6 +13,7 @@ use prejoin_formats::tree::{Content, Contents, Entry, Kind, NoContents, Tree};
 use prejoin_formats::uki;
 use prejoin_profiles::architecture::Architecture;
 use prejoin_profiles::board::{Board, Firmware};
+use prejoin_profiles::derived;
 use prejoin_profiles::digest::Digest;
 use prejoin_profiles::handoff::{self, Handoff, Uuid};
 use prejoin_profiles::kernel_args::COMMAND_LINE_SIZE;
@@ -24,8 +25,10 @@ use crate::system::{self, Boot};
 
 /// What a node is, beside its system.
 pub struct Spec<'a> {
-    /// Cluster name.
-    pub cluster: &'a str,
+    /// The cluster's id.
+    pub cluster: &'a Uuid,
+    /// The cluster's name, for people.
+    pub cluster_name: &'a str,
     /// Node name.
     pub name: &'a str,
     /// Board with everything it inherits.
@@ -134,16 +137,9 @@ pub enum Error {
     },
 }
 
-/// A GUID that belongs to one thing of one node, for ever: the same after every build, on no other node.
-///
-/// SHA-256 of the names as an RFC 9562 version 8 UUID.
-pub fn derived_guid(cluster: &str, node: &str, thing: &str) -> Guid {
-    let digest = Digest::of(format!("prejoin\0{cluster}\0{node}\0{thing}").as_bytes());
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&digest.0[..16]);
-    bytes[6] = bytes[6] & 0x0f | 0x80;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    Guid::from_bytes(bytes)
+/// A GUID that belongs to one thing of this node, for ever.
+fn derived_guid(spec: &Spec, thing: &str) -> Guid {
+    Guid::from_bytes(derived::uuid(spec.cluster, spec.name, thing).0)
 }
 
 /// Plans the node's disk.
@@ -174,7 +170,7 @@ pub fn disk(spec: &Spec, boot: &Boot, root: &Root, contents: &dyn Contents) -> R
             _ => None,
         };
         let (type_guid, attributes) = kind(planned.purpose, spec.board);
-        let guid = derived_guid(spec.cluster, spec.name, &planned.name);
+        let guid = derived_guid(spec, &planned.name);
         partitions.push(Partition {
             name: planned.name.clone(),
             type_guid,
@@ -192,10 +188,10 @@ pub fn disk(spec: &Spec, boot: &Boot, root: &Root, contents: &dyn Contents) -> R
         Purpose::Identity,
     ] {
         if !seen.contains(&needed) {
-            return Err(wrong(spec, format!("it has no partition for {needed:?}")));
+            return Err(missing(spec, needed));
         }
     }
-    let guid = derived_guid(spec.cluster, spec.name, "disk");
+    let guid = derived_guid(spec, "disk");
     Ok(Disk {
         guid,
         sector_size: spec.sector_size,
@@ -261,14 +257,16 @@ fn boot_image(
     contents: &dyn Contents,
     place: &Place,
 ) -> Result<Image, Error> {
-    let slot = system_partitions(spec.layout).find(|partition| partition.purpose == Purpose::Root);
-    let slot = slot.ok_or_else(|| wrong(spec, "it has no partition for Root".into()))?;
-    let guid = derived_guid(spec.cluster, spec.name, &slot.name);
+    let source = Source {
+        root: guid_of_first(spec, Purpose::Root)?,
+        verity: guid_of_first(spec, Purpose::Verity)?,
+        identity: guid_of_first(spec, Purpose::Identity)?,
+    };
     let command_line = prejoin_boot::command_line(
         spec.board,
         &spec.kernel_args,
         Slot::A,
-        &guid.to_string(),
+        &source,
         &root.root_hash,
     );
     if command_line.len() >= COMMAND_LINE_SIZE {
@@ -301,6 +299,17 @@ fn boot_image(
         );
     }
     volume(spec, place, "BOOT", Some(Width::Fat32), &tree)
+}
+
+/// GUID of the layout's first partition for a purpose, which is the first slot's.
+fn guid_of_first(spec: &Spec, purpose: Purpose) -> Result<String, Error> {
+    let first = system_partitions(spec.layout).find(|partition| partition.purpose == purpose);
+    let first = first.ok_or_else(|| missing(spec, purpose))?;
+    Ok(derived_guid(spec, &first.name).to_string())
+}
+
+fn missing(spec: &Spec, purpose: Purpose) -> Error {
+    wrong(spec, format!("it has no partition for {purpose:?}"))
 }
 
 fn found(content: Option<&Content>, path: &str, from: &str) -> Result<Content, Error> {
@@ -389,7 +398,7 @@ fn first_boot<'a>(spec: &Spec<'a>) -> impl Iterator<Item = &'a layout::Partition
 }
 
 fn made_by_node(spec: &Spec, partition: &layout::Partition) -> handoff::Partition {
-    let uuid = |thing: &str| Uuid(derived_guid(spec.cluster, spec.name, thing).bytes());
+    let uuid = |thing: &str| derived::uuid(spec.cluster, spec.name, thing);
     let (type_guid, _) = kind(partition.purpose, spec.board);
     handoff::Partition {
         name: partition.name.clone(),
@@ -411,7 +420,7 @@ fn mounts(spec: &Spec, files: &mut Tree) {
         let (Some(mount), Some(filesystem)) = (&partition.mount, partition.filesystem) else {
             continue;
         };
-        let guid = derived_guid(spec.cluster, spec.name, &partition.name);
+        let guid = derived_guid(spec, &partition.name);
         // systemd.mount(5): the unit's name is the escaped path; layouts use plain names only.
         let unit = format!(
             "{}.mount",
@@ -443,7 +452,7 @@ fn volume(
     width: Option<Width>,
     tree: &Tree,
 ) -> Result<Image, Error> {
-    let id = derived_guid(spec.cluster, spec.name, &format!("{} volume", place.name)).bytes();
+    let id = derived_guid(spec, &format!("{} volume", place.name)).bytes();
     let options = fat::Options {
         size: place.size,
         sector_size: spec.sector_size,
@@ -461,26 +470,4 @@ fn volume(
 
 fn bytes(bytes: impl Into<Arc<[u8]>>) -> Content {
     Content::Bytes(bytes.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn derived_guids_are_stable_and_apart() {
-        let guid = derived_guid("lab", "w1", "root-a");
-        assert_eq!(
-            guid.to_string(),
-            derived_guid("lab", "w1", "root-a").to_string()
-        );
-        assert_eq!(&guid.to_string()[14..15], "8", "version");
-        for (cluster, node, thing) in [
-            ("lab", "w2", "root-a"),
-            ("lab2", "w1", "root-a"),
-            ("lab", "w1", "root-b"),
-        ] {
-            assert_ne!(guid, derived_guid(cluster, node, thing));
-        }
-    }
 }

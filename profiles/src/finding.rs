@@ -58,6 +58,8 @@ codes! {
     Document = "document",
     /// Not a DNS label, or reserved.
     Name = "name",
+    /// The cluster has no id, or a malformed one.
+    Id = "id",
     /// Not an address.
     Address = "address",
     /// Not a network, or one with bits beyond its prefix.

@@ -5,7 +5,7 @@
 /// without a word.
 pub const COMMAND_LINE_SIZE: usize = 2048;
 
-/// Bytes of it that are not for kernel arguments of a board or cluster file: what the image itself needs (about 180), and
+/// Bytes of it that are not for kernel arguments of a board or cluster file: what the image itself needs (about 290), and
 /// what the firmware of a Raspberry Pi puts in front.
 const RESERVED: usize = 768;
 
@@ -13,11 +13,13 @@ const RESERVED: usize = 768;
 pub const LONGEST: usize = COMMAND_LINE_SIZE - RESERVED;
 
 /// Names that say what is booted: the image's own, or nobody's.
-const TAKEN: [&str; 11] = [
+const TAKEN: [&str; 13] = [
     "init",
     "initrd",
     "prejoin.fallback",
+    "prejoin.identity",
     "prejoin.slot",
+    "prejoin.verity",
     "rdinit",
     "ro",
     "root",

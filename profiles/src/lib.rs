@@ -10,6 +10,7 @@ pub mod board;
 pub mod catalog;
 pub mod check;
 pub mod cluster;
+pub mod derived;
 pub mod digest;
 pub mod disk;
 pub mod distribution;

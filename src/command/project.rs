@@ -347,6 +347,7 @@ mod tests {
             keys: Vec::new(),
             findings: Vec::new(),
             without_artifacts: false,
+            overlays: BTreeMap::new(),
         };
         let systems = project.systems().expect("known profiles");
         let [plain, large] = &systems[..] else {

@@ -122,6 +122,7 @@ defaults: { role: worker, layout: tiny, disk: { serial: X1 } }
 nodes:
   - { name: one, board: tiny-amd64, address: 10.0.0.11, disk: { serial: A1 } }
   - { name: two, board: tiny-arm64, address: 10.0.0.12, disk: { serial: A2 } }
+id: 7c1f0a52-3b0e-4c8b-9a55-0d8f6f3a1e01
 ";
 
 const LAYOUT: &str = "\

@@ -202,8 +202,12 @@ pub fn unified_kernel(lab: &Lab, node: &str) -> Option<(String, PathBuf)> {
     ))
 }
 
-/// Without what is derived from the packages.
+/// Without what is derived from the packages and the node's name.
 fn redacted(line: &str, manifest: &Manifest) -> String {
-    line.replace(&manifest.root_hash.to_string(), "[ROOT HASH]")
-        .replace(&manifest.partition("root-a").unwrap().guid, "[ROOT-A]")
+    let mut line = line.replace(&manifest.root_hash.to_string(), "[ROOT HASH]");
+    for partition in &manifest.partitions {
+        let name = format!("[{}]", partition.name.to_uppercase());
+        line = line.replace(&partition.guid, &name);
+    }
+    line
 }

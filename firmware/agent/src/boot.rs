@@ -59,7 +59,7 @@ fn steps(log: &mut Log) -> Result<Infallible, Error> {
     log.begin("disk", "looking for the disk with the root partition");
     let find = |_, log: &Log| disk::Disk::find(target.root, options.wait, log);
     let disk = persist(log, Remedy::None, find)?;
-    let source = disk.source(target.root, target.slot)?;
+    let source = disk.source(&target)?;
 
     log.begin("verity", "opening the root partition");
     root::open(&disk, &source, &target, options.corruption, log)?;

@@ -139,13 +139,6 @@ impl Error {
             } => {
                 "Use a larger disk, or ask for smaller partitions in cluster.yaml and write the image again."
             }
-            Error::Layout {
-                source: layout::Error::Table(Problem::Foreign { .. }),
-                ..
-            } => {
-                "This disk was in use by another node. Nothing was changed on it. If its data is not needed any more, \
-                 remove that partition, or write the image again with the disk wiped."
-            }
             Error::Layout { .. } | Error::Uneditable { .. } | Error::KernelDiffers { .. } => {
                 "The partition table is not the one the image was made with. Nothing was changed. Look at it with \
                  `prejoin disk inspect` on another machine, or write the image again."

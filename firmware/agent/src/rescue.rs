@@ -106,6 +106,7 @@ fn paragraph(text: &mut String, label: &str, words: &str) {
 
 #[cfg(test)]
 mod tests {
+    use prejoin_disk::layout::Error as Problem;
     use prejoin_formats::guid::Guid;
 
     use super::*;
@@ -177,10 +178,11 @@ The machine waits. Type a letter, then Enter:
     #[test]
     fn nothing_off_a_disk_drives_the_terminal() {
         let name = "\u{1b}[2J\u{7}é".to_owned();
-        let source = layout::Error::Slot {
-            found: name,
-            expected: "root-a".to_owned(),
-        };
+        let source = layout::Error::Table(Problem::Full {
+            name,
+            needed: 1024,
+            free: 0,
+        });
         let screen = screen(
             &context(),
             &Error::Layout {

@@ -88,6 +88,10 @@ impl fmt::Display for Content {
 /// Looks at a partition of `size` bytes that should hold what `wanted` says. What cannot be read is an error: it must
 /// not pass for empty.
 ///
+/// Any ext4 that begins a partition which is not partial is its own: only its GUID says whose the partition is, and a
+/// disk that was taken over from before its cluster had an id keeps the UUIDs of then. In a partial one may be what was
+/// there before it: there the UUID tells.
+///
 /// In a partial one only the first copy of a superblock counts. Further ones may be those of what was there before it:
 /// whoever marked it has cleared no more than that.
 pub(crate) fn look(
@@ -96,13 +100,14 @@ pub(crate) fn look(
     wanted: &Partition,
     is_partial: bool,
 ) -> io::Result<Content> {
+    let is_known = |uuid: Uuid| !is_partial || uuid == wanted.uuid;
     let mut head = vec![0; size.min(HEAD as u64) as usize];
     read(0, &mut head)?;
     let is_whole = match wanted.format {
         Format::Ext4 => head
             .get(FIRST..)
             .and_then(superblock)
-            .is_some_and(|found| found.uuid == wanted.uuid),
+            .is_some_and(|found| is_known(found.uuid)),
         Format::Xfs => is_xfs(&head, wanted.uuid),
         Format::None => true,
     };
@@ -120,7 +125,7 @@ pub(crate) fn look(
         read(group * GROUP * BLOCK, &mut copy)?;
         // It says which group's copy it is: an image of a file system stored at that place would say 0.
         let is_ours = |found: &Superblock| {
-            found.uuid == wanted.uuid && u64::from(found.group) == group % (1 << 16)
+            is_known(found.uuid) && u64::from(found.group) == group % (1 << 16)
         };
         if superblock(&copy).as_ref().is_some_and(is_ours) {
             return Ok(Content::Damaged(group * GROUP));

@@ -63,20 +63,37 @@ pub enum Origin {
     System(String),
 }
 
+/// GUIDs of the partitions that a slot is started from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The root file system.
+    pub root: String,
+    /// Its dm-verity hash device.
+    pub verity: String,
+    /// The node's documents.
+    pub identity: String,
+}
+
 /// The kernel command line of one slot.
 ///
-/// The agent finds the disk by the root partition's `PARTUUID`, everything else on it by partition name, and lets
-/// dm-verity compare every block with `roothash`.
+/// The agent finds the disk by the root partition's `PARTUUID`, what else it starts from by theirs, and lets dm-verity
+/// compare every block with `roothash`. Names are for people: anybody may have a partition called `identity`.
 /// The board's arguments come first, then the node's own: of two that say different things the kernel takes the last.
 pub fn command_line(
     board: &Board,
     kernel_args: &[String],
     slot: Slot,
-    root_guid: &str,
+    source: &Source,
     root_hash: &Digest,
 ) -> String {
+    let Source {
+        root,
+        verity,
+        identity,
+    } = source;
     let mut line = format!(
-        "root=PARTUUID={root_guid} roothash={root_hash} prejoin.slot={} ro",
+        "root=PARTUUID={root} roothash={root_hash} prejoin.verity=PARTUUID={verity} \
+         prejoin.identity=PARTUUID={identity} prejoin.slot={} ro",
         slot.name()
     );
     for argument in board.kernel_args.iter().chain(kernel_args) {
@@ -211,21 +228,25 @@ loader/loader.conf: Text("timeout 2\nconsole-mode keep\neditor no\n")
     #[test]
     fn raspberry_pi_has_every_file_its_firmware_asks_for() {
         let board = board(Firmware::RaspberryPi, Architecture::Arm64);
+        let source = Source {
+            root: "0000-1".into(),
+            verity: "0000-2".into(),
+            identity: "0000-3".into(),
+        };
         let line = command_line(
             &board,
             &["loop.max_loop=9".to_owned()],
             Slot::A,
-            "0000-1",
+            &source,
             &Digest::of(b""),
         );
         assert!(
             line.starts_with("root=PARTUUID=0000-1 roothash=e3b0c44298fc1c14"),
             "{line}"
         );
-        assert!(
-            line.ends_with(" prejoin.slot=a ro console=tty0 loop.max_loop=9"),
-            "{line}"
-        );
+        let rest = " prejoin.verity=PARTUUID=0000-2 prejoin.identity=PARTUUID=0000-3 \
+                    prejoin.slot=a ro console=tty0 loop.max_loop=9";
+        assert!(line.ends_with(rest), "{line}");
         assert_eq!(
             listing(&files(
                 &board,

@@ -10,6 +10,7 @@ mod device;
 mod name;
 mod state;
 mod system;
+mod takeover;
 
 pub use system::{System, operating_system};
 
@@ -18,11 +19,14 @@ use std::collections::BTreeSet;
 use prejoin_profiles::architecture::Architecture;
 use prejoin_profiles::cluster::DiskSelector;
 use prejoin_profiles::digest::Digest;
-use prejoin_profiles::disk::{Code, Extent, Facts, Finding, Partition, Report, Severity, Verdict};
+use prejoin_profiles::disk::{
+    Code, Content, Extent, Facts, Finding, Mode, Partition, Report, Severity, Verdict,
+};
 
 use self::name::Names;
 use crate::plan::{self, Image, Planned, Wish};
 use crate::region::{self, Own};
+use crate::takeover::Takeover;
 
 /// Refusals that a rule written down beforehand can lift.
 pub const LIFTED: [Code; 3] = [Code::IdMismatch, Code::DvSmart, Code::LyForeign];
@@ -58,8 +62,25 @@ pub struct Rules {
 
 /// Passes judgement on writing `image` to the disk of `facts`.
 pub fn judge(facts: &Facts, intent: &Intent, image: &Image) -> Report {
-    let mut given = intent.wish.delete.clone();
-    given.retain(|name| !state::is_path(name));
+    let takeover = Takeover::find(&facts.content, image);
+    let found = facts;
+    let taken = takeover.as_ref().map(|takeover| Facts {
+        content: takeover.apply(&found.content),
+        ..found.clone()
+    });
+    // From here on the disk is this node's by the GUIDs that it has now.
+    let facts = taken.as_ref().unwrap_or(found);
+    let given = intent
+        .wish
+        .delete
+        .iter()
+        .filter(|name| !state::is_path(name));
+    let given: BTreeSet<String> = given
+        .map(|name| match &takeover {
+            Some(takeover) => takeover.name(name).to_owned(),
+            None => name.clone(),
+        })
+        .collect();
     let own = Own::of(image.manifest, image.handoff);
     let names = Names::find(
         &facts.content,
@@ -72,7 +93,10 @@ pub fn judge(facts: &Facts, intent: &Intent, image: &Image) -> Report {
         delete: names.delete.clone(),
         ..intent.wish.clone()
     };
-    let planned = plan::plan(facts, image, &wish);
+    let mut planned = plan::plan(facts, image, &wish);
+    if let Some(takeover) = &takeover {
+        takeover.entries_as_found(&found.content, &mut planned.plan.before);
+    }
     let mut case = Case {
         facts,
         intent,
@@ -88,6 +112,9 @@ pub fn judge(facts: &Facts, intent: &Intent, image: &Image) -> Report {
     case.usage();
     case.tables();
     case.content();
+    if let Some(takeover) = &takeover {
+        case.takeover(takeover, &found.content);
+    }
     case.room();
     let mut findings = case.findings;
     for finding in &mut findings {
@@ -111,6 +138,15 @@ pub fn judge(facts: &Facts, intent: &Intent, image: &Image) -> Report {
         regions: region::regions(&facts.content, facts.device.size, Some(&own)),
         plan: Some(planned.plan),
         token,
+    }
+}
+
+/// The mode that keeps most, where nobody has asked for one.
+pub fn usual_mode(content: &Content, image: &Image) -> Mode {
+    let own = Own::of(image.manifest, image.handoff);
+    match Takeover::find(content, image) {
+        Some(takeover) => own.mode(&takeover.apply(content)),
+        None => own.mode(content),
     }
 }
 

@@ -16,4 +16,5 @@ mod pool;
 pub mod probe;
 pub mod region;
 pub mod select;
+mod takeover;
 pub mod write;

@@ -27,7 +27,7 @@ const COPY: Extent = Extent {
 const BLOCK: u64 = 4096;
 
 /// What images have in their partitions, by blkid's names.
-const BROUGHT: [&str; 5] = ["vfat", "ext2", "ext3", "ext4", "DM_verity_hash"];
+pub(crate) const BROUGHT: [&str; 5] = ["vfat", "ext2", "ext3", "ext4", "DM_verity_hash"];
 
 /// An image that could be written.
 #[derive(Clone, Copy, Debug)]

@@ -19,6 +19,11 @@ pub(super) type Text = Located<String>;
 pub(super) struct Cluster {
     /// Name of the cluster: lower-case letters, digits and hyphens.
     pub(super) name: Text,
+    /// Random UUID of this cluster, written by `prejoin init` and, where it is missing, by `prejoin lock`. It is no
+    /// secret. Nodes know their disks by what is derived from it: keep it, and give another cluster its own.
+    #[serde(default)]
+    #[schemars(regex(pattern = r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"))]
+    pub(super) id: Option<Text>,
     /// Operating system of all nodes: `debian-13`, `raspios-13`, or a file of your own under `profiles/os/`.
     #[schemars(extend("examples" = ["debian-13", "raspios-13"]))]
     pub(super) os: Text,

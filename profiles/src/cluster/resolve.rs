@@ -28,6 +28,7 @@ pub(super) fn cluster(raw: raw::Cluster) -> Result<Cluster, Findings> {
     let mut findings = Findings::new();
     let f = &mut findings;
     let name = label(raw.name, "cluster name", f);
+    let id = raw.id.and_then(|text| cluster_id(text, f));
     let kubernetes = kubernetes(raw.kubernetes, f);
     let endpoint = raw
         .endpoint
@@ -54,6 +55,7 @@ pub(super) fn cluster(raw: raw::Cluster) -> Result<Cluster, Findings> {
     let nodes = nodes(raw.nodes, &defaults, f);
     let cluster = Cluster {
         name,
+        id,
         os: raw.os,
         kubernetes,
         endpoint,

@@ -294,6 +294,8 @@ codes! {
     LyNotOurs "LY-NOTOURS",
     /// Another node's disk.
     LyOtherNode "LY-OTHERNODE",
+    /// This node's own disk, made before its cluster had an id: it is taken over.
+    LyTakeover "LY-TAKEOVER",
     /// Another operating system.
     LyForeign "LY-FOREIGNOS",
     /// Not blank, and nothing recognised.

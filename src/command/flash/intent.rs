@@ -3,9 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use prejoin_disk::judge::{Intent, Rules};
+use prejoin_disk::judge::{Intent, Rules, usual_mode};
 use prejoin_disk::plan::Wish;
-use prejoin_disk::region::Own;
 use prejoin_image_builder::class::Class;
 use prejoin_profiles::cluster::{Cluster, Node, Role};
 use prejoin_profiles::disk::{Facts, Mode};
@@ -72,7 +71,7 @@ fn other_control_planes(cluster: &Cluster, node: &Node) -> usize {
 /// The mode asked for, or the one that keeps most.
 fn mode(args: &Flash, facts: &Facts, image: &Image) -> Mode {
     match args.mode {
-        None => Own::of(&image.manifest, &image.handoff).mode(&facts.content),
+        None => usual_mode(&facts.content, &image.view()),
         Some(FlashMode::Install) => Mode::Install,
         Some(FlashMode::Reimage) => Mode::Reimage,
         Some(FlashMode::WipeState) => Mode::ReimageWipeState,

@@ -18,6 +18,7 @@ use super::ROOT;
 use super::disk::Disk;
 use super::log::Log;
 use crate::error::{Doing as _, Error};
+use crate::layout::required;
 use crate::superblock::{self, Content, Remedy, Step};
 
 /// Kernel file systems the tools need, bound into the root while they run.
@@ -76,7 +77,7 @@ pub(super) fn prepare(
     remedy: Remedy,
     log: &Log,
 ) -> Result<(), Error> {
-    let partition = called(disk, &state.name)?;
+    let partition = own(disk, state)?;
     let device = disk.device(&partition)?;
     make_or_check(&device, &partition, state, remedy, log)?;
     unmark(disk, state, log);
@@ -94,8 +95,7 @@ pub(super) fn prepare(
 /// only loses the mark.
 pub(super) fn prepare_data(disk: &mut Disk, data: &handoff::Partition, log: &Log) {
     let guid = Guid::from_bytes(data.guid.0);
-    let partitions = &disk.found.table.partitions;
-    let Some(partition) = partitions.iter().find(|p| p.guid == guid).cloned() else {
+    let Some(partition) = disk.found.table.with_guid(&guid).cloned() else {
         return;
     };
     if partition.type_guid != PARTIAL {
@@ -175,15 +175,13 @@ fn unmark(disk: &mut Disk, made: &handoff::Partition, log: &Log) {
     }
 }
 
-fn called(disk: &Disk, name: &str) -> Result<Partition, Error> {
-    let layout = |source: crate::layout::Error| Error::Layout {
+/// By GUID: somebody else's partition may be called `state`, and the node's own may not be any more.
+fn own(disk: &Disk, state: &handoff::Partition) -> Result<Partition, Error> {
+    let partition = required(&disk.found.table, "state", Guid::from_bytes(state.guid.0));
+    partition.cloned().map_err(|source| Error::Layout {
         disk: disk.path(),
         source,
-    };
-    let partition =
-        layout::called(&disk.found.table, name).map_err(|error| layout(error.into()))?;
-    let missing = || layout(crate::layout::Error::Missing(name.to_owned()));
-    partition.cloned().ok_or_else(missing)
+    })
 }
 
 fn look(device: &str, wanted: &handoff::Partition, is_partial: bool) -> Result<Content, Error> {

@@ -39,6 +39,8 @@ pub(super) struct Tables {
     /// With everything as planned.
     pub(super) whole: Copies,
     kept: Vec<Partition>,
+    /// The same as the table of before lists them: their GUIDs may change.
+    kept_before: Vec<Partition>,
     /// GUID and extent of all that was on the disk when the plan was made, or is put there.
     known: Vec<(Guid, Extent)>,
     size: u64,
@@ -118,6 +120,8 @@ impl Tables {
             ..table.clone()
         });
         let released = released.as_ref().map(Copies::of).transpose()?;
+        let before = plan.before.iter().filter(|was| was.origin == Origin::Kept);
+        let kept_before = before.filter_map(|was| partition(was).ok()).collect();
         let (partial, whole) = (Copies::of(&partial)?, Copies::of(&table)?);
         for extent in [whole.primary_extent(), whole.backup_extent()] {
             if !plan
@@ -140,6 +144,7 @@ impl Tables {
             partial,
             whole,
             kept,
+            kept_before,
             known,
             size: plan.size,
             sector_size: plan.sector_size,
@@ -263,13 +268,16 @@ impl Tables {
     /// Whether all that is kept is in a table as it is to be; one of the node's own may have the mark of the run that is
     /// completed.
     fn lists(&self, found: &gpt::Found) -> bool {
+        let has = |partition: &Partition| found.table.partitions.contains(partition);
         let lists = |kept: &Partition| {
             let marked = Partition {
                 type_guid: PARTIAL,
                 ..kept.clone()
             };
-            let mut partitions = found.table.partitions.iter();
-            partitions.any(|partition| partition == kept || *partition == marked)
+            let same = |was: &&Partition| {
+                (was.number, was.start, was.size) == (kept.number, kept.start, kept.size)
+            };
+            has(kept) || has(&marked) || self.kept_before.iter().find(same).is_some_and(has)
         };
         self.kept.iter().all(lists)
     }

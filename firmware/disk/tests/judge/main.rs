@@ -3,8 +3,10 @@
 
 mod name;
 mod owner;
+mod renamed;
 mod sample;
 mod state;
+mod takeover;
 mod unfinished;
 
 use prejoin_disk::judge::{self, Intent, judge};

@@ -68,6 +68,11 @@ fn only_a_backup_where_the_new_one_goes() {
 }
 
 #[test]
+fn what_is_kept_gets_other_guids() {
+    cut_all(Old::TakenOver);
+}
+
+#[test]
 fn no_table() {
     cut_all(Old::Blank);
 }

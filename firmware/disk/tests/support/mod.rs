@@ -334,6 +334,8 @@ pub enum Old {
     ShiftedBadPrimary,
     /// No table, and nothing that is kept.
     Blank,
+    /// What is kept has other GUIDs than it is to have.
+    TakenOver,
 }
 
 impl Old {
@@ -458,7 +460,15 @@ impl Scenario {
             Err(error) => return Err(error.to_string()),
         };
         for kept in &self.plan.kept {
-            if found.table.partition(kept.number) != self.whole.partition(kept.number) {
+            let now = self.whole.partition(kept.number).unwrap();
+            let mut before = self.plan.before.iter();
+            let then = before.find(|entry| entry.number == kept.number).unwrap();
+            let then = Partition {
+                guid: then.guid.parse().unwrap(),
+                ..now.clone()
+            };
+            let listed = found.table.partition(kept.number);
+            if listed != Some(now) && listed != Some(&then) {
                 return Err(format!(
                     "kept partition {} is not listed by the {}",
                     kept.number, found.place
@@ -571,6 +581,11 @@ impl Maker {
             .collect();
         let mut before = self.table.clone();
         before.partitions = kept.clone();
+        if old == Old::TakenOver {
+            for partition in &mut before.partitions {
+                partition.guid = self.random.guid();
+            }
+        }
         // What the image replaces, and what somebody named for deletion, was elsewhere in part.
         for extent in [self.image.clone(), self.free.clone()].concat() {
             if self.random.chance(60) {
@@ -715,7 +730,7 @@ impl Maker {
         let sector = before.sector_size as usize;
         let end = bytes.len();
         match old {
-            Old::Good => put_table(before, bytes, true, true),
+            Old::Good | Old::TakenOver => put_table(before, bytes, true, true),
             Old::BadPrimary => put_table(before, bytes, false, true),
             Old::BadBackup => put_table(before, bytes, true, false),
             Old::Blank => {
@@ -815,7 +830,7 @@ impl Maker {
             guid: partition.guid.to_string(),
             name: partition.name.clone(),
             attributes: partition.attributes,
-            origin: if kept.contains(partition) {
+            origin: if kept.iter().any(|kept| kept.number == partition.number) {
                 Origin::Kept
             } else {
                 other
