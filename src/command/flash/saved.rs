@@ -262,7 +262,9 @@ fn cannot(doing: &str, path: &Path, error: &io::Error) -> Failure {
 /// Whether a saved table of the same disk, in the same folder as `path`, is about what the disk carries: somebody went
 /// back, and wants to go elsewhere from there.
 pub(crate) fn neighbour_is_of(path: &Path, disk: &Identity, carries: &dyn ReadAt) -> bool {
-    let folder = path.parent().filter(|folder| folder != &Path::new(""));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
     let Ok(list) = fs::read_dir(folder.unwrap_or(Path::new("."))) else {
         return false;
     };

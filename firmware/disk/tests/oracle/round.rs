@@ -116,7 +116,7 @@ impl Maker<'_> {
             Kind::Called => {
                 let names = SYSTEM.map(|(name, _)| name);
                 let which = self.random.below(8) as usize;
-                names.get(which).map_or("data", |name| *name)
+                names.get(which).copied().unwrap_or("data")
             }
             Kind::Esp => "EFI system partition",
             Kind::Raw => "backup",
