@@ -1,18 +1,21 @@
-//! What a node's own software makes below `/var`, `/etc`, `/home`, `/root`, `/srv` and `/opt`, which are all on its
-//! state partition, and what of that is not its own but a workload's or the cluster's.
+//! What a node's own software makes below `/var`, `/etc`, `/home`, `/root`, `/srv` and `/opt`,
+//! which are all on its state partition, and what of that is not its own but a workload's or the
+//! cluster's.
 //!
-//! It is asked before a state is made anew. A list of what is precious would never be complete; so everything that is
-//! not in this table counts as somebody's data ([`crate::probe`] walks through the state, [`crate::judge`] refuses).
-//! Directories without anything in them are nobody's data wherever they are, and neither are sockets, pipes and device
-//! nodes. The files that the node's identity brought are known from the agent's own list ([`LIST`]).
+//! It is asked before a state is made anew. A list of what is precious would never be complete; so
+//! everything that is not in this table counts as somebody's data ([`crate::probe`] walks through
+//! the state, [`crate::judge`] refuses). Directories without anything in them are nobody's data
+//! wherever they are, and neither are sockets, pipes and device nodes. The files that the node's
+//! identity brought are known from the agent's own list ([`LIST`]).
 //!
-//! A line belongs here if a package of the image, the agent, containerd, the kubelet, k3s or a common network plugin
-//! makes the thing on its own, and makes it again on a node whose state is new. `tests/probe/booted.txt` is what a node
-//! has after its first start.
+//! A line belongs here if a package of the image, the agent, containerd, the kubelet, k3s or a
+//! common network plugin makes the thing on its own, and makes it again on a node whose state is
+//! new. `tests/probe/booted.txt` is what a node has after its first start.
 
 use Meaning::{Cluster, Own, Workload};
 
-/// The sources of the agent's overlay and binds: a directory of the state, and where the node has it.
+/// The sources of the agent's overlay and binds: a directory of the state, and where the node has
+/// it.
 pub const SEEN: [(&str, &str); 5] = [
     ("var/lib/overlay/etc.upper", "etc"),
     ("var/lib/overlay/home", "home"),
@@ -21,7 +24,8 @@ pub const SEEN: [(&str, &str); 5] = [
     ("var/lib/overlay/opt", "opt"),
 ];
 
-/// The agent's list of the files that the identity brought, one path without leading slash on each line.
+/// The agent's list of the files that the identity brought, one path without leading slash on each
+/// line.
 pub const LIST: &str = "var/lib/prejoin/identity.files";
 
 /// Whose a thing is.
@@ -38,8 +42,8 @@ pub enum Meaning {
 /// A line of the table.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Known {
-    /// Path on the node without leading slash; `*` stands for any part of one name. It is about all that is below it,
-    /// but for what a longer line says.
+    /// Path on the node without leading slash; `*` stands for any part of one name. It is about all
+    /// that is below it, but for what a longer line says.
     pub path: &'static str,
     /// Whose it is.
     pub meaning: Meaning,
@@ -57,8 +61,9 @@ const fn known(path: &'static str, meaning: Meaning, what: &'static str) -> Know
 
 /// The table.
 pub const KNOWN: &[Known] = &[
-    // The file system hierarchy standard gives these two to logs, and to what can be lost at any time (FHS 3.0, 5.5
-    // and 5.10). /var/tmp is not among them: people put things there that are to survive a restart.
+    // The file system hierarchy standard gives these two to logs, and to what can be lost at any
+    // time (FHS 3.0, 5.5 and 5.10). /var/tmp is not among them: people put things there that are to
+    // survive a restart.
     known("var/log", Own, "logs"),
     known("var/cache", Own, "caches"),
     known("var/tmp/systemd-private-*", Own, "a service's own /tmp"),
@@ -115,7 +120,8 @@ pub const KNOWN: &[Known] = &[
     known("var/lib/calico", Own, "the node's name for Calico"),
     known("opt/cni", Own, "network plugins"),
     known("opt/containerd", Own, "containerd's additions"),
-    // The kubelet (k8s.io/kubernetes, pkg/kubelet/config/defaults.go and the managers' state files).
+    // The kubelet (k8s.io/kubernetes, pkg/kubelet/config/defaults.go and the managers' state
+    // files).
     known(
         "var/lib/kubelet/config.yaml",
         Own,
@@ -164,8 +170,8 @@ pub const KNOWN: &[Known] = &[
         Own,
         "programs, which daemons bring",
     ),
-    // Where volumes are mounted there is nothing but the kubelet's note of the mount; block volumes and parts of
-    // volumes are links and places for binds.
+    // Where volumes are mounted there is nothing but the kubelet's note of the mount; block volumes
+    // and parts of volumes are links and places for binds.
     known(
         "var/lib/kubelet/plugins/kubernetes.io/csi/*/*/vol_data.json",
         Own,
@@ -280,7 +286,8 @@ pub const KNOWN: &[Known] = &[
     // Storage systems whose folders the image makes.
     known("var/lib/longhorn", Workload, "Longhorn's disk"),
     known("var/lib/rook", Workload, "Rook's monitors and keys"),
-    // What differs in /etc from the image. All else there was written by somebody: a key to a disk, for example.
+    // What differs in /etc from the image. All else there was written by somebody: a key to a disk,
+    // for example.
     known("etc/.pwd.lock", Own, "a lock"),
     known("etc/.updated", Own, "systemd's mark"),
     known("etc/adjtime", Own, "the clock"),
@@ -326,7 +333,8 @@ pub const KNOWN: &[Known] = &[
         "written by cloud-init",
     ),
     known("etc/timezone", Own, "the time zone"),
-    // A home has the files of /etc/skel, what shells and pagers remember, and the keys that cloud-init writes.
+    // A home has the files of /etc/skel, what shells and pagers remember, and the keys that
+    // cloud-init writes.
     known("home/*/.bash_history", Own, "what was typed"),
     known("home/*/.bash_logout", Own, "from /etc/skel"),
     known("home/*/.bashrc", Own, "from /etc/skel"),

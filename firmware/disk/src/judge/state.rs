@@ -1,16 +1,16 @@
-//! Whether the node's state may be made anew: only what the node's own software has made goes by one question.
+//! Whether the node's state may be made anew: only what the node's own software has made goes by
+//! one question.
 
 use prejoin_profiles::disk::{Code, Content, Extent, Inside, Mode, Partition, Severity};
 
 use super::content::title;
 use super::{Case, name};
-use crate::region;
-use crate::region::HEAD;
-use crate::write::PARTIAL;
+use crate::region::{self, HEAD};
 
 /// Folders that are named in one finding; all are in the facts.
 const MOST_NAMED: usize = 8;
-/// Members of a cluster's database that must be left for it to go on without this one: two of three agree.
+/// Members of a cluster's database that must be left for it to go on without this one: two of three
+/// agree.
 const FEWEST_VOTERS: usize = 2;
 
 /// Whether a name stands for a file or folder of the state.
@@ -21,8 +21,8 @@ pub(super) fn is_path(name: &str) -> bool {
 impl Case<'_> {
     /// Files and folders that were named: only a state that is made anew takes what is in it along.
     ///
-    /// One that is not there (any more) releases nothing, and is no fault: the same command completes a run that ended
-    /// early.
+    /// One that is not there (any more) releases nothing, and is no fault: the same command
+    /// completes a run that ended early.
     pub(super) fn paths(&mut self) {
         let mut paths = self.intent.wish.delete.iter().filter(|name| is_path(name));
         let Some(path) = paths
@@ -139,8 +139,8 @@ impl Case<'_> {
         self.add(Code::DtNested, Severity::Refuse, subject, evidence, &advice);
     }
 
-    /// This node's part of the cluster's database. Whether the other members are healthy is not known from here, only
-    /// whether there can be enough of them.
+    /// This node's part of the cluster's database. Whether the other members are healthy is not
+    /// known from here, only whether there can be enough of them.
     fn members(&mut self, subject: &str, members: &[&Inside], by_guid: &str) {
         let list: Vec<String> = members.iter().map(|found| words(found)).collect();
         let list = list.join("; ");
@@ -167,27 +167,16 @@ impl Case<'_> {
         self.add(Code::DtNested, Severity::Refuse, subject, evidence, &advice);
     }
 
-    /// Whether there is nothing to be lost in a state without a file system: the node would take it for a new one, or
-    /// an earlier run was about to make it one.
+    /// Whether there is nothing to be lost in a state without a file system: the node would take it
+    /// for a new one, whoever has cleared it.
     fn is_new(&self, partition: &Partition) -> bool {
         let content = &self.facts.content;
-        let extent = partition.extent;
-        let mut signatures = region::signatures(content, &extent).peekable();
-        if signatures.peek().is_none() && is_blank(content, extent, HEAD) {
-            return true;
-        }
-        // The image's partitions are marked until the run's end; the state's first superblock goes before its copies.
-        let unfinished = content.partitions().iter().any(|other| {
-            self.own.system.contains(&other.guid)
-                && other.type_id.eq_ignore_ascii_case(&PARTIAL.to_string())
-        });
-        let copies = signatures.all(|found| found.copy && found.kind.starts_with("ext"));
-        unfinished && copies && is_blank(content, extent, SUPERBLOCK)
+        let unsigned = region::signatures(content, &partition.extent)
+            .next()
+            .is_none();
+        unsigned && is_blank(content, partition.extent, HEAD)
     }
 }
-
-/// The block with ext4's superblock, in bytes.
-const SUPERBLOCK: u64 = 4096;
 
 /// Whether the first bytes of an extent were looked at, and are blank.
 fn is_blank(content: &Content, of: Extent, length: u64) -> bool {

@@ -1,7 +1,6 @@
 //! Whether a node's state may be made anew.
 
 use prejoin_disk::judge::Intent;
-use prejoin_disk::write::PARTIAL;
 use prejoin_profiles::disk::{
     Blankness, Code, Content, Extent, Finding, Inside, Mode, Report, Severity, Verdict,
 };
@@ -225,7 +224,8 @@ fn a_member_of_etcd_goes_by_a_question_where_others_can_have_the_cluster() {
 #[test]
 fn what_cannot_be_looked_at_is_refused() {
     let name = guid("w1", "state").to_string();
-    // Not all of it, and none of it: another file system, bytes that nobody knows, facts of an older program.
+    // Not all of it, and none of it: another file system, bytes that nobody knows, facts of an
+    // older program.
     let half = walked(&["gap=a directory is encrypted"], &[]);
     let none = ours("w1", SIZE);
     let mut luks = none.clone();
@@ -262,8 +262,8 @@ fn what_cannot_be_looked_at_is_refused() {
 }
 
 #[test]
-fn a_state_that_is_new_or_was_to_be_is_one_question() {
-    let without = |first: Option<u64>, copy: bool, partial: bool| {
+fn a_state_that_is_new_is_one_question() {
+    let without = |first: Option<u64>, copy: bool| {
         let mut content = ours("w1", SIZE);
         let of = content.partitions()[STATE].extent;
         content.signatures.retain(|found| found.of != of || copy);
@@ -278,21 +278,15 @@ fn a_state_that_is_new_or_was_to_be_is_one_question() {
             read: MIB,
             first,
         });
-        for table in &mut content.tables {
-            let image = table.partitions[..STATE].iter_mut().filter(|_| partial);
-            image.for_each(|partition| partition.type_id = PARTIAL.to_string());
-        }
         wipe(&content, &[]).verdict
     };
     let question = Verdict::NeedsConfirmation;
     // Never used, and made anew before: the node takes both for new ones.
-    assert_eq!(without(None, false, false), question);
-    assert_eq!(without(Some(MIB), false, false), question);
-    assert_eq!(without(Some(MIB - 512), false, false), Verdict::Refuse);
-    // A run that ended early has cleared the superblock and not yet its copy.
-    assert_eq!(without(Some(4096), true, true), question);
-    assert_eq!(without(Some(4096), true, false), Verdict::Refuse);
-    assert_eq!(without(Some(0), true, true), Verdict::Refuse);
+    assert_eq!(without(None, false), question);
+    assert_eq!(without(Some(MIB), false), question);
+    assert_eq!(without(Some(MIB - 512), false), Verdict::Refuse);
+    // The first superblock is lost, and all else may be whole: the node would repair it.
+    assert_eq!(without(Some(MIB), true), Verdict::Refuse);
     // Where nothing could be read, nothing is known.
     let mut content = ours("w1", SIZE);
     let of = content.partitions()[STATE].extent;

@@ -7,14 +7,15 @@ use proptest::prelude::*;
 
 use super::disk::{Disk, MIB, have, plant};
 
-/// All that a node of ours has below `/var` after its first start, a slash behind directories. The node is the lab's
-/// `pc` (`tests/support/cluster.yaml`), a container was run on it, and it was looked at by `find /var -xdev`.
+/// All that a node of ours has below `/var` after its first start, a slash behind directories. The
+/// node is the lab's `pc` (`tests/support/cluster.yaml`), a container was run on it, and it was
+/// looked at by `find /var -xdev`.
 const BOOTED: &str = include_str!("booted.txt");
 /// What the cluster file of that node had cloud-init write, and what its commands wrote.
 const COMMANDS: [&str; 3] = ["/opt/lab", "/var/lib/lab/boots", "/var/lib/lab/runs"];
 
-/// What kubelets, containerd, k3s, kubeadm's etcd and network plugins make, when pods have run. A slash behind
-/// directories.
+/// What kubelets, containerd, k3s, kubeadm's etcd and network plugins make, when pods have run. A
+/// slash behind directories.
 const NODES: &[&str] = &[
     "lib/kubelet/config.yaml",
     "lib/kubelet/kubeadm-flags.env",
@@ -298,7 +299,8 @@ fn what_cannot_be_looked_at_is_said() {
         found(&disk.probe())[0].clone()
     };
     let planted = files(["lib/rook/mon-a/x", "lib/empty/"]);
-    // Encrypted (the flag of fscrypt), its journal not played back, its inode gone, its block not there.
+    // Encrypted (the flag of fscrypt), its journal not played back, its inode gone, its block not
+    // there.
     for (commands, said) in [
         (
             &["set_inode_field /lib/empty flags 0x80800"][..],
@@ -386,7 +388,8 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// Directories are nobody's, and one file makes all that it lies in somebody's, unless the table knows it.
+    /// Directories are nobody's, and one file makes all that it lies in somebody's, unless the
+    /// table knows it.
     #[test]
     fn directories_count_by_what_is_in_them(
         folders in prop::collection::vec(prop::collection::vec(0usize..NAMES.len(), 1..6), 1..12),

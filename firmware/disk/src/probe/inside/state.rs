@@ -9,7 +9,8 @@ use super::files::{Child, Files, Kind};
 use super::text;
 use crate::known::{LIST, Meaning, Place, SEEN};
 
-/// Entries that are looked at, at most: a node with a hundred pods has a few thousand that are not skipped as a whole.
+/// Entries that are looked at, at most: a node with a hundred pods has a few thousand that are not
+/// skipped as a whole.
 const MOST_SEEN: u32 = 1 << 16;
 /// Directories below one another, as many as an identity may bring.
 const DEEPEST: usize = prejoin_profiles::path::DEEPEST + 8;
@@ -18,8 +19,9 @@ const MOST_TOLD: usize = 32;
 /// Longest path that is told as it is, in bytes.
 const LONGEST: usize = 160;
 
-/// Walks through the state. The first line says that it was walked through, and what could not be looked at (`gap=`)
-/// or is not told (`more=`); the others are what is not known to be the node's own.
+/// Walks through the state. The first line says that it was walked through, and what could not be
+/// looked at (`gap=`) or is not told (`more=`); the others are what is not known to be the node's
+/// own.
 pub(super) fn look(ext: &Ext, of: Extent) -> Vec<Inside> {
     let list = ext.read(&LIST["var".len()..]).unwrap_or_default();
     let mut walk = Walk {
@@ -94,7 +96,8 @@ impl Walk<'_> {
         }
     }
 
-    /// The first thing that is no directory, in an order of its own, and was not brought by the identity.
+    /// The first thing that is no directory, in an order of its own, and was not brought by the
+    /// identity.
     fn first(&mut self, child: &Child, path: &[u8], depth: usize) -> Option<Vec<u8>> {
         match child.kind {
             Kind::Special => None,
@@ -154,7 +157,8 @@ fn step(path: &[u8], place: &Place, name: &[u8]) -> (Vec<u8>, Place) {
     }
 }
 
-/// A path as it is told: one that is too long or has control characters says so by a replacement character.
+/// A path as it is told: one that is too long or has control characters says so by a replacement
+/// character.
 fn shown(path: &[u8]) -> String {
     let whole = &path[..path.len().min(LONGEST)];
     let cut = if whole.len() < path.len() {
