@@ -257,7 +257,8 @@ pub(crate) struct Flash {
     /// What becomes of what is there [default: reimage if the disk is this node's, else install].
     #[arg(long, value_enum)]
     pub(crate) mode: Option<FlashMode>,
-    /// What may go: the GUID of a partition, the UUID of what is on one or on the whole disk, or @ and the first byte.
+    /// What may go: the GUID of a partition, the UUID of what is on one or on the whole disk, @ and the first byte, or a
+    /// file or folder of the node's state (/var/lib/rook).
     #[arg(long, value_name = "NAME")]
     pub(crate) delete: Vec<String>,
     /// A finding that needs no further question, by its code (DV-USB).

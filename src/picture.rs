@@ -2,12 +2,13 @@
 
 use std::io::IsTerminal as _;
 
-use prejoin_disk::judge::operating_system;
+use prejoin_disk::judge::{System, operating_system};
 use prejoin_disk::region;
 use prejoin_disk::write::PARTIAL;
 use prejoin_profiles::disk::{
     Content, Device, Extent, Health, Opal, Partition, Region, RegionKind, Scheme, Usage, decimal,
 };
+use prejoin_profiles::handoff;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -172,15 +173,14 @@ pub(crate) fn sentence(device: &Device, content: &Content) -> String {
     if let Some((_, node)) = region::node_of(content) {
         parts.push(format!("node {node}"));
     }
-    if content
-        .partitions()
-        .iter()
-        .any(|partition| partition.type_id.eq_ignore_ascii_case(&PARTIAL.to_string()))
-    {
+    if content.partitions().iter().any(|partition| {
+        partition.type_id.eq_ignore_ascii_case(&PARTIAL.to_string())
+            && !handoff::is_made_by_node(&partition.name)
+    }) {
         parts.push("an image that was not written to its end".into());
     }
-    if let Some((system, why)) = operating_system(content) {
-        parts.push(format!("{system} ({why})"));
+    if let Some(System { name, why, .. }) = operating_system(content, None) {
+        parts.push(format!("{name} ({why})"));
     }
     let whole = Extent::between(0, device.size);
     for inside in &content.inside {

@@ -211,3 +211,10 @@ fn unsafe_code_has_one_home() {
         assert!(home, "unsafe code outside firmware/sys: {line}");
     }
 }
+
+/// Whoever lands something does not draw lots: proptest's seed is fixed for `cargo test` (`.cargo/config.toml`).
+#[test]
+fn property_tests_draw_the_same_cases_each_time() {
+    let seed = std::env::var("PROPTEST_RNG_SEED").expect("no seed is set");
+    seed.parse::<u64>().expect("proptest takes a number");
+}

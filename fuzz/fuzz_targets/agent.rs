@@ -9,11 +9,14 @@ mod archive;
 #[path = "../../firmware/agent/src/cmdline.rs"]
 mod cmdline;
 #[allow(dead_code)]
+#[path = "../../firmware/agent/src/menu.rs"]
+mod menu;
+#[allow(dead_code)]
 #[path = "../../firmware/agent/src/superblock.rs"]
 mod superblock;
 
 use libfuzzer_sys::fuzz_target;
-use prejoin_profiles::handoff::Uuid;
+use prejoin_profiles::handoff::{Format, Partition, Uuid};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(archive) = archive::Archive::parse(bytes) {
@@ -26,8 +29,26 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(archive::unlist(&archive::list(&files)), files, "the list round-trips");
     }
     let _ = archive::unlist(bytes);
-    let _ = superblock::any(bytes);
-    let _ = superblock::ext4(bytes, bytes, Uuid([5; 16]));
+    // The bytes stand at every place that is looked at.
+    let read = |_, buffer: &mut [u8]| {
+        let length = bytes.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&bytes[..length]);
+        Ok(())
+    };
+    for (format, is_partial) in [(Format::Ext4, false), (Format::Ext4, true), (Format::Xfs, false)] {
+        let uuid = Uuid([5; 16]);
+        let wanted = Partition { name: String::new(), type_guid: uuid, guid: uuid, size: None, min_size: None, format, uuid };
+        let content = superblock::look(read, 1 << 40, &wanted, is_partial).unwrap();
+        let step = content.step(is_partial, superblock::Remedy::None);
+        assert!(is_partial || step != superblock::Step::Make, "formatted unasked");
+    }
+    if let Some(message) = menu::message(bytes) {
+        assert!(message.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{message:?}");
+    }
     let line = String::from_utf8_lossy(bytes);
+    let mut menu = menu::Menu::new(&[menu::Choice::Make], None);
+    for line in line.lines() {
+        let _ = menu.line(line, std::time::Duration::ZERO);
+    }
     let _ = (cmdline::Target::parse(&line), cmdline::Options::parse(&line));
 });

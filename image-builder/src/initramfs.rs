@@ -1,9 +1,11 @@
 //! The initramfs: the agent, the modules that bring disk and root file system, and nothing else.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 
 use prejoin_formats::cpio;
 use prejoin_formats::kmod::{Index, Missing, Module};
+use prejoin_formats::modprobe::Config;
 use prejoin_formats::tree::{Content, Contents, Entry, Kind, Tree};
 use prejoin_profiles::handoff;
 use rayon::prelude::*;
@@ -103,6 +105,11 @@ pub fn make(spec: &Spec, tree: &Tree, version: &str) -> Result<Initramfs, Error>
         .map(|(path, _)| format!("/{path}\n"))
         .collect();
     archive.insert("modules.list", Entry::file(list.into_bytes(), 0o644));
+    let names = loaded.iter().map(|(path, _)| module_name(path));
+    let said = configuration(tree, spec.contents)?.about(names);
+    if !said.is_empty() {
+        archive.insert("modules.conf", Entry::file(said.into_bytes(), 0o644));
+    }
     for (path, bytes) in loaded {
         archive.insert(path, Entry::file(bytes, 0o644));
     }
@@ -156,6 +163,36 @@ fn load_order(spec: &Spec, tree: &Tree, version: &str) -> Result<Vec<String>, Er
     Ok(paths.into_iter().map(str::to_owned).collect())
 }
 
+/// What the system's `modprobe.d` says. Of files of one name the one in `/etc` counts, and all are read in the order of
+/// their names (modprobe.d(5)).
+fn configuration(tree: &Tree, contents: &dyn Contents) -> Result<Config, Error> {
+    let mut files = BTreeMap::new();
+    for folder in [
+        "usr/lib/modprobe.d",
+        "usr/local/lib/modprobe.d",
+        "etc/modprobe.d",
+    ] {
+        for (name, _) in tree.children(folder.as_bytes()) {
+            let name = String::from_utf8_lossy(name).into_owned();
+            if name.ends_with(".conf") {
+                files.insert(name.clone(), format!("{folder}/{name}"));
+            }
+        }
+    }
+    let mut config = Config::default();
+    for path in files.into_values() {
+        // A link to /dev/null takes the place of a file that is not wanted.
+        let Some(content) = system::content(tree, &path) else {
+            continue;
+        };
+        let bytes = content
+            .read(contents)
+            .map_err(|source| Error::Module { path, source })?;
+        config.add_file(&String::from_utf8_lossy(&bytes));
+    }
+    Ok(config)
+}
+
 /// A tree as cpio bytes.
 pub fn archive(tree: &Tree, contents: &dyn Contents) -> Result<Vec<u8>, Error> {
     let image = cpio::write(tree)?;
@@ -177,6 +214,12 @@ fn plain_name(path: &str) -> &str {
         .map_or(name, |(stem, _)| &name[..stem.len() + 3])
 }
 
+/// The module in a file of the archive.
+fn module_name(path: &str) -> &str {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.strip_suffix(".ko").unwrap_or(name)
+}
+
 fn decompress(path: &str, content: &Content, contents: &dyn Contents) -> std::io::Result<Vec<u8>> {
     let stored = content.read(contents)?;
     let mut plain = Vec::new();
@@ -193,4 +236,35 @@ fn decompress(path: &str, content: &Content, contents: &dyn Contents) -> std::io
         )));
     }
     Ok(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use prejoin_formats::tree::NoContents;
+
+    use super::*;
+
+    #[test]
+    fn settings_of_modules_are_those_that_count_on_the_running_system() {
+        let mut tree = Tree::new();
+        for (path, text) in [
+            (
+                "usr/lib/modprobe.d/10-vendor.conf",
+                "options loop max_loop=8\n",
+            ),
+            ("usr/lib/modprobe.d/20-vendor.conf", "blacklist uas\n"),
+            ("usr/lib/modprobe.d/30-vendor.conf", "blacklist nvme\n"),
+            ("etc/modprobe.d/10-vendor.conf", "options loop max_loop=9\n"),
+            ("etc/modprobe.d/15-own.conf", "options loop max_part=3\n"),
+            ("etc/modprobe.d/notes.txt", "blacklist ahci\n"),
+        ] {
+            tree.insert(path, Entry::file(text.as_bytes(), 0o644));
+        }
+        tree.insert("etc/modprobe.d/30-vendor.conf", Entry::symlink("/dev/null"));
+        let config = configuration(&tree, &NoContents).unwrap();
+        assert_eq!(config.parameters("loop"), "max_loop=9 max_part=3");
+        let left_out = ["uas", "nvme", "ahci"].map(|name| config.is_left_out(name));
+        assert_eq!(left_out, [true, false, false]);
+        assert_eq!(module_name("modules/usb-storage.ko"), "usb-storage");
+    }
 }

@@ -19,6 +19,7 @@ pub mod libraries;
 pub mod locking;
 pub mod module;
 pub mod node;
+pub mod overlays;
 pub mod pack;
 pub mod package;
 pub mod readback;

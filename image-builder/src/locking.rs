@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use prejoin_profiles::digest::Digest;
+use prejoin_profiles::handoff::Uuid;
 use prejoin_profiles::lock::{Lock, Package, Release, Set, VERSION};
 
 use crate::resolve::Resolution;
 
-/// A lock without sets.
-pub fn empty(releases: BTreeMap<String, Release>) -> Lock {
+/// A lock without sets, for the cluster with this id.
+pub fn empty(id: Option<Uuid>, releases: BTreeMap<String, Release>) -> Lock {
     Lock {
         version: VERSION,
+        id,
         epoch: releases
             .values()
             .map(|release| release.date)

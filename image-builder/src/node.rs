@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use prejoin_boot::{Origin, Slot};
+use prejoin_boot::{Origin, Slot, Source};
 use prejoin_formats::cpio;
 use prejoin_formats::fat::{self, Width};
 use prejoin_formats::gpt;
@@ -13,22 +13,28 @@ use prejoin_formats::tree::{Content, Contents, Entry, Kind, NoContents, Tree};
 use prejoin_formats::uki;
 use prejoin_profiles::architecture::Architecture;
 use prejoin_profiles::board::{Board, Firmware};
+use prejoin_profiles::derived;
 use prejoin_profiles::digest::Digest;
 use prejoin_profiles::handoff::{self, Handoff, Uuid};
+use prejoin_profiles::kernel_args::COMMAND_LINE_SIZE;
 use prejoin_profiles::layout::{self, Filesystem, Layout, Purpose};
 
-use crate::assemble::Glob;
 use crate::disk::{Disk, Partition};
+use crate::overlays;
 use crate::system::{self, Boot};
 
 /// What a node is, beside its system.
 pub struct Spec<'a> {
-    /// Cluster name.
-    pub cluster: &'a str,
+    /// The cluster's id.
+    pub cluster: &'a Uuid,
+    /// The cluster's name, for people.
+    pub cluster_name: &'a str,
     /// Node name.
     pub name: &'a str,
     /// Board with everything it inherits.
     pub board: &'a Board,
+    /// Kernel arguments after the board's.
+    pub kernel_args: Vec<String>,
     /// Logical sector size of its disk.
     pub sector_size: u32,
     /// Partitions of its disk, in order.
@@ -37,6 +43,8 @@ pub struct Spec<'a> {
     pub seed: BTreeMap<String, Vec<u8>>,
     /// Files that the agent unpacks into the running system, by path.
     pub files: Tree,
+    /// The user's own device tree overlays by file name.
+    pub overlays: &'a BTreeMap<String, Vec<u8>>,
     /// The image's time in seconds since 1970.
     pub epoch: i64,
 }
@@ -67,6 +75,15 @@ pub enum Error {
         #[source]
         source: fat::Error,
     },
+    /// An overlay that would not be found, or would not fit.
+    #[error("putting the device tree overlays of board {board} together")]
+    Overlays {
+        /// Board name.
+        board: String,
+        /// Why.
+        #[source]
+        source: overlays::Error,
+    },
     /// The archive of the node's files could not be written.
     #[error("writing the archive of the node's files")]
     Archive(#[from] cpio::Error),
@@ -93,6 +110,14 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// The kernel would cut it off.
+    #[error(
+        "the kernel command line has {length} bytes, and the kernel takes less than {COMMAND_LINE_SIZE}"
+    )]
+    CommandLine {
+        /// Its length in bytes.
+        length: usize,
+    },
     /// The board's firmware wants a file that the system does not bring.
     #[error("{path} of the boot partition comes from {from}, which the system does not have")]
     Missing {
@@ -112,16 +137,9 @@ pub enum Error {
     },
 }
 
-/// A GUID that belongs to one thing of one node, for ever: the same after every build, on no other node.
-///
-/// SHA-256 of the names as an RFC 9562 version 8 UUID.
-pub fn derived_guid(cluster: &str, node: &str, thing: &str) -> Guid {
-    let digest = Digest::of(format!("prejoin\0{cluster}\0{node}\0{thing}").as_bytes());
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&digest.0[..16]);
-    bytes[6] = bytes[6] & 0x0f | 0x80;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    Guid::from_bytes(bytes)
+/// A GUID that belongs to one thing of this node, for ever.
+fn derived_guid(spec: &Spec, thing: &str) -> Guid {
+    Guid::from_bytes(derived::uuid(spec.cluster, spec.name, thing).0)
 }
 
 /// Plans the node's disk.
@@ -152,7 +170,7 @@ pub fn disk(spec: &Spec, boot: &Boot, root: &Root, contents: &dyn Contents) -> R
             _ => None,
         };
         let (type_guid, attributes) = kind(planned.purpose, spec.board);
-        let guid = derived_guid(spec.cluster, spec.name, &planned.name);
+        let guid = derived_guid(spec, &planned.name);
         partitions.push(Partition {
             name: planned.name.clone(),
             type_guid,
@@ -170,10 +188,10 @@ pub fn disk(spec: &Spec, boot: &Boot, root: &Root, contents: &dyn Contents) -> R
         Purpose::Identity,
     ] {
         if !seen.contains(&needed) {
-            return Err(wrong(spec, format!("it has no partition for {needed:?}")));
+            return Err(missing(spec, needed));
         }
     }
-    let guid = derived_guid(spec.cluster, spec.name, "disk");
+    let guid = derived_guid(spec, "disk");
     Ok(Disk {
         guid,
         sector_size: spec.sector_size,
@@ -239,30 +257,35 @@ fn boot_image(
     contents: &dyn Contents,
     place: &Place,
 ) -> Result<Image, Error> {
-    let slot = system_partitions(spec.layout).find(|partition| partition.purpose == Purpose::Root);
-    let slot = slot.ok_or_else(|| wrong(spec, "it has no partition for Root".into()))?;
-    let guid = derived_guid(spec.cluster, spec.name, &slot.name);
-    let command_line =
-        prejoin_boot::command_line(spec.board, Slot::A, &guid.to_string(), &root.root_hash);
-    let globs: Vec<Glob> = spec
-        .board
-        .overlays
-        .iter()
-        .map(|pattern| Glob::new(pattern))
-        .collect();
-    let overlays: Vec<String> = boot
-        .device_trees
-        .keys()
-        .filter(|path| globs.iter().any(|glob| glob.matches(path.as_bytes())))
-        .cloned()
-        .collect();
+    let source = Source {
+        root: guid_of_first(spec, Purpose::Root)?,
+        verity: guid_of_first(spec, Purpose::Verity)?,
+        identity: guid_of_first(spec, Purpose::Identity)?,
+    };
+    let command_line = prejoin_boot::command_line(
+        spec.board,
+        &spec.kernel_args,
+        Slot::A,
+        &source,
+        &root.root_hash,
+    );
+    if command_line.len() >= COMMAND_LINE_SIZE {
+        let length = command_line.len();
+        return Err(Error::CommandLine { length });
+    }
+    let overlays = overlays::gather(spec.board, &boot.device_trees, spec.overlays, contents)
+        .map_err(|source| Error::Overlays {
+            board: spec.board.name.clone(),
+            source,
+        })?;
     let mut tree = Tree::new();
-    for file in prejoin_boot::files(spec.board, Slot::A, &command_line, &overlays) {
+    for file in prejoin_boot::files(spec.board, Slot::A, &command_line, overlays.keys()) {
         let content = match &file.origin {
             Origin::Text(text) => bytes(text.as_bytes().to_vec()),
             Origin::Kernel => boot.kernel.clone(),
             Origin::Initramfs => boot.initrd.clone(),
             Origin::UnifiedKernel => unified_kernel(spec.board, boot, &command_line, contents)?,
+            Origin::Overlay(name) => found(overlays.get(name), &file.path, name)?,
             Origin::DeviceTree(name) => found(boot.device_trees.get(name), &file.path, name)?,
             Origin::System(path) => found(boot.files.get(path), &file.path, path)?,
         };
@@ -276,6 +299,17 @@ fn boot_image(
         );
     }
     volume(spec, place, "BOOT", Some(Width::Fat32), &tree)
+}
+
+/// GUID of the layout's first partition for a purpose, which is the first slot's.
+fn guid_of_first(spec: &Spec, purpose: Purpose) -> Result<String, Error> {
+    let first = system_partitions(spec.layout).find(|partition| partition.purpose == purpose);
+    let first = first.ok_or_else(|| missing(spec, purpose))?;
+    Ok(derived_guid(spec, &first.name).to_string())
+}
+
+fn missing(spec: &Spec, purpose: Purpose) -> Error {
+    wrong(spec, format!("it has no partition for {purpose:?}"))
 }
 
 fn found(content: Option<&Content>, path: &str, from: &str) -> Result<Content, Error> {
@@ -364,7 +398,7 @@ fn first_boot<'a>(spec: &Spec<'a>) -> impl Iterator<Item = &'a layout::Partition
 }
 
 fn made_by_node(spec: &Spec, partition: &layout::Partition) -> handoff::Partition {
-    let uuid = |thing: &str| Uuid(derived_guid(spec.cluster, spec.name, thing).bytes());
+    let uuid = |thing: &str| derived::uuid(spec.cluster, spec.name, thing);
     let (type_guid, _) = kind(partition.purpose, spec.board);
     handoff::Partition {
         name: partition.name.clone(),
@@ -387,11 +421,7 @@ fn mounts(spec: &Spec, files: &mut Tree) {
         let (Some(mount), Some(filesystem)) = (&partition.mount, partition.filesystem) else {
             continue;
         };
-        let guid = derived_guid(spec.cluster, spec.name, &partition.name);
-        let kind = match filesystem {
-            Filesystem::Ext4 => "ext4",
-            Filesystem::Xfs => "xfs",
-        };
+        let guid = derived_guid(spec, &partition.name);
         // systemd.mount(5): the unit's name is the escaped path; layouts use plain names only.
         let unit = format!(
             "{}.mount",
@@ -402,7 +432,7 @@ fn mounts(spec: &Spec, files: &mut Tree) {
         );
         let text = format!(
             "[Unit]\nDescription=Storage of this node's workloads\n\n[Mount]\nWhat=/dev/disk/by-partuuid/{guid}\n\
-             Where={mount}\nType={kind}\nOptions=noatime\n\n[Install]\nWantedBy=local-fs.target\n"
+             Where={mount}\nType={filesystem}\nOptions=noatime\n\n[Install]\nWantedBy=local-fs.target\n"
         );
         let folder = "etc/systemd/system";
         files.insert(
@@ -423,7 +453,7 @@ fn volume(
     width: Option<Width>,
     tree: &Tree,
 ) -> Result<Image, Error> {
-    let id = derived_guid(spec.cluster, spec.name, &format!("{} volume", place.name)).bytes();
+    let id = derived_guid(spec, &format!("{} volume", place.name)).bytes();
     let options = fat::Options {
         size: place.size,
         sector_size: spec.sector_size,
@@ -441,26 +471,4 @@ fn volume(
 
 fn bytes(bytes: impl Into<Arc<[u8]>>) -> Content {
     Content::Bytes(bytes.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn derived_guids_are_stable_and_apart() {
-        let guid = derived_guid("lab", "w1", "root-a");
-        assert_eq!(
-            guid.to_string(),
-            derived_guid("lab", "w1", "root-a").to_string()
-        );
-        assert_eq!(&guid.to_string()[14..15], "8", "version");
-        for (cluster, node, thing) in [
-            ("lab", "w2", "root-a"),
-            ("lab2", "w1", "root-a"),
-            ("lab", "w1", "root-b"),
-        ] {
-            assert_ne!(guid, derived_guid(cluster, node, thing));
-        }
-    }
 }

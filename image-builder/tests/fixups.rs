@@ -17,6 +17,7 @@ use prejoin_formats::tree::{Entry, Kind, NoContents, Tree};
 use prejoin_image_builder::fixups::{self, Cause, Context, RULES, Root};
 use prejoin_image_builder::package::Package;
 use prejoin_profiles::architecture::Architecture;
+use prejoin_profiles::distribution::System;
 use prejoin_profiles::os::Os;
 
 const INPUTS: &str = include_str!("fixups/debian-13.txt");
@@ -87,7 +88,7 @@ fn package(name: &str) -> Package {
 }
 
 fn apply(packages: &BTreeMap<String, Package>, tree: Tree) -> Result<Root<'static>, fixups::Error> {
-    let os = Os::built_in("debian-13").unwrap();
+    let os = System::default().over(Os::built_in("debian-13").unwrap());
     let packages: Vec<&Package> = packages.values().collect();
     let context = Context {
         os: &os,

@@ -111,7 +111,7 @@ impl Client {
     /// `prejoin lock`.
     fn lock(&self, wanted: &str) -> Result<Lock, FetchError> {
         let snapshot = self.snapshot(None)?;
-        let mut lock = locking::empty(snapshot.releases.clone());
+        let mut lock = locking::empty(None, snapshot.releases.clone());
         locking::add(
             &mut lock,
             SET,

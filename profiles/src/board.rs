@@ -38,16 +38,17 @@ pub struct Board {
     /// Device trees for the boot partition, as file names below the kernel package's device tree folder.
     #[serde(default)]
     pub device_trees: Vec<String>,
-    /// Further names on the boot partition of the same: name there -> file name as above. Firmware looks for the
-    /// names of the vendor's kernel, which are not always upstream's.
-    #[serde(default)]
-    pub device_tree_names: BTreeMap<String, String>,
-    /// Device tree overlays for the boot partition, as glob patterns below the same folder.
+    /// Device tree overlays for the boot partition, as glob patterns below the same folder; the user's own are
+    /// there as if they were in its `overlays/`.
     #[serde(default)]
     pub overlays: Vec<String>,
+    /// Overlays that turn one of the device trees into another: file name in `overlays/` -> which. Firmware that
+    /// loads one tree for all steppings of a chip changes it so.
+    #[serde(default)]
+    pub overlay_differences: BTreeMap<String, TreeDifference>,
     /// Kernel command line arguments, after the ones that the image itself needs.
     #[serde(default)]
-    pub command_line: Vec<String>,
+    pub kernel_args: Vec<String>,
     /// Modules that the initramfs loads before it looks for a disk, by name or alias; order does not matter.
     pub initramfs_modules: Vec<String>,
     /// Raspberry Pi only: lines of `config.txt`.
@@ -58,6 +59,16 @@ pub struct Board {
     pub boot_files: BTreeMap<String, String>,
     /// Whether the board keeps the time while it is off. Without, the agent sets the clock to the image's date.
     pub battery_clock: bool,
+}
+
+/// Two device trees, as file names below the kernel package's device tree folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TreeDifference {
+    /// The tree that firmware loads.
+    pub from: String,
+    /// What is made of it.
+    pub to: String,
 }
 
 /// How a machine's firmware finds a kernel.
@@ -87,13 +98,13 @@ pub struct Kernel {
     pub device_trees: Vec<String>,
     /// Like the board's, for this kernel only.
     #[serde(default)]
-    pub device_tree_names: BTreeMap<String, String>,
-    /// Like the board's, for this kernel only.
-    #[serde(default)]
     pub overlays: Vec<String>,
     /// Like the board's, for this kernel only.
     #[serde(default)]
-    pub command_line: Vec<String>,
+    pub overlay_differences: BTreeMap<String, TreeDifference>,
+    /// Like the board's, for this kernel only.
+    #[serde(default)]
+    pub kernel_args: Vec<String>,
     /// Like the board's, for this kernel only.
     #[serde(default)]
     pub initramfs_modules: Vec<String>,
@@ -107,11 +118,11 @@ impl Board {
         let mut board = self.clone();
         append(&mut board.packages, &kernel.packages);
         append(&mut board.device_trees, &kernel.device_trees);
-        board
-            .device_tree_names
-            .extend(kernel.device_tree_names.clone());
         append(&mut board.overlays, &kernel.overlays);
-        append(&mut board.command_line, &kernel.command_line);
+        board
+            .overlay_differences
+            .extend(kernel.overlay_differences.clone());
+        append(&mut board.kernel_args, &kernel.kernel_args);
         append(&mut board.initramfs_modules, &kernel.initramfs_modules);
         Some((board, kernel))
     }
@@ -133,9 +144,9 @@ pub(crate) struct Draft {
     exclude: Vec<String>,
     microcode: BTreeMap<String, Vec<String>>,
     device_trees: Vec<String>,
-    device_tree_names: BTreeMap<String, String>,
     overlays: Vec<String>,
-    command_line: Vec<String>,
+    overlay_differences: BTreeMap<String, TreeDifference>,
+    kernel_args: Vec<String>,
     initramfs_modules: Vec<String>,
     config_txt: Vec<String>,
     boot_files: BTreeMap<String, String>,
@@ -161,9 +172,9 @@ impl Draft {
             exclude: appended(parent.exclude, &self.exclude),
             microcode: overridden(parent.microcode, self.microcode),
             device_trees: appended(parent.device_trees, &self.device_trees),
-            device_tree_names: overridden(parent.device_tree_names, self.device_tree_names),
             overlays: appended(parent.overlays, &self.overlays),
-            command_line: appended(parent.command_line, &self.command_line),
+            overlay_differences: overridden(parent.overlay_differences, self.overlay_differences),
+            kernel_args: appended(parent.kernel_args, &self.kernel_args),
             initramfs_modules: appended(parent.initramfs_modules, &self.initramfs_modules),
             config_txt: appended(parent.config_txt, &self.config_txt),
             boot_files: overridden(parent.boot_files, self.boot_files),
@@ -184,9 +195,9 @@ impl Draft {
             exclude: self.exclude,
             microcode: self.microcode,
             device_trees: self.device_trees,
-            device_tree_names: self.device_tree_names,
             overlays: self.overlays,
-            command_line: self.command_line,
+            overlay_differences: self.overlay_differences,
+            kernel_args: self.kernel_args,
             initramfs_modules: self.initramfs_modules,
             config_txt: self.config_txt,
             boot_files: self.boot_files,

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 
 use crate::board::{self, Board};
 use crate::distribution::{self, Definition};
+use crate::kernel_args;
 use crate::layout::{self, Layout};
 use crate::os::{self, Os};
 use crate::set::{self, Set};
@@ -182,6 +183,13 @@ impl Catalog {
             .map_err(|key| source.error(key, format!("the key `{key}` is missing")))?;
         if board.kernel.is_empty() {
             return Err(self.unknown(Kind::Board, name));
+        }
+        let of_kernels = board.kernel.values().flat_map(|kernel| &kernel.kernel_args);
+        for argument in board.kernel_args.iter().chain(of_kernels) {
+            if let Some((message, _)) = kernel_args::problem(argument) {
+                let argument = yaml::shorten(argument);
+                return Err(source.error("kernel_args", format!("`{argument}`: {message}")));
+            }
         }
         Ok(board)
     }

@@ -20,11 +20,22 @@ use crate::yaml::{Located, Position};
 pub fn check(cluster: &Cluster, catalog: &Catalog) -> Vec<Finding> {
     let mut findings = Vec::new();
     let f = &mut findings;
+    id(cluster, f);
     node::check(cluster, f);
     network::check(cluster, f);
     kubernetes::check(cluster, f);
     profile::check(cluster, catalog, f);
     crate::finding::sorted(findings)
+}
+
+/// Without an id, another cluster of this name has the same GUIDs on its disks.
+fn id(cluster: &Cluster, f: &mut Vec<Finding>) {
+    if cluster.id.is_none() {
+        let name = &cluster.name;
+        let message = "the cluster has no id, which tells it from another one of the same name";
+        let finding = Finding::warning(Code::Id, name.position, name, message);
+        f.push(finding.hint("`prejoin lock` writes a random one below this line"));
+    }
 }
 
 /// Reads and checks a file in one go: the cluster with its warnings, or what stops it.

@@ -6,6 +6,7 @@
 mod disk;
 mod endpoint;
 mod file;
+mod id;
 mod kubernetes;
 mod network;
 mod node;
@@ -19,12 +20,14 @@ use std::net::IpAddr;
 pub use disk::{DiskSelector, Transport};
 pub use endpoint::{Endpoint, Provider};
 pub use file::{Content, File};
+pub use id::with_id;
 pub use kubernetes::{Containerd, Distribution, Kubernetes};
 pub use network::Network;
 pub use node::{Effect, Node, Role, Taint};
 pub use user::{SshKey, User};
 
 use crate::finding::{Code, Finding, private_key};
+use crate::handoff::Uuid;
 use crate::yaml::{self, Located, Position};
 
 /// A cluster as its file describes it, defaults filled in.
@@ -32,6 +35,9 @@ use crate::yaml::{self, Located, Position};
 pub struct Cluster {
     /// Name, a DNS label.
     pub name: Located<String>,
+    /// Random, and this cluster's alone: what its nodes' disks are known by is derived from it. No image is built
+    /// without one.
+    pub id: Option<Located<Uuid>>,
     /// Operating system, the name of a file under `os/`.
     pub os: Located<String>,
     /// What runs on the nodes.

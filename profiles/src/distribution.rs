@@ -49,7 +49,7 @@ pub struct Definition {
     /// One line for people.
     pub description: String,
     /// Versions of what goes with a Kubernetes minor version (`1.36`), by component. Components can be named as
-    /// `{component}` in the texts of `files`.
+    /// `{component}` in the texts of `files`, here and in the operating system.
     #[serde(default)]
     pub versions: BTreeMap<String, BTreeMap<String, String>>,
     /// What every node has.
@@ -103,6 +103,8 @@ pub struct System {
     pub without: Vec<String>,
     /// Files to fetch, by [`Wanted::key`].
     pub artifacts: BTreeMap<String, Wanted>,
+    /// Versions of all components by name.
+    pub versions: BTreeMap<String, String>,
 }
 
 /// Why there is no system.
@@ -180,12 +182,15 @@ fn version<'a>(cluster: &'a Cluster, node: &'a Node) -> Result<&'a Version, Erro
 
 impl System {
     /// The operating system with this laid over it: packages that are replaced are no longer wanted, and the recipe
-    /// is part of what is done on every node.
+    /// is part of what is done on every node. Texts name the versions that go with Kubernetes': containerd, whosever it
+    /// is, starts pods with the image that kubeadm of this version pulls, or none starts where nothing else can be had.
     #[must_use]
     pub fn over(&self, mut os: Os) -> Os {
         os.packages
             .retain(|package| !self.without.contains(package));
         os.node = self.recipe.clone().over(os.node);
+        os.versions.extend(self.versions.clone());
+        os.fill_versions();
         os
     }
 }
@@ -215,13 +220,7 @@ impl Definition {
         ];
         let mut system = System::default();
         for part in parts.into_iter().flatten() {
-            let mut recipe = part.recipe.clone();
-            for text in recipe.files.values_mut() {
-                for (component, version) in &versions {
-                    *text = text.replace(&format!("{{{component}}}"), version);
-                }
-            }
-            system.recipe = recipe.over(system.recipe);
+            system.recipe = part.recipe.clone().over(system.recipe);
             system.without.extend(part.without.iter().cloned());
             for (name, source) in &part.artifacts {
                 let version = versions.get(&source.version).cloned().unwrap_or_default();
@@ -229,7 +228,13 @@ impl Definition {
                 system.artifacts.insert(wanted.key(), wanted);
             }
         }
+        system.versions = versions;
         Ok(system)
+    }
+
+    /// The newest minor version of Kubernetes that it is known what goes with.
+    pub fn newest(&self) -> Option<(u16, u16)> {
+        self.versions.keys().map(|row| minor(row)).max()
     }
 
     /// Upstream's hosts, and [`ARCHIVE`] instead of them all: where its files may come from.
@@ -256,10 +261,6 @@ impl Definition {
         kubernetes: &Kubernetes,
         version: &Version,
     ) -> Result<BTreeMap<String, String>, Error> {
-        let minor = |text: &str| -> (u16, u16) {
-            let (major, minor) = text.split_once('.').unwrap_or((text, ""));
-            (major.parse().unwrap_or(0), minor.parse().unwrap_or(0))
-        };
         let wanted = (version.major, version.minor);
         let known = self
             .versions
@@ -287,6 +288,12 @@ impl Definition {
         }
         Ok(versions)
     }
+}
+
+/// A row of the version table (`1.36`) as numbers.
+fn minor(row: &str) -> (u16, u16) {
+    let (major, minor) = row.split_once('.').unwrap_or((row, ""));
+    (major.parse().unwrap_or(0), minor.parse().unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -386,10 +393,6 @@ mod tests {
             .map(str::to_owned)
         );
         assert!(!kubelet.is_archive());
-        assert!(
-            system.recipe.files["etc/containerd/config.toml"]
-                .contains("'registry.k8s.io/pause:3.10.2'")
-        );
         assert_eq!(system.without, ["containerd", "runc"]);
         assert_eq!(
             system.recipe.enable,
@@ -441,6 +444,39 @@ mod tests {
             Architecture::Amd64,
         );
         assert!(matches!(old, Err(Error::TooOld { oldest, .. }) if oldest == "v1.31"));
+    }
+
+    /// The sandbox image that containerd's configuration names on a node.
+    fn sandbox_image(kubernetes: &str) -> String {
+        let system = of(kubernetes, Architecture::Amd64).unwrap();
+        let os = system.over(Os::built_in("debian-13").unwrap());
+        let mut files = os.recipes["containerd"].files.clone();
+        files.extend(os.node.files);
+        let text = &files["etc/containerd/config.toml"];
+        let (_, image) = text.split_once("registry.k8s.io/pause:").unwrap();
+        image.split(['\'', '"']).next().unwrap().to_owned()
+    }
+
+    #[test]
+    fn containerd_starts_pods_with_the_image_that_kubeadm_pulls() {
+        let definition = Definition::built_in(Distribution::Kubeadm).unwrap();
+        for (row, versions) in &definition.versions {
+            for containerd in ["", ", containerd: debian"] {
+                let kubernetes =
+                    format!("{{distribution: kubeadm, version: v{row}.0{containerd}}}");
+                assert_eq!(
+                    sandbox_image(&kubernetes),
+                    versions["pause"],
+                    "{kubernetes}"
+                );
+            }
+        }
+        let newest = definition.versions.values().next_back().unwrap();
+        assert_eq!(
+            sandbox_image("{distribution: none}"),
+            newest["pause"],
+            "debian-13.yaml has the newest"
+        );
     }
 
     #[test]
@@ -497,7 +533,9 @@ mod tests {
                 .ends_with(&["k3s.service".to_owned(), "k3s-agent.service".to_owned()])
         );
         assert!(os.node.files.contains_key("usr/lib/sysctl.d/90-k8s.conf"));
-        assert_eq!(os.recipes, debian.recipes);
+        let mut same = debian;
+        same.fill_versions();
+        assert_eq!(os.recipes, same.recipes);
     }
 
     #[test]

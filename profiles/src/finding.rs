@@ -58,6 +58,8 @@ codes! {
     Document = "document",
     /// Not a DNS label, or reserved.
     Name = "name",
+    /// The cluster has no id, or a malformed one.
+    Id = "id",
     /// Not an address.
     Address = "address",
     /// Not a network, or one with bits beyond its prefix.
@@ -134,10 +136,14 @@ codes! {
     Option = "option",
     /// containerd that does not go with the Kubernetes version.
     Containerd = "containerd",
+    /// A kernel argument that is malformed, the image's own, or too much.
+    KernelArgument = "kernel-argument",
     /// A disk selector that any disk fits.
     DiskAny = "disk-any",
     /// A layout that does not fit the smallest allowed disk.
     LayoutSize = "layout-size",
+    /// A layout with a file system that the operating system cannot make.
+    Filesystem = "filesystem",
     /// A layout that needs a second disk the node has not got, or the other way round.
     DataDisk = "data-disk",
     /// A node that cannot be told apart on the wire.

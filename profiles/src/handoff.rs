@@ -48,22 +48,28 @@ pub const STATE: &str = "state";
 /// Name of the partition that is made once and never touched again; optional.
 pub const DATA: &str = "data";
 
+/// Whether a partition of that name is made by the node and not brought by its image.
+pub fn is_made_by_node(name: &str) -> bool {
+    [STATE, DATA].contains(&name)
+}
+
 /// Bytes that the agent leaves free between the image's last partition and the first one it makes: the table's backup
 /// copy was there, when the image was copied to a larger disk as it is.
 pub const GAP: u64 = 1 << 20;
 /// The smallest [`STATE`] partition that the agent makes, in bytes: logs, container images and pods are in it.
 pub const SMALLEST_STATE: u64 = 1 << 30;
 
-/// A partition to be made on first boot. One with the same GPT name that already exists is never altered.
+/// A partition to be made on first boot. One with this GUID that already exists is never altered, whatever its name
+/// is by now; one with the same name and another GUID is somebody else's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Partition {
     /// GPT partition name: [`STATE`] or [`DATA`].
     pub name: String,
-    /// GPT type GUID.
+    /// GPT type GUID, once it is made.
     #[serde(rename = "type")]
     pub type_guid: Uuid,
-    /// GPT partition GUID (`PARTUUID`), derived from cluster, node and name.
+    /// GPT partition GUID (`PARTUUID`), derived from the cluster's id, node and name.
     pub guid: Uuid,
     /// Bytes; `null` takes the rest of the disk and is allowed for the last partition only.
     pub size: Option<u64>,
@@ -72,7 +78,8 @@ pub struct Partition {
     pub min_size: Option<u64>,
     /// What it is formatted with.
     pub format: Format,
-    /// UUID of the file system; an existing file system with this UUID is kept. Must not be nil.
+    /// UUID of the file system when it is made. One that is there may have another: a disk that was taken over from
+    /// before its cluster had an id keeps those of then. Must not be nil.
     pub uuid: Uuid,
 }
 
@@ -240,6 +247,18 @@ pub struct Uuid(pub [u8; 16]);
 impl Uuid {
     /// All zero.
     pub const NIL: Uuid = Uuid([0; 16]);
+
+    /// A version 4 UUID (RFC 9562, section 5.4) of these random bytes.
+    pub fn random(bytes: [u8; 16]) -> Self {
+        Uuid::of_version(4, bytes)
+    }
+
+    /// Marks bytes as a UUID of a version, variant 10 (RFC 9562, sections 4.1 and 4.2).
+    pub(crate) fn of_version(version: u8, mut bytes: [u8; 16]) -> Self {
+        bytes[6] = bytes[6] & 0x0f | version << 4;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        Uuid(bytes)
+    }
 }
 
 impl fmt::Display for Uuid {

@@ -2,7 +2,8 @@
 
 mod rules;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -69,7 +70,9 @@ pub enum Purpose {
 }
 
 /// File systems that the node can make by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Filesystem {
     /// ext4.
@@ -91,12 +94,29 @@ pub enum Disk {
     Data,
 }
 
+impl fmt::Display for Filesystem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Filesystem::Ext4 => "ext4",
+            Filesystem::Xfs => "xfs",
+        })
+    }
+}
+
 impl Layout {
     /// Partitions of one disk, in order.
     pub fn on(&self, disk: Disk) -> impl Iterator<Item = &Partition> {
         self.partitions
             .iter()
             .filter(move |partition| partition.disk == disk)
+    }
+
+    /// The file systems that are made on it, each once.
+    pub fn filesystems(&self) -> BTreeSet<Filesystem> {
+        self.partitions
+            .iter()
+            .filter_map(|partition| partition.filesystem)
+            .collect()
     }
 
     /// Whether it needs the node's `data_disk`.

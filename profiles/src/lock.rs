@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::architecture::Architecture;
 use crate::digest::Digest;
+use crate::handoff::Uuid;
 use crate::yaml;
 
 /// Version of the document.
@@ -17,6 +18,9 @@ pub const VERSION: u32 = 1;
 pub struct Lock {
     /// [`VERSION`].
     pub version: u32,
+    /// Id of the cluster that it is for; locks of before clusters had ids have none, and build nothing.
+    #[serde(default)]
+    pub id: Option<Uuid>,
     /// The image's date: newest `Date` of the releases, in seconds since 1970. Every time stamp in an image is
     /// this or older (reproducible-builds.org, SOURCE_DATE_EPOCH).
     pub epoch: i64,
@@ -164,6 +168,7 @@ mod tests {
         };
         Lock {
             version: VERSION,
+            id: Some(Uuid::random([7; 16])),
             epoch: 1_763_000_000,
             releases: BTreeMap::from([("main".to_owned(), release)]),
             sets: BTreeMap::from([(
@@ -196,6 +201,14 @@ mod tests {
             "{}",
             lock.to_yaml()
         );
+    }
+
+    #[test]
+    fn a_lock_of_before_ids_is_read() {
+        let lock = example();
+        let id = format!("id: {}\n", lock.id.unwrap());
+        let text = lock.to_yaml().replace(&id, "");
+        assert_eq!(Lock::parse(&text).unwrap(), Lock { id: None, ..lock });
     }
 
     #[test]

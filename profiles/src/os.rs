@@ -10,6 +10,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::layout::{Filesystem, Layout};
 use crate::yaml;
 
 /// The operating systems that are part of the program: name and YAML text.
@@ -51,10 +52,20 @@ pub struct Os {
     /// kernel packed.
     #[serde(default)]
     pub required_modules: BTreeMap<String, Vec<String>>,
+    /// Programs (paths without a leading slash) that must be in the image, by who needs them; checked against the
+    /// finished tree.
+    #[serde(default)]
+    pub required_programs: BTreeMap<String, Vec<String>>,
+    /// What a node needs to make, check and mount the file systems of its layout.
+    #[serde(default)]
+    pub filesystems: BTreeMap<Filesystem, Needs>,
     /// Directories below `kernel/` whose modules are left out, and why no node misses them. A module there that a
     /// kept one depends on stays.
     #[serde(default)]
     pub pruned_modules: BTreeMap<String, String>,
+    /// What `{name}` stands for in the texts of `files`, unless the Kubernetes distribution has it otherwise.
+    #[serde(default)]
+    pub versions: BTreeMap<String, String>,
     /// Numbers of system users and groups that packages leave to chance. Never change one: files on the state
     /// volume of running nodes carry them.
     #[serde(default)]
@@ -86,6 +97,21 @@ pub struct Repository {
     /// apt's pin priority: 500 is the default, 100 is taken only when asked for by name (apt_preferences(5)).
     #[serde(default = "default_priority")]
     pub priority: i32,
+}
+
+/// What a layout needs of the operating system.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Needs {
+    /// Packages that are wanted then.
+    #[serde(default)]
+    pub packages: Vec<String>,
+    /// Kernel modules that must be there.
+    #[serde(default)]
+    pub modules: Vec<String>,
+    /// Programs that must be in the image.
+    #[serde(default)]
+    pub programs: Vec<String>,
 }
 
 fn default_priority() -> i32 {
@@ -206,6 +232,48 @@ impl Os {
             .collect()
     }
 
+    /// Makes kernel modules and programs part of what the image is checked for, by the name of who needs them.
+    pub fn require(&mut self, who: &str, modules: &[String], programs: &[String]) {
+        for (list, needed) in [
+            (&mut self.required_modules, modules),
+            (&mut self.required_programs, programs),
+        ] {
+            if !needed.is_empty() {
+                list.insert(who.to_owned(), needed.to_vec());
+            }
+        }
+    }
+
+    /// Makes what the file systems of a layout need part of what the image is checked for, and returns the packages
+    /// that bring it.
+    ///
+    /// # Errors
+    /// A file system that this operating system cannot make.
+    pub fn provide(&mut self, layout: &Layout) -> Result<Vec<String>, Filesystem> {
+        let mut packages = Vec::new();
+        for filesystem in layout.filesystems() {
+            let needs = self.filesystems.get(&filesystem).cloned();
+            let needs = needs.ok_or(filesystem)?;
+            self.require(
+                &format!("file system {filesystem}"),
+                &needs.modules,
+                &needs.programs,
+            );
+            packages.extend(needs.packages);
+        }
+        Ok(packages)
+    }
+
+    /// Puts the versions in where the texts of `files` name them.
+    pub(crate) fn fill_versions(&mut self) {
+        let recipes = self.recipes.values_mut().chain([&mut self.node]);
+        for text in recipes.flat_map(|recipe| recipe.files.values_mut()) {
+            for (name, version) in &self.versions {
+                *text = text.replace(&format!("{{{name}}}"), version);
+            }
+        }
+    }
+
     /// The operating system `name` with everything that it inherits, from texts that `find` looks up by name.
     pub fn load(name: &str, find: impl Fn(&str) -> Option<String>) -> Result<Os, Error> {
         let read = |name: &str| -> Result<Os, Error> {
@@ -256,7 +324,10 @@ impl Os {
             exclude: append(parent.exclude, self.exclude),
             keep: append(parent.keep, self.keep),
             required_modules: override_keys(parent.required_modules, self.required_modules),
+            required_programs: override_keys(parent.required_programs, self.required_programs),
+            filesystems: override_keys(parent.filesystems, self.filesystems),
             pruned_modules: override_keys(parent.pruned_modules, self.pruned_modules),
+            versions: override_keys(parent.versions, self.versions),
             ids: Ids {
                 groups: override_keys(parent.ids.groups, self.ids.groups),
                 users: override_keys(parent.ids.users, self.ids.users),
@@ -297,10 +368,7 @@ fn append<T: PartialEq>(mut parent: Vec<T>, child: Vec<T>) -> Vec<T> {
     parent
 }
 
-fn override_keys<V>(
-    mut parent: BTreeMap<String, V>,
-    child: BTreeMap<String, V>,
-) -> BTreeMap<String, V> {
+fn override_keys<K: Ord, V>(mut parent: BTreeMap<K, V>, child: BTreeMap<K, V>) -> BTreeMap<K, V> {
     parent.extend(child);
     parent
 }
@@ -402,6 +470,33 @@ mod tests {
     }
 
     #[test]
+    fn a_layouts_file_systems_bring_what_they_need() {
+        let layout = |filesystem: &str| {
+            let text = format!(
+                "{{name: x, description: x, partitions: [{{name: data, purpose: data, min_size: 1 GiB,
+                filesystem: {filesystem}}}]}}"
+            );
+            yaml::parse::<Layout>(&text).unwrap()
+        };
+        let mut debian = Os::built_in("debian-13").unwrap();
+        let packages = debian.provide(&layout("xfs")).unwrap();
+        assert_eq!(packages, ["xfsprogs"]);
+        assert_eq!(
+            debian.required_programs["file system xfs"],
+            ["usr/sbin/mkfs.xfs"]
+        );
+        assert_eq!(debian.required_modules["file system xfs"], ["xfs"]);
+        // What every node has for its state.
+        let packages = debian.provide(&layout("ext4")).unwrap();
+        assert!(
+            packages.iter().all(|name| debian.packages.contains(name)),
+            "{packages:?}"
+        );
+        let mut bare = os("{name: a, description: A}");
+        assert_eq!(bare.provide(&layout("xfs")), Err(Filesystem::Xfs));
+    }
+
+    #[test]
     fn pinned_numbers_are_unique_and_below_the_users() {
         let ids = Os::built_in("debian-13").unwrap().ids;
         for numbers in [ids.users, ids.groups] {
@@ -410,6 +505,40 @@ mod tests {
             seen.dedup();
             assert_eq!(seen.len(), numbers.len());
             assert!(seen.iter().all(|id| (100..1000).contains(id)), "{seen:?}");
+        }
+    }
+
+    /// The interfaces that one of the files for network plugins is about.
+    fn plugins<'a>(file: &'a str, key: &str) -> Vec<&'a str> {
+        let lists = file.lines().filter_map(|line| line.strip_prefix(key));
+        lists.flat_map(str::split_whitespace).collect()
+    }
+
+    #[test]
+    fn network_plugins_have_their_interfaces_for_themselves() {
+        let debian = Os::built_in("debian-13").unwrap();
+        let files = &debian.recipes["systemd"].files;
+        let network = &files["usr/lib/systemd/network/00-image-network-plugins.network"];
+        let link = &files["usr/lib/systemd/network/00-image-network-plugins.link"];
+        let unmanaged = plugins(network, "Name=");
+        assert_eq!(
+            unmanaged,
+            plugins(link, "OriginalName="),
+            "one list for both"
+        );
+        assert!(network.ends_with("[Link]\nUnmanaged=yes\n"));
+        assert!(link.ends_with("[Link]\nMACAddressPolicy=none\n"));
+        for name in [
+            "cilium_*", "lxc*", "cali*", "veth*", "flannel*", "cni*", "kube-*",
+        ] {
+            assert!(unmanaged.contains(&name), "{name}");
+        }
+        let daemon = &files["usr/lib/systemd/networkd.conf.d/10-image.conf"];
+        for kind in ["Routes", "RoutingPolicyRules", "NextHops"] {
+            assert!(
+                daemon.contains(&format!("ManageForeign{kind}=no\n")),
+                "{kind}"
+            );
         }
     }
 

@@ -17,6 +17,8 @@ pub struct Set {
     pub packages: Vec<String>,
     /// Kernel modules that are loaded at start.
     pub modules: Vec<String>,
+    /// Programs (paths without a leading slash) that must be in the image.
+    pub programs: Vec<String>,
 }
 
 /// A set's file.
@@ -29,6 +31,7 @@ pub(crate) struct Draft {
     description: Option<String>,
     packages: Vec<String>,
     modules: Vec<String>,
+    programs: Vec<String>,
 }
 
 impl Draft {
@@ -44,6 +47,7 @@ impl Draft {
             description: self.description.or(parent.description),
             packages: appended(parent.packages, &self.packages),
             modules: appended(parent.modules, &self.modules),
+            programs: appended(parent.programs, &self.programs),
         }
     }
 
@@ -55,6 +59,7 @@ impl Draft {
             description,
             packages: self.packages,
             modules: self.modules,
+            programs: self.programs,
         })
     }
 }

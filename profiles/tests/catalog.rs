@@ -54,7 +54,11 @@ fn a_user_board_adds_to_the_one_it_inherits() {
     assert!(catalog.names(Kind::Board).contains(&"pi5-fan".to_owned()));
 
     let cluster = include_str!("../clusters/pi5-kubeadm-longhorn.yaml")
-        .replace("board: rpi5", "board: pi5-fan");
+        .replace("board: rpi5", "board: pi5-fan")
+        .replace(
+            "name: shelf\n",
+            "name: shelf\nid: 7c1f0a52-3b0e-4c8b-9a55-0d8f6f3a1e01\n",
+        );
     assert!(check::read(&cluster, &catalog).unwrap().1.is_empty());
     assert!(check::read(&cluster, &Catalog::embedded()).is_err());
 }
@@ -77,7 +81,7 @@ fn what_only_one_kernel_needs_is_added_for_it() {
     let (raspios, _) = board.on("raspios-13").unwrap();
     assert!(
         raspios
-            .command_line
+            .kernel_args
             .contains(&"cgroup_enable=memory".to_owned())
     );
     assert!(!raspios.initramfs_modules.contains(&"rp1_pci".to_owned()));

@@ -16,6 +16,7 @@ fn example(name: &str) -> Cluster {
 
 const SMALL: &str = "\
 name: lab
+id: 7c1f0a52-3b0e-4c8b-9a55-0d8f6f3a1e01
 os: debian-13
 kubernetes: { distribution: kubeadm, version: v1.36.3 }
 network: { subnet: 192.168.1.0/24, gateway: 192.168.1.1 }
@@ -129,7 +130,7 @@ fn anchors_and_merge_keys_work_and_point_at_where_they_are_used() {
     assert_eq!(findings.len(), 1, "{findings:?}");
     assert_eq!(
         (findings[0].code, findings[0].position.line),
-        (Code::DuplicateMac, 8)
+        (Code::DuplicateMac, 9)
     );
 }
 

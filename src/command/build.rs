@@ -15,11 +15,13 @@ use prejoin_image_builder::sbom::Origin;
 use prejoin_profiles::architecture::Architecture;
 use prejoin_profiles::cluster::Node;
 use prejoin_profiles::digest::Digest;
+use prejoin_profiles::handoff::Uuid;
 use prejoin_profiles::lock::Lock;
 use prejoin_profiles::manifest::{Manifest, Range};
 use prejoin_profiles::scripts;
 use serde_json::{Value, json};
 
+use super::id;
 use super::inputs::Sources;
 use super::lock;
 use super::project::{Project, SystemPlan};
@@ -94,6 +96,7 @@ pub(crate) fn all(
             format!("the cluster file has no node `{name}`"),
         ));
     }
+    let id = id::known(project, lock)?;
     let mut plans = project.systems()?;
     for plan in &mut plans {
         plan.nodes
@@ -138,6 +141,7 @@ pub(crate) fn all(
         for node in &plan.nodes {
             made.push(one(
                 node,
+                &id,
                 plan,
                 project,
                 &built,
@@ -225,6 +229,7 @@ fn system(
 )]
 fn one(
     node: &Node,
+    cluster: &Uuid,
     plan: &SystemPlan,
     project: &Project,
     built: &Built,
@@ -241,9 +246,15 @@ fn one(
         .or_fail(Class::Input)?;
     let seed = Seed::of(&project.cluster, node).or_fail(Class::Input)?;
     let spec = node::Spec {
-        cluster: &project.cluster.name.value,
+        cluster,
+        cluster_name: &project.cluster.name.value,
         name: &node.name.value,
         board: &plan.board,
+        kernel_args: node
+            .kernel_args
+            .iter()
+            .map(|text| text.value.clone())
+            .collect(),
         sector_size,
         layout: &layout,
         seed: seed
@@ -252,6 +263,7 @@ fn one(
             .map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec()))
             .collect(),
         files: files(project, plan, node)?,
+        overlays: &project.overlays,
         epoch,
     };
     let manifest = build::node(&spec, built, lock, store).map_err(failure)?;

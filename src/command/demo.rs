@@ -10,8 +10,10 @@ use prejoin_image_builder::io::export::{self, Format};
 use prejoin_image_builder::io::output;
 use prejoin_profiles::architecture::Architecture;
 use prejoin_profiles::catalog::CLUSTERS;
+use prejoin_profiles::cluster::{self, Cluster};
 
 use super::build::{self, Wanted};
+use super::id;
 use super::inputs::Sources;
 use super::project::Project;
 use super::{lock, verify};
@@ -38,14 +40,18 @@ pub(crate) fn run(args: &Demo, report: &Report) -> Result<(), Failure> {
         .map_err(output::at("making folder", &args.out))
         .or_fail(Class::Environment)?;
     let file = args.out.join("cluster.yaml");
-    if file.exists()
-        && settings::read(&file, "the cluster file")?.lines().next() != text.lines().next()
-    {
-        let message = format!("{} is not the demo's", file.display());
-        return Err(
-            Failure::plain(Class::Input, message).hint("name another folder with --out".to_owned())
-        );
+    let mut known = None;
+    if file.exists() {
+        let before = settings::read(&file, "the cluster file")?;
+        if before.lines().next() != text.lines().next() {
+            let message = format!("{} is not the demo's", file.display());
+            return Err(Failure::plain(Class::Input, message)
+                .hint("name another folder with --out".to_owned()));
+        }
+        known = Cluster::parse(&before).ok().and_then(|cluster| cluster.id);
     }
+    let id = known.map_or_else(id::draw, |id| Ok(id.value))?;
+    let text = cluster::with_id(text, &id).expect("examples are written line by line");
     output::write(&file, text.as_bytes()).or_fail(Class::Environment)?;
     let mut project = Project::open(&file, report)?;
     project.without_artifacts = true;

@@ -6,7 +6,9 @@ use std::io::Write;
 
 use prejoin_image_builder::class::Class;
 use prejoin_profiles::catalog::CLUSTERS;
+use prejoin_profiles::cluster;
 
+use super::id;
 use crate::args::Init;
 use crate::failure::Failure;
 use crate::report::{Report, table};
@@ -23,6 +25,7 @@ pub(crate) fn run(args: &Init, report: &Report) -> Result<(), Failure> {
         )
         .hint("`prejoin init --example list` shows them".to_owned()));
     };
+    let text = cluster::with_id(text, &id::draw()?).expect("examples are written line by line");
     let path = args.file.display();
     // Never over an existing file: it may be the only description of a running cluster.
     let written = OpenOptions::new()

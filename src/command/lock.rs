@@ -13,6 +13,7 @@ use prejoin_profiles::lock::Lock;
 use prejoin_profiles::os::Repository;
 use serde_json::json;
 
+use super::id;
 use super::inputs::Sources;
 use super::project::{Project, SystemPlan};
 use crate::args;
@@ -22,14 +23,20 @@ use crate::report::{Report, size};
 use crate::settings;
 
 pub(crate) fn run(args: &args::Lock, report: &Report) -> Result<(), Failure> {
-    let project = Project::open(&args.cluster.file, report)?;
-    let sources = Sources::new(&args.inputs, &project)?;
+    let mut project = Project::open(&args.cluster.file, report)?;
     let path = project.lock_path();
     let previous = if path.exists() {
         Some(read(&project)?)
     } else {
         None
     };
+    if project.cluster.id.is_none() {
+        project = with_id(&project, previous.as_ref(), report)?;
+    }
+    if let Some(previous) = &previous {
+        id::same_as_locked(&project, previous)?;
+    }
+    let sources = Sources::new(&args.inputs, &project)?;
     let lock = make(&project, &sources, previous.as_ref(), args.accept_expired)?;
     output::write(&path, lock.to_yaml().as_bytes()).or_fail(Class::Environment)?;
     let bytes: u64 = lock.packages.values().map(|package| package.size).sum();
@@ -44,6 +51,30 @@ pub(crate) fn run(args: &args::Lock, report: &Report) -> Result<(), Failure> {
         || json!({ "file": path, "packages": lock.packages.len(), "bytes": bytes, "digest": lock.digest() }),
     );
     Ok(())
+}
+
+/// The project with an id in its cluster file: the one that it had when it was locked last, or else a new one.
+fn with_id(
+    project: &Project,
+    previous: Option<&Lock>,
+    report: &Report,
+) -> Result<Project, Failure> {
+    let file = project.file.display();
+    let id = match previous.and_then(|lock| lock.id) {
+        Some(id) => {
+            report.say(format!(
+                "{file} has lost its id: writing the lock's into it, {id}"
+            ));
+            id
+        }
+        None => {
+            let id = id::draw()?;
+            report.say(format!("{file} has no id: writing a new one into it, {id}"));
+            id
+        }
+    };
+    id::write(project, &id)?;
+    Project::open(&project.file, report)
 }
 
 /// Resolves every input of a project.
@@ -78,7 +109,8 @@ pub(crate) fn make(
     let snapshot = sources.fetch(archives, &progress, |fetcher| {
         archive::snapshot(fetcher, &query)
     })?;
-    let mut lock = locking::empty(snapshot.releases);
+    let id = project.cluster.id.as_ref().map(|id| id.value);
+    let mut lock = locking::empty(id, snapshot.releases);
     for plan in &plans {
         let indexes = &snapshot.indexes[&plan.board.architecture];
         let universe = Universe::new(indexes, plan.board.architecture).or_fail(Class::Integrity)?;

@@ -6,6 +6,7 @@ mod demo;
 mod disk;
 mod export;
 mod flash;
+mod id;
 mod init;
 mod inputs;
 mod lock;

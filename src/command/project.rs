@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use prejoin_identity::Seed;
 use prejoin_image_builder::class::Class;
 use prejoin_image_builder::keyring::Keyring;
+use prejoin_image_builder::overlays;
 use prejoin_image_builder::resolve::Wanted;
 use prejoin_profiles::board::Board;
 use prejoin_profiles::catalog::{Catalog, Kind};
@@ -38,6 +39,8 @@ pub(crate) struct Project {
     pub(crate) catalog: Catalog,
     /// OpenPGP key files of the program and the user's own; which of them may sign what, the profiles say.
     pub(crate) keys: Vec<Vec<u8>>,
+    /// The user's own device tree overlays by file name.
+    pub(crate) overlays: BTreeMap<String, Vec<u8>>,
     /// What is unusual about it.
     pub(crate) findings: Vec<Finding>,
     /// Go on without the programs of the Kubernetes distribution. Only the demo does.
@@ -80,6 +83,7 @@ impl Project {
         let mut catalog = Catalog::embedded();
         extend(&mut catalog, folder)?;
         let keys = keys(folder)?;
+        let overlays = overlays(folder)?;
         let shown = file.display().to_string();
         let cluster = Cluster::parse(&text).map_err(|findings| {
             report.findings(&shown, &text, &findings);
@@ -100,6 +104,7 @@ impl Project {
             cluster,
             catalog,
             keys,
+            overlays,
             findings,
             without_artifacts: false,
         })
@@ -115,11 +120,15 @@ impl Project {
         let mut systems: BTreeMap<String, SystemPlan> = BTreeMap::new();
         for node in &self.cluster.nodes {
             let plan = self.system(node)?;
-            systems
-                .entry(plan.set.clone())
-                .or_insert(plan)
-                .nodes
-                .push(node);
+            let (modules, programs) = (
+                plan.os.required_modules.clone(),
+                plan.os.required_programs.clone(),
+            );
+            let shared = systems.entry(plan.set.clone()).or_insert(plan);
+            // Layouts may differ where the packages do not; the image is checked for what any of them needs.
+            shared.os.required_modules.extend(modules);
+            shared.os.required_programs.extend(programs);
+            shared.nodes.push(node);
         }
         Ok(systems.into_values().collect())
     }
@@ -147,6 +156,7 @@ impl Project {
         for set in &self.cluster.sets {
             let set = self.catalog.set(&set.value).map_err(profile)?;
             extra.extend(set.packages);
+            os.require(&set.name, &set.modules, &set.programs);
             if !set.modules.is_empty() {
                 let lines: String = set
                     .modules
@@ -157,9 +167,22 @@ impl Project {
                     format!("usr/lib/modules-load.d/50-{}.conf", set.name),
                     lines,
                 );
-                os.required_modules.insert(set.name, set.modules);
             }
         }
+        let layout = self.catalog.layout(&node.layout.value).map_err(profile)?;
+        let brought = os.provide(&layout).map_err(|filesystem| {
+            let message = format!(
+                "layout {} has a partition of {filesystem}, which {} cannot make",
+                layout.name, os.name
+            );
+            Failure::plain(Class::Input, message)
+        })?;
+        // What every node has makes no system of its own.
+        extra.extend(
+            brought
+                .into_iter()
+                .filter(|name| !os.packages.contains(name)),
+        );
         extra.extend(
             self.cluster
                 .packages
@@ -258,6 +281,27 @@ fn keys(folder: &Path) -> Result<Vec<Vec<u8>>, Failure> {
     Ok(keys)
 }
 
+/// The user's own device tree overlays: `profiles/overlays/*.dtbo`.
+fn overlays(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
+    let mut overlays = BTreeMap::new();
+    for path in files(&folder.join("profiles/overlays"), "dtbo") {
+        let bytes = settings::read_bytes(&path)
+            .map_err(|error| Failure::new(Class::Input, &error).of(path.display()))?;
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        overlays::check_own(&name, &bytes).map_err(|error| {
+            Failure::new(Class::Input, &error)
+                .of(path.display())
+                .hint(error.hint())
+        })?;
+        overlays.insert(name, bytes);
+    }
+    Ok(overlays)
+}
+
 /// Files of a folder with one ending, in the order of their names; none if there is no such folder.
 fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten();
@@ -281,6 +325,44 @@ fn unsound(findings: &[Finding]) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_layouts_file_systems_bring_their_tools() {
+        let text = "name: lab\nos: debian-13\nkubernetes: { distribution: none }\n\
+                    network: { subnet: 10.0.0.0/24, gateway: 10.0.0.1 }\n\
+                    defaults: { board: uefi-amd64, disk: { serial: A } }\nnodes:\n  \
+                    - { name: plain, address: 10.0.0.2 }\n  \
+                    - { name: large, address: 10.0.0.3, layout: large }\n";
+        let layout = "name: large\ndescription: x\ninherits: single\nsizes: { state: 9 GiB }\npartitions:\n  \
+                      - { name: data, purpose: data, min_size: 9 GiB, filesystem: xfs, mount: /srv }\n";
+        let mut catalog = Catalog::embedded();
+        catalog
+            .extend(Kind::Layout, "large", "profiles/layouts/large.yaml", layout)
+            .expect("well-formed");
+        let project = Project {
+            file: PathBuf::from("cluster.yaml"),
+            text: text.to_owned(),
+            cluster: Cluster::parse(text).expect("well-formed"),
+            catalog,
+            keys: Vec::new(),
+            findings: Vec::new(),
+            without_artifacts: false,
+            overlays: BTreeMap::new(),
+        };
+        let systems = project.systems().expect("known profiles");
+        let [plain, large] = &systems[..] else {
+            panic!("{} systems", systems.len());
+        };
+        let wants = |plan: &SystemPlan| plan.wanted.iter().any(|wanted| wanted.name == "xfsprogs");
+        assert_eq!(plain.set, "debian-13/uefi-amd64", "ext4 is on every node");
+        assert!(!wants(plain) && wants(large));
+        let programs = &large.os.required_programs;
+        assert_eq!(programs["file system xfs"], ["usr/sbin/mkfs.xfs"]);
+        assert_eq!(
+            programs["file system ext4"],
+            ["usr/sbin/mke2fs", "usr/sbin/e2fsck"]
+        );
+    }
 
     #[test]
     fn what_cloud_init_cannot_be_made_of_is_found_with_its_place() {

@@ -36,6 +36,7 @@ initramfs_modules:
 
 CLUSTER = """\
 name: bench
+id: 7c1f0a52-3b0e-4c8b-9a55-0d8f6f3a1e01
 os: {os}
 
 kubernetes:

@@ -16,3 +16,5 @@ tar --create --file image.tar manifest.json config.json layer.tar
 sudo ctr images import image.tar > import.txt
 sudo ctr run --rm lab.test/hello:1 hello /bin/sh -c \
   'echo "hello from process $$ on $(cat /proc/sys/kernel/hostname) with $(cat /proc/sys/kernel/ostype)"'
+# The same under containerd's AppArmor profile, which it loads with the node's parser.
+sudo ctr run --rm --apparmor-default-profile lab lab.test/hello:1 confined /bin/sh -c 'cat /proc/self/attr/current'

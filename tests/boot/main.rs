@@ -13,9 +13,11 @@
 mod cluster;
 mod damage;
 mod drives;
+mod mounts;
 #[path = "../support/qemu.rs"]
 mod qemu;
 mod raspberry;
+mod rescue;
 #[path = "../support/ssh.rs"]
 mod ssh;
 mod times;

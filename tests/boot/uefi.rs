@@ -1,6 +1,9 @@
 //! Machines with UEFI: first and second start.
 
+use std::path::Path;
+
 use prejoin_profiles::manifest::Manifest;
+use serde_json::Value;
 
 use crate::cluster::{Lab, lab};
 use crate::drives::Drives;
@@ -13,6 +16,8 @@ use crate::tools::{golden, say};
 const FACTS: &str = include_str!("facts.sh");
 /// Makes a container image, imports it and runs it.
 const CONTAINER: &str = include_str!("container.sh");
+/// Removes what the cluster file's own commands wrote (`bootcmd`, `runcmd`, `write_files`).
+const TIDY: &str = "sudo rm -r /opt/lab /var/lib/lab/boots /var/lib/lab/runs";
 /// What a node makes for itself on its first start, and must keep.
 const KEPT: &str = "cat /etc/machine-id; sudo sha256sum /etc/ssh/ssh_host_*; sudo blkid /dev/vda[78]; sudo ctr images ls -q";
 
@@ -37,7 +42,7 @@ fn start_twice(
     gibibytes: u64,
     address: &str,
     mac: &str,
-    machine: fn(&std::path::Path, &str, &str, &[String]) -> Machine,
+    machine: fn(&Path, &str, &str, &[String]) -> Machine,
 ) {
     if qemu::absent() {
         return;
@@ -70,13 +75,20 @@ fn start_twice(
         );
         if start == 1 {
             let said = login.run(CONTAINER);
-            assert_eq!(said, format!("hello from process 1 on {node} with Linux\n"));
+            assert_eq!(
+                said,
+                format!("hello from process 1 on {node} with Linux\nlab (enforce)\n")
+            );
         }
         kept.push(login.run(KEPT));
         times::note(&format!("{node}, start {start}"), &machine, &login);
         drives.iter().for_each(|drives| drives.check(&login));
+        if start == 2 {
+            login.run(TIDY);
+        }
         login.power_off();
         machine.wait_off();
+        state_can_go(lab, node, &disk, start == 2);
         drives.iter().for_each(Drives::check_off);
     }
     assert!(
@@ -90,6 +102,49 @@ fn start_twice(
         "what a node made for itself on its first start"
     );
     own_identity(lab, node, &kept[0]);
+}
+
+/// A node that has started has nothing in its state that is not known: to make it anew is one question. What the cluster
+/// file's own commands wrote is told by its folders.
+fn state_can_go(lab: &Lab, node: &str, disk: &Path, tidy: bool) {
+    let look = |more: &str| {
+        let arguments = "--mode wipe-state --dry-run --json --accept ID-EXPECTMISMATCH";
+        let mut command = lab.prejoin(&format!("flash {node} {arguments} {more}"));
+        let output = command.arg(disk).output().unwrap();
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let findings = answer["targets"][0]["report"]["findings"]
+            .as_array()
+            .unwrap();
+        let grave = findings
+            .iter()
+            .filter(|finding| finding["severity"] != "info");
+        let told = |finding: &Value| {
+            let of = |key: &str| finding[key].as_str().unwrap().to_owned();
+            (of("severity"), of("code"), of("evidence"))
+        };
+        grave.map(told).collect::<Vec<_>>()
+    };
+    let codes = |found: &[(String, String, String)]| {
+        let codes = found
+            .iter()
+            .map(|(severity, code, _)| format!("{severity} {code}"));
+        codes.collect::<Vec<_>>()
+    };
+    let mut found = look("");
+    if !tidy {
+        assert_eq!(
+            codes(&found),
+            ["refuse DT-NESTED", "confirm DT-STATE"],
+            "{found:?}"
+        );
+        let own = "/opt/lab (/opt/lab/written); /var/lib/lab (/var/lib/lab/";
+        assert!(
+            found[0].2.contains(own) && found[0].2.matches(';').count() == 1,
+            "{found:?}"
+        );
+        found = look("--delete /opt/lab --delete /var/lib/lab --accept DT-DELETE");
+    }
+    assert_eq!(codes(&found), ["confirm DT-STATE"], "{found:?}");
 }
 
 /// Nothing that a node makes for itself was in its image.

@@ -297,7 +297,9 @@ fn a_reimage_keeps_what_is_not_the_systems() {
     saved.retain(|path| path.to_string_lossy().ends_with(".saved.json"));
     let first = |path: &&PathBuf| {
         let text = session.read(&format!("state/{}", path.display()));
-        text.contains("keepsake") && !text.contains("\"state\"")
+        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let before = document["tables"]["saved"]["plan"]["before"].to_string();
+        before.contains("keepsake") && !before.contains("\"state\"")
     };
     let saved = saved.iter().find(first);
     let arguments = format!(
@@ -704,6 +706,7 @@ fn the_table_to_go_back_to_is_that_of_before_the_first_run() {
     assert_ne!(second, first);
     let restore =
         |saved: &str| session.quietly(&format!("disk restore {saved} disk.img --confirm disk.img"));
+    not_to_another_disk(&session, &second);
     restore(&second);
     assert_eq!(part(&disk), whole);
     restore(&first);
@@ -730,6 +733,43 @@ fn the_table_to_go_back_to_is_that_of_before_the_first_run() {
     );
     restore(&fourth);
     assert!(part(&disk).contains("later"));
+}
+
+/// A saved table that was damaged, and disks that it was not saved from: nothing is written.
+fn not_to_another_disk(session: &Session, saved: &str) {
+    let refused = |saved: &str, disk: &str, why: &str| {
+        let before = fs::read(session.path(disk)).unwrap();
+        let output = session
+            .command(&format!("disk restore {saved} {disk} --confirm {disk}"))
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(20), "{told}");
+        assert!(told.contains(why), "{told}");
+        assert!(fs::read(session.path(disk)).unwrap() == before, "{why}");
+    };
+    // One digit of the saved bytes; one of a number.
+    let text = fs::read_to_string(saved).unwrap();
+    for (part, flipped) in [
+        ("55aa", "55ab"),
+        ("\"sector_size\":512", "\"sector_size\":4096"),
+    ] {
+        assert!(text.contains(part), "{part}");
+        session.write("flipped.saved.json", text.replacen(part, flipped, 1));
+        let why = "was changed since it was written";
+        refused("flipped.saved.json", "disk.img", why);
+    }
+    let disk = session.path("disk.img");
+    fs::copy(&disk, session.path("twin.img")).unwrap();
+    refused(saved, "twin.img", "was saved from another disk");
+    // An image of the same size in its place.
+    let size = fs::metadata(&disk).unwrap().len();
+    fs::rename(&disk, session.path("away.img")).unwrap();
+    let other = fs::File::create(&disk).unwrap();
+    other.set_len(size).unwrap();
+    checked(Command::new("mkfs.ext4").arg("-q").arg(&disk));
+    refused(saved, "disk.img", "carries neither");
+    fs::rename(session.path("away.img"), &disk).unwrap();
 }
 
 #[test]

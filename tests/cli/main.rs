@@ -17,6 +17,7 @@ mod export;
 mod flash;
 mod forged;
 mod hostile;
+mod id;
 mod interrupted;
 mod kernel;
 #[path = "../../image-builder/tests/made/mod.rs"]

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::LazyLock;
 
+use prejoin_formats::fdt::{DeviceTree, Node};
 use prejoin_profiles::catalog::Catalog;
 use prejoin_profiles::lock::Lock;
 use serde_json::json;
@@ -35,6 +36,47 @@ const TREES: &[&str] = &[
 /// The key of the archive that stands in for Raspberry Pi's.
 static KEY: LazyLock<Key> = LazyLock::new(|| Key::make("raspberrypi@example.org"));
 
+/// A device tree with a parameter and a label, or an overlay of that label, that tells its name.
+fn device_tree(name: &str) -> Vec<u8> {
+    let mut root = node(&[("model", name), ("compatible", "brcm,bcm2712")]);
+    if name.ends_with(".dtb") {
+        let children = [
+            ("__overrides__", "fan_temp0", "x"),
+            ("__symbols__", "uart0", "/"),
+        ];
+        for (child, property, value) in children {
+            root.children
+                .insert(child.to_owned(), node(&[(property, value)]));
+        }
+    } else {
+        let mut fragment = Node::default();
+        fragment
+            .children
+            .insert("__overlay__".to_owned(), node(&[("status", "okay")]));
+        root.children.insert("fragment@0".to_owned(), fragment);
+        let fixups = node(&[("uart0", "/fragment@0:target:0")]);
+        root.children.insert("__fixups__".to_owned(), fixups);
+    }
+    if name.ends_with("overlay_map.dtb") {
+        root = Node::default();
+    }
+    let tree = DeviceTree {
+        root,
+        ..DeviceTree::default()
+    };
+    tree.to_bytes().unwrap()
+}
+
+fn node(properties: &[(&str, &str)]) -> Node {
+    let properties = properties.iter();
+    Node {
+        properties: properties
+            .map(|(name, value)| ((*name).to_owned(), format!("{value}\0").into()))
+            .collect(),
+        ..Node::default()
+    }
+}
+
 fn arm64(name: &'static str, version: &'static str) -> Package {
     Package {
         name,
@@ -48,9 +90,8 @@ fn arm64(name: &'static str, version: &'static str) -> Package {
 fn theirs() -> Vec<Package> {
     let mut kernel = kernel::package("linux-image-6.12.47+rpt-rpi-v8", VERSION, RELEASE, "arm64");
     for tree in TREES {
-        // The magic number of a flattened device tree.
-        let bytes = [b"\xd0\x0d\xfe\xed".as_slice(), tree.as_bytes()].concat();
-        kernel = kernel.with(&format!("usr/lib/linux-image-{RELEASE}/{tree}"), bytes);
+        let path = format!("usr/lib/linux-image-{RELEASE}/{tree}");
+        kernel = kernel.with(&path, device_tree(tree));
     }
     let depends = "Depends: linux-image-6.12.47+rpt-rpi-v8 (= 1:6.12.47-1+rpt1)\n";
     let firmware = "usr/lib/raspi-firmware";
@@ -174,10 +215,7 @@ fn raspberry_pis_start_from_their_own_kernel() {
         ));
         for file in ["config.txt", "cmdline.txt"] {
             let text = checked(Command::new("mtype").args(["-i", &image, &format!("::{file}")]));
-            session.note(&format!(
-                "{file} of {node}\n{}",
-                text.replace(&guid(&text), "[GUID]")
-            ));
+            session.note(&format!("{file} of {node}\n{}", without_guids(&text)));
         }
         let folder = session.path(node);
         fs::create_dir(&folder).unwrap();
@@ -212,15 +250,53 @@ fn trees(folder: &Path) {
             folder.join(name)
         };
         let Ok(bytes) = fs::read(path) else { continue };
-        assert_eq!(&bytes[4..], tree.as_bytes());
+        assert_eq!(bytes, device_tree(tree), "{name}");
     }
 }
 
-fn guid(command_line: &str) -> String {
-    command_line
-        .split("PARTUUID=")
-        .nth(1)
-        .map_or("no GUID".into(), |rest| rest[..36].to_owned())
+fn without_guids(text: &str) -> String {
+    let mut parts = text.split("PARTUUID=");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        format!("{text}PARTUUID=[GUID]{}", &part[36..])
+    })
+}
+
+#[test]
+fn overlays_and_parameters_that_match_nothing_stop_the_build() {
+    let Some(mut session) = session() else { return };
+    session.quietly("lock");
+    let kernel = &Catalog::embedded().board("rpi5").unwrap().kernel["raspios-13"];
+    // The board's own overlays and lines of config.txt, and what the build says if it does not succeed.
+    let fan = ["dtoverlay=disable-bt", "dtparam=fan_temp0=45000"];
+    let mine = ["overlays/mine.dtbo"];
+    let boards: [(&[&str], &[&str], &str); 6] = [
+        (&["overlays/disable-*.dtbo"], &fan, ""),
+        (&["overlays/vc4-*.dtbo"], &[], "overlays/vc4-*.dtbo"),
+        (&[], &["dtoverlay=disable-bt"], "`disable-bt`"),
+        (&[], &["dtparam=pciex1_gen=3"], "`pciex1_gen`"),
+        (&mine, &["dtoverlay=mine"], "overlays/mine.dtbo"),
+        (&mine, &["dtoverlay=mine"], ""),
+    ];
+    for (index, (overlays, lines, said)) in boards.into_iter().enumerate() {
+        let board = json!({
+            "name": "tiny-rpi5", "inherits": "rpi5", "kernel": { "tiny-raspios": kernel },
+            "overlays": overlays, "config_txt": lines,
+        });
+        session.write("profiles/boards/tiny-rpi5.yaml", board.to_string());
+        // The last one has the overlay beside the cluster file.
+        if index == 5 {
+            let own = device_tree("overlays/mine.dtbo");
+            session.write("profiles/overlays/mine.dtbo", own);
+        }
+        let output = session.run("build two");
+        let text = String::from_utf8_lossy(&output.stderr);
+        let code = if said.is_empty() { 0 } else { 3 };
+        assert_eq!(output.status.code(), Some(code), "{lines:?}: {text}");
+        assert!(text.contains(said), "{lines:?}: {text}");
+    }
+    session.write("profiles/overlays/mine.dtbo", "/dts-v1/;\n/plugin/;\n");
+    assert_eq!(session.run("check").status.code(), Some(3));
 }
 
 #[test]

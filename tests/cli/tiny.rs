@@ -122,6 +122,7 @@ defaults: { role: worker, layout: tiny, disk: { serial: X1 } }
 nodes:
   - { name: one, board: tiny-amd64, address: 10.0.0.11, disk: { serial: A1 } }
   - { name: two, board: tiny-arm64, address: 10.0.0.12, disk: { serial: A2 } }
+id: 7c1f0a52-3b0e-4c8b-9a55-0d8f6f3a1e01
 ";
 
 const LAYOUT: &str = "\
@@ -137,7 +138,7 @@ pub fn os(name: &str, repositories: &str) -> String {
     format!(
         "name: {name}\ndescription: A few small packages\nrepositories:\n{repositories}\
          packages: [base-files, base-passwd, hello]\nexclude: [usr/share/doc/**]\nkeep: [usr/share/doc/*/copyright]\n\
-         required_modules: {{ image: [ext4, dm_verity, overlay] }}\nnode: {{ files: {{ etc/machine-id: \"\" }} }}\n"
+         required_modules: {{ image: [ext4, dm_verity, overlay] }}\nfilesystems: {{ ext4: {{}} }}\nnode: {{ files: {{ etc/machine-id: \"\" }} }}\n"
     )
 }
 

@@ -79,6 +79,7 @@ kubernetes: { distribution: kubeadm, version: v1.36.3 }
 network: { subnet: 10.0.0.0/24, gateway: 10.0.0.1 }
 nodes:
   - { name: one, board: rpi5, address: 10.0.0.11, role: control-plane, disk: { transport: nvme } }
+id: 7c1f0a52-3b0e-4c8b-9a55-0d8f6f3a1e01
 ";
 
 #[test]

@@ -286,6 +286,60 @@ fn nothing_is_ok_over_live_data() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// A node's state goes by one question if only the node's own software wrote into it; all else there is refused, and
+/// told by its folder.
+#[test]
+fn a_state_goes_only_with_what_its_node_makes() {
+    let Some(gallery) = gallery() else { return };
+    for (name, folders) in [
+        ("ours", &[][..]),
+        ("ours-started", &[]),
+        ("ours-primary-lost", &[]),
+        ("ours-data", &[]),
+        ("ours-longhorn", &["/var/lib/longhorn"]),
+        ("ours-etcd", &["/var/lib/etcd/member"]),
+        (
+            "ours-workloads",
+            &[
+                "/var/lib/rook",
+                "/var/lib/docker",
+                "/home/me/photos",
+                "/var/lib/kubelet/pods/0a1b/volumes/kubernetes.io~local-volume",
+            ],
+        ),
+    ] {
+        let seen = gallery.iter().find(|seen| seen.case.name == name).unwrap();
+        let node = match name {
+            "ours-data" => Node::new("worker1").with_data(),
+            _ => Node::new("worker1"),
+        };
+        let report = verdict(&seen.facts, &node, Mode::ReimageWipeState);
+        let of = |severity| {
+            let found = report
+                .findings
+                .iter()
+                .filter(move |f| f.severity == severity);
+            found.map(|finding| (finding.code, finding.evidence.as_str()))
+        };
+        let asked: Vec<Code> = of(Severity::Confirm).map(|(code, _)| code).collect();
+        assert_eq!(asked, [Code::DtState], "{name}: {:#?}", report.findings);
+        let refused: Vec<(Code, &str)> = of(Severity::Refuse).collect();
+        assert_eq!(
+            refused.len(),
+            usize::from(!folders.is_empty()),
+            "{name}: {refused:?}"
+        );
+        for (code, evidence) in refused {
+            assert_eq!(code, Code::DtNested, "{name}: {evidence}");
+            assert!(
+                folders.iter().all(|folder| evidence.contains(folder)),
+                "{name}: {evidence}"
+            );
+            assert!(!evidence.contains("empty-dir"), "{name}: {evidence}");
+        }
+    }
+}
+
 /// Whether the plan keeps every partition that is there.
 fn everything_stays(seen: &Seen) -> bool {
     let plan = seen.install.plan.as_ref().unwrap();

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use prejoin_formats::gpt::{self, Table, types};
 use prejoin_formats::guid::Guid;
-use prejoin_image_builder::node::derived_guid;
 use prejoin_profiles::architecture::Architecture;
+use prejoin_profiles::derived;
 use prejoin_profiles::digest::{ChunkDigest, Digest};
 use prejoin_profiles::handoff::{self, Archive, Format, GAP, Handoff, Uuid};
 use prejoin_profiles::manifest::{self, Manifest, Range};
@@ -14,6 +14,9 @@ const MIB: u64 = 1 << 20;
 
 /// The cluster of all nodes.
 const CLUSTER: &str = "lab";
+
+/// Its id, 7c1f0a52-3b0e-4c8b-9a55-0d8f6f3a1e01.
+const ID: Uuid = Uuid(0x7c1f0a52_3b0e_4c8b_9a55_0d8f6f3a1e01_u128.to_be_bytes());
 
 /// Names and sizes in MiB as in the layout `single`, but small, so that every disk of the gallery has room.
 const SYSTEM: [(&str, u64); 6] = [
@@ -123,7 +126,7 @@ put v {verity_at}M
 put i {identity_at}M
 "#,
             size = self.manifest.size / MIB,
-            root = derived_guid(CLUSTER, node, "root file system"),
+            root = derived::uuid(&ID, node, "root file system"),
             json = self.handoff.to_json(),
             boot_at = start("boot"),
             root_at = start("root-a"),
@@ -184,7 +187,7 @@ put {name}.img {start}M
 }
 
 fn made(node: &str, name: &str, size: Option<u64>) -> handoff::Partition {
-    let uuid = |thing: &str| Uuid(derived_guid(CLUSTER, node, thing).bytes());
+    let uuid = |thing: &str| derived::uuid(&ID, node, thing);
     handoff::Partition {
         name: name.into(),
         type_guid: Uuid(types::LINUX.bytes()),
@@ -206,7 +209,8 @@ fn table(node: &str) -> Table {
             "identity" => (types::BASIC_DATA, types::NO_AUTO),
             _ => (types::ROOT_VERITY_AMD64, types::READ_ONLY | types::NO_AUTO),
         };
-        let (guid, size) = (derived_guid(CLUSTER, node, name), size * MIB);
+        let guid = Guid::from_bytes(derived::uuid(&ID, node, name).0);
+        let size = size * MIB;
         let number = index as u32 + 1;
         partitions.push(gpt::Partition {
             number,
@@ -219,7 +223,7 @@ fn table(node: &str) -> Table {
         });
         start += size;
     }
-    let disk_guid = derived_guid(CLUSTER, node, "disk");
+    let disk_guid = Guid::from_bytes(derived::uuid(&ID, node, "disk").0);
     Table {
         disk_guid,
         sector_size: 512,

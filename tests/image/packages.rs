@@ -55,7 +55,7 @@ fn files_are_those_of_their_packages() {
     }
 
     let release = kernel(&mount);
-    let (mut same, mut lists, mut text) = (0, 0, String::new());
+    let (mut same, mut lists, mut linked, mut text) = (0, 0, 0, String::new());
     for (path, seen) in mount.walk() {
         if !seen.is_file() {
             continue;
@@ -64,6 +64,14 @@ fn files_are_those_of_their_packages() {
         let shown = name.replace(&release, "[KERNEL]");
         if name.starts_with("usr/lib/sysimage/dpkg/info/") && name.ends_with(".list") {
             lists += 1;
+            continue;
+        }
+        // The second name under which scanners of an image find it.
+        if let Some(file) = name.strip_prefix("var/lib/dpkg/") {
+            let first = mount.path(format!("usr/lib/sysimage/dpkg/{file}").as_bytes());
+            let first = fs::symlink_metadata(first).unwrap();
+            assert_eq!((seen.ino(), seen.nlink()), (first.ino(), 2), "{name}");
+            linked += 1;
             continue;
         }
         let original = unpacked.join(&name);
@@ -87,6 +95,10 @@ fn files_are_those_of_their_packages() {
     }
     assert!(same > 3000, "{same} files are as in their packages");
     assert_eq!(lists, debs.len(), "dpkg's database lists every package");
+    assert!(
+        linked > lists,
+        "{linked} files of the database are where scanners look"
+    );
     golden("image/golden/made-or-changed.txt", &text);
 }
 

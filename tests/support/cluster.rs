@@ -46,6 +46,7 @@ impl Lab {
             CLUSTER.replace("KEY", key.trim()),
         )
         .unwrap();
+        lab.layouts();
         say("lock and build: a node of every board");
         let output = lab.prejoin("lock").output().unwrap();
         if output.status.code() == Some(4) {
@@ -65,6 +66,23 @@ impl Lab {
             checked(&mut lab.prejoin(&format!("export {node} --format raw")));
         }
         Some(lab)
+    }
+
+    /// Layouts of its own, with data at and in trees that the image mounts.
+    fn layouts(&self) {
+        let folder = self.folder.join("profiles/layouts");
+        fs::create_dir_all(&folder).unwrap();
+        for (name, mount) in [
+            ("at-srv", "/srv"),
+            ("at-opt", "/opt"),
+            ("in-srv", "/srv/some-data"),
+        ] {
+            let text = format!(
+                "name: {name}\ndescription: data at {mount}\ninherits: single\nsizes: {{ state: 8 GiB }}\n\
+                 partitions:\n  - {{ name: data, purpose: data, min_size: 1 GiB, filesystem: ext4, mount: {mount} }}\n"
+            );
+            fs::write(folder.join(format!("{name}.yaml")), text).unwrap();
+        }
     }
 
     /// The program in the folder.

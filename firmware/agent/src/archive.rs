@@ -326,6 +326,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_known_of_the_state_has_the_agents_directories() {
+        let overlay = format!("var/{}", OVERLAY.join("/"));
+        let mut seen = vec![(format!("{overlay}/{UPPER}"), "etc".to_owned())];
+        seen.extend(BOUND.map(|(name, _)| (format!("{overlay}/{name}"), name.to_owned())));
+        seen.sort();
+        let mut known = prejoin_disk::known::SEEN.map(|(from, to)| (from.into(), to.into()));
+        known.sort();
+        assert_eq!(seen, known);
+        for path in [format!("{overlay}/{WORK}"), format!("var/lib/{MEMORY}")] {
+            let known = prejoin_disk::known::Place::of(&path).known.unwrap();
+            assert_eq!(known.meaning, prejoin_disk::known::Meaning::Own, "{path}");
+        }
+    }
+
+    #[test]
     fn archives_are_checked_as_a_whole() {
         let bytes = cpio(&[
             ("etc", tree::Entry::directory(0o700)),

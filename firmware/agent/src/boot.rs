@@ -7,6 +7,7 @@
 //! UKI), and through `roothash=` every byte of the root partition. The identity partition is not authenticated: it may
 //! decide about files below `/etc`, `/var` and the other writable trees, and about nothing else.
 
+mod console;
 mod disk;
 mod files;
 mod handover;
@@ -14,7 +15,7 @@ mod identity;
 mod log;
 mod modules;
 mod root;
-mod state;
+pub(crate) mod state;
 
 use std::convert::Infallible;
 use std::path::Path;
@@ -25,6 +26,8 @@ use prejoin_sys::mount::{self, Flags};
 
 use crate::cmdline::{Options, Target};
 use crate::error::{Doing as _, Error};
+use crate::menu::Choice;
+use crate::superblock::Remedy;
 use log::Log;
 
 /// Where the root file system of the node is mounted before it becomes `/`.
@@ -51,11 +54,12 @@ fn steps(log: &mut Log) -> Result<Infallible, Error> {
     let target = Target::parse(&line)?;
 
     log.begin("modules", "loading kernel modules");
-    modules::load(log)?;
+    modules::load(&line, log)?;
 
     log.begin("disk", "looking for the disk with the root partition");
-    let disk = disk::Disk::find(target.root, options.wait, log)?;
-    let source = disk.source(target.root, target.slot)?;
+    let find = |_, log: &Log| disk::Disk::find(target.root, options.wait, log);
+    let disk = persist(log, Remedy::None, find)?;
+    let source = disk.source(&target)?;
 
     log.begin("verity", "opening the root partition");
     root::open(&disk, &source, &target, options.corruption, log)?;
@@ -67,11 +71,18 @@ fn steps(log: &mut Log) -> Result<Infallible, Error> {
     log.node(&identity.handoff.node);
 
     log.begin("partitions", "making the node's partitions");
-    let disk = state::make_partitions(disk, &identity.handoff, log)?;
+    let mut disk = state::make_partitions(disk, &identity.handoff, log)?;
     log.begin("state", "preparing the file system of /var");
-    state::prepare(&disk, identity.handoff.state(), options.repair, log)?;
+    let remedy = match options.repair {
+        true => Remedy::Repair,
+        false => Remedy::None,
+    };
+    let state = identity.handoff.state();
+    persist(log, remedy, |remedy, log: &Log| {
+        state::prepare(&mut disk, state, remedy, log)
+    })?;
     if let Some(data) = identity.handoff.data() {
-        state::prepare_data(&disk, data, log)?;
+        state::prepare_data(&mut disk, data, log);
     }
 
     log.begin("files", "unpacking the node's files");
@@ -79,10 +90,30 @@ fn steps(log: &mut Log) -> Result<Infallible, Error> {
     identity.close()?;
 
     log.begin("handover", "handing over to the operating system");
-    handover::writable_trees()?;
+    handover::writable_etc()?;
     handover::mask_generator()?;
     log.report(target.slot);
     handover::switch_root(log)
+}
+
+/// Does a step until it succeeds or cannot: what went wrong may be put right by somebody in front of the machine.
+fn persist<T>(
+    log: &mut Log,
+    mut remedy: Remedy,
+    mut step: impl FnMut(Remedy, &Log) -> Result<T, Error>,
+) -> Result<T, Error> {
+    loop {
+        let error = match step(remedy, log) {
+            Ok(done) => return Ok(done),
+            Err(error) if error.choices().is_empty() => return Err(error),
+            Err(error) => error,
+        };
+        remedy = match log.ask(&error, error.choices()) {
+            Choice::Repair => Remedy::Repair,
+            Choice::Make => Remedy::Make,
+            _ => Remedy::None,
+        };
+    }
 }
 
 fn api_mounts() -> Result<(), Error> {

@@ -13,7 +13,11 @@ pub(crate) struct Target {
     pub(crate) root: Guid,
     /// `roothash=`: dm-verity's root hash of its content.
     pub(crate) root_hash: Hash,
-    /// `prejoin.slot=`: names the partitions, `root-a` and `root-a-verity`.
+    /// `prejoin.verity=PARTUUID=`: its hashes.
+    pub(crate) verity: Guid,
+    /// `prejoin.identity=PARTUUID=`: the node's documents.
+    pub(crate) identity: Guid,
+    /// `prejoin.slot=`: which of the two places for a system this is, for people.
     pub(crate) slot: char,
 }
 
@@ -70,13 +74,9 @@ const LONGEST_WAIT: u64 = 3600;
 impl Target {
     /// Reads what to boot off the command line.
     pub(crate) fn parse(line: &str) -> Result<Self, Error> {
-        let root = value(line, "root=").ok_or(Error::Missing("root=PARTUUID=..."))?;
-        let guid = root
-            .strip_prefix("PARTUUID=")
-            .and_then(Guid::parse)
-            .filter(|guid| !guid.is_nil());
-        let root =
-            guid.ok_or_else(|| invalid("root=", &root, "PARTUUID= and the GUID of a partition"))?;
+        let root = partition(line, "root=")?;
+        let verity = partition(line, "prejoin.verity=")?;
+        let identity = partition(line, "prejoin.identity=")?;
         let hash = value(line, "roothash=").ok_or(Error::Missing("roothash="))?;
         let root_hash: Digest = hash
             .parse()
@@ -90,9 +90,21 @@ impl Target {
         Ok(Target {
             root,
             root_hash: root_hash.0,
+            verity,
+            identity,
             slot,
         })
     }
+}
+
+/// The partition that an option names by its GUID.
+fn partition(line: &str, option: &'static str) -> Result<Guid, Error> {
+    let text = value(line, option).ok_or(Error::Missing(option))?;
+    let guid = text
+        .strip_prefix("PARTUUID=")
+        .and_then(Guid::parse)
+        .filter(|guid| !guid.is_nil());
+    guid.ok_or_else(|| invalid(option, &text, "PARTUUID= and the GUID of a partition"))
 }
 
 fn invalid(option: &'static str, value: &str, expected: &'static str) -> Error {
@@ -126,7 +138,7 @@ impl Options {
 
     fn take(&mut self, option: &str) -> bool {
         match option.split_once('=').unwrap_or((option, "")) {
-            ("slot", _) => {}
+            ("slot" | "verity" | "identity", _) => {}
             ("rescue", "reboot") => self.reboot = true,
             ("rescue", "wait") => self.reboot = false,
             ("fallback", "1") => self.fallback = true,
@@ -162,13 +174,14 @@ impl Default for Options {
 /// The value of the last word that begins with `option`: what is appended by hand wins.
 fn value(line: &str, option: &str) -> Option<String> {
     words(line)
+        .iter()
         .rev()
         .find_map(|word| word.strip_prefix(option).map(str::to_owned))
 }
 
 /// Words as the kernel splits them (`lib/cmdline.c`, `next_arg`): at white space outside double quotes, which go away.
 /// What follows a lone `--` is meant for process 1 and holds no options.
-fn words(line: &str) -> impl DoubleEndedIterator<Item = String> {
+pub(crate) fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();
     let mut quoted = false;
@@ -177,7 +190,7 @@ fn words(line: &str) -> impl DoubleEndedIterator<Item = String> {
             '"' => quoted = !quoted,
             letter if letter.is_ascii_whitespace() && !quoted => {
                 if word == "--" {
-                    return words.into_iter();
+                    return words;
                 }
                 words.push(std::mem::take(&mut word));
             }
@@ -185,7 +198,7 @@ fn words(line: &str) -> impl DoubleEndedIterator<Item = String> {
         }
     }
     words.push(word);
-    words.into_iter()
+    words
 }
 
 #[cfg(test)]
@@ -193,7 +206,9 @@ mod tests {
     use super::*;
 
     const LINE: &str = "root=PARTUUID=0C6FA1C1-0000-4000-8000-000000000002 \
-        roothash=ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad prejoin.slot=b ro console=tty0 \
+        roothash=ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad \
+        prejoin.verity=PARTUUID=0c6fa1c1-0000-4000-8000-000000000003 \
+        prejoin.identity=PARTUUID=0c6fa1c1-0000-4000-8000-000000000006 prejoin.slot=b ro console=tty0 \
         console=ttyS0,115200n8 console=tty0 prejoin.wait=5 quiet\n";
 
     #[test]
@@ -207,6 +222,8 @@ mod tests {
             (target.root_hash[0], target.root_hash[31], target.slot),
             (0xba, 0xad, 'b')
         );
+        let last = |guid: Guid| guid.bytes()[15];
+        assert_eq!((last(target.verity), last(target.identity)), (3, 6));
         assert_eq!(
             Target::parse(&LINE.replace("prejoin.slot=b", ""))
                 .unwrap()
@@ -219,7 +236,7 @@ mod tests {
 
     #[test]
     fn refuses_what_does_not() {
-        assert_eq!(Target::parse(""), Err(Error::Missing("root=PARTUUID=...")));
+        assert_eq!(Target::parse(""), Err(Error::Missing("root=")));
         assert!(matches!(
             Target::parse("root=/dev/sda2"),
             Err(Error::Invalid {
@@ -242,6 +259,17 @@ mod tests {
             Target::parse(&LINE.replace("roothash", "hash")),
             Err(Error::Missing("roothash="))
         );
+        assert_eq!(
+            Target::parse(&LINE.replace("prejoin.verity", "prejoin.hashes")),
+            Err(Error::Missing("prejoin.verity="))
+        );
+        assert!(matches!(
+            Target::parse(&LINE.replace("prejoin.identity=PARTUUID=", "prejoin.identity=")),
+            Err(Error::Invalid {
+                option: "prejoin.identity=",
+                ..
+            })
+        ));
         assert!(Target::parse(&LINE.replace("20015ad", "20015a")).is_err());
         let error = Target::parse(&LINE.replace("slot=b", "slot=c")).unwrap_err();
         assert_eq!(

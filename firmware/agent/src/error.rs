@@ -9,6 +9,8 @@ use prejoin_formats::guid::Guid;
 use prejoin_formats::verity;
 use prejoin_profiles::handoff;
 
+use crate::menu::Choice;
+use crate::superblock::Content;
 use crate::{archive, cmdline, layout};
 
 /// Everything that ends in the rescue screen.
@@ -77,6 +79,14 @@ pub(crate) enum Error {
     Digest { device: String },
     #[error("the node's files: {0}")]
     Archive(#[from] archive::Error),
+    #[error(
+        "{device}, the node's {name}, was in use and does not begin as it should; it holds {content}"
+    )]
+    Unexpected {
+        device: String,
+        name: String,
+        content: Content,
+    },
     #[error("{program} on {device} failed ({status}): {output}")]
     Tool {
         program: &'static str,
@@ -87,22 +97,41 @@ pub(crate) enum Error {
 }
 
 impl Error {
+    /// What can be done about it at once, by a step that can be done again: finding the disk, and preparing the state.
+    pub(crate) fn choices(&self) -> &'static [Choice] {
+        match self {
+            Error::NoDisk { .. } | Error::Ambiguous { .. } => &[Choice::Retry],
+            Error::Unexpected {
+                content: Content::Damaged(_),
+                ..
+            } => &[Choice::Repair, Choice::Make],
+            Error::Unexpected { .. } => &[Choice::Make],
+            Error::Tool {
+                program: "e2fsck", ..
+            } => &[Choice::Repair, Choice::Make],
+            Error::Tool {
+                program: "mke2fs", ..
+            } => &[Choice::Retry],
+            _ => &[],
+        }
+    }
+
     /// What the person in front of the machine can do.
     pub(crate) fn hint(&self) -> &'static str {
         match self {
             Error::CommandLine(_) => {
-                "The boot entry is not one that prejoin made, or was edited. Choose another entry in the boot menu, or \
-                 write the image again."
+                "The boot entry is not one that prejoin made, or was edited. If the boot menu has another entry, choose \
+                 that; otherwise write the image again."
             }
             Error::NoDisk { .. } => {
-                "Check that the disk is connected and that the firmware sees it. If it needs longer to appear, add \
-                 prejoin.wait=120 to the kernel command line. If it is not in the list above, its driver may be \
-                 missing from the image's board profile. If it is, it holds another image than this kernel belongs \
+                "Check that the disk is connected and that the firmware sees it, and try again. If it always needs \
+                 longer to appear, put prejoin.wait=120 into kernel_args of cluster.yaml. If it is not in the list \
+                 above, its driver may be missing from the image's board profile. If it is, it holds another image than this kernel belongs \
                  to: write the image again."
             }
             Error::Ambiguous { .. } => {
                 "The same image was written to several disks of this machine, and prejoin does not guess. Remove all \
-                 but one of them, or wipe the copy that is not wanted."
+                 but one of them and try again, or wipe the copy that is not wanted."
             }
             Error::Layout {
                 source: layout::Error::Table(Problem::Full { .. }),
@@ -110,19 +139,13 @@ impl Error {
             } => {
                 "Use a larger disk, or ask for smaller partitions in cluster.yaml and write the image again."
             }
-            Error::Layout {
-                source: layout::Error::Table(Problem::Foreign { .. }),
-                ..
-            } => {
-                "This disk was in use by another node. Nothing was changed on it. If its data is not needed any more, \
-                 remove that partition, or write the image again with the disk wiped."
-            }
             Error::Layout { .. } | Error::Uneditable { .. } | Error::KernelDiffers { .. } => {
                 "The partition table is not the one the image was made with. Nothing was changed. Look at it with \
                  `prejoin disk inspect` on another machine, or write the image again."
             }
             Error::Verity { .. } | Error::Truncated { .. } => {
-                "This slot holds no complete system. Choose the other entry in the boot menu, or write the image again."
+                "This slot holds no complete system. If the boot menu has another entry, choose that; otherwise write \
+                 the image again."
             }
             Error::Handoff {
                 source: handoff::Error::Version { .. },
@@ -138,12 +161,23 @@ impl Error {
                 "The identity partition is empty, damaged or incomplete. Write the node's image again; the state of a \
                  node that has run before is found again if the same disk is used."
             }
+            Error::Unexpected {
+                content: Content::Damaged(_),
+                ..
+            } => {
+                "Nothing was changed on it. Below, it can be repaired as far as possible (what the lost superblocks \
+                 described is lost) or made anew, without anything that was on it."
+            }
+            Error::Unexpected { .. } => {
+                "Nothing was changed on it. If its data matters, switch off and look at it on another machine. If not, \
+                 make it anew below: all that is on it is lost."
+            }
             Error::Tool {
                 program: "e2fsck", ..
             } => {
-                "The file system of /var is damaged beyond what is repaired without asking. To let it be repaired as \
-                 far as possible, add prejoin.fsck=repair to the kernel command line once. Data may be lost; a control \
-                 plane node can also be written anew and rejoin."
+                "The file system of /var is damaged beyond what is repaired without asking. Below, it can be repaired \
+                 as far as possible, or made anew; a control plane node made anew can rejoin. With \
+                 prejoin.fsck=repair in kernel_args of cluster.yaml it is always repaired without asking."
             }
             Error::NotWritten { .. } | Error::ReadBack { .. } => {
                 "The disk does not keep what is written to it: it is failing, full of worn cells, or write-protected. \

@@ -1,8 +1,10 @@
 //! Which partitions a node boots from.
 
-use prejoin_disk::layout::{self, called};
+use prejoin_disk::layout;
 use prejoin_formats::gpt::{self, Partition, Table};
 use prejoin_formats::guid::Guid;
+
+use crate::cmdline::Target;
 
 /// The partitions of one slot and of the node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,12 +20,8 @@ pub(crate) struct Source {
 /// A disk that cannot be booted from, or has no room for what it lacks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("there is no partition called `{0}`")]
-    Missing(String),
-    #[error(
-        "the partition of root=PARTUUID= is called `{found}`, not `{expected}` as prejoin.slot= says"
-    )]
-    Slot { found: String, expected: String },
+    #[error("there is no {what} partition {guid}")]
+    Missing { what: &'static str, guid: Guid },
     #[error(transparent)]
     Table(#[from] layout::Error),
 }
@@ -35,28 +33,24 @@ impl From<gpt::Error> for Error {
 }
 
 impl Source {
-    /// Finds the partitions in the table of the disk that holds the root partition.
-    pub(crate) fn find(table: &Table, root: Guid, slot: char) -> Result<Self, Error> {
-        let name = format!("root-{slot}");
-        let found = table
-            .partitions
-            .iter()
-            .find(|partition| partition.guid == root);
-        let root = found.ok_or_else(|| Error::Missing(name.clone()))?;
-        if root.name != name {
-            return Err(Error::Slot {
-                found: root.name.clone(),
-                expected: name,
-            });
-        }
-        let required =
-            |name: &str| called(table, name)?.ok_or_else(|| Error::Missing(name.to_owned()));
+    /// Finds the partitions in the table of the disk that holds the root partition: by GUID, whatever they and others
+    /// are called.
+    pub(crate) fn find(table: &Table, target: &Target) -> Result<Self, Error> {
         Ok(Source {
-            root: root.clone(),
-            verity: required(&format!("{name}-verity"))?.clone(),
-            identity: required("identity")?.clone(),
+            root: required(table, "root", target.root)?.clone(),
+            verity: required(table, "verity", target.verity)?.clone(),
+            identity: required(table, "identity", target.identity)?.clone(),
         })
     }
+}
+
+/// The partition that the node cannot do without.
+pub(crate) fn required<'a>(
+    table: &'a Table,
+    what: &'static str,
+    guid: Guid,
+) -> Result<&'a Partition, Error> {
+    table.with_guid(&guid).ok_or(Error::Missing { what, guid })
 }
 
 #[cfg(test)]
@@ -99,38 +93,39 @@ mod tests {
         }
     }
 
+    fn target() -> Target {
+        Target {
+            root: guid(4),
+            root_hash: [0; 32],
+            verity: guid(5),
+            identity: guid(6),
+            slot: 'b',
+        }
+    }
+
     #[test]
-    fn finds_the_partitions_of_the_slot() {
-        let source = Source::find(&image(), guid(4), 'b').unwrap();
-        assert_eq!(
-            (
-                source.root.number,
-                source.verity.number,
-                source.identity.number
-            ),
-            (4, 5, 6)
-        );
-        assert_eq!(
-            Source::find(&image(), guid(9), 'a'),
-            Err(Error::Missing("root-a".to_owned()))
-        );
-        assert!(matches!(
-            Source::find(&image(), guid(4), 'a'),
-            Err(Error::Slot { .. })
-        ));
+    fn finds_the_partitions_of_the_slot_whatever_they_are_called() {
         let mut table = image();
-        table.partitions[5].name = "root-a-verity".to_owned();
+        for name in ["identity", "root-b", "root-b-verity"] {
+            let source = Source::find(&table, &target()).unwrap();
+            assert_eq!(
+                (
+                    source.root.number,
+                    source.verity.number,
+                    source.identity.number
+                ),
+                (4, 5, 6)
+            );
+            // Somebody gives all of them names of their own, and another one each of theirs.
+            for partition in &mut table.partitions {
+                partition.name = name.to_owned();
+            }
+        }
+        table.partitions.remove(5);
+        let error = Source::find(&table, &target()).unwrap_err();
         assert_eq!(
-            Source::find(&table, guid(2), 'a'),
-            Err(Error::Table(layout::Error::Twice(
-                3,
-                6,
-                "root-a-verity".to_owned()
-            )))
-        );
-        assert_eq!(
-            Source::find(&table, guid(4), 'b'),
-            Err(Error::Missing("identity".to_owned()))
+            error.to_string(),
+            format!("there is no identity partition {}", guid(6))
         );
     }
 }

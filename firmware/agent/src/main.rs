@@ -3,13 +3,14 @@
 //! [`boot`] is the sequence of steps, in order, each in a file of its own. What can be decided without looking at the
 //! machine is in the other modules and tested there: [`cmdline`] (what we were told), [`layout`] (which partitions,
 //! and where new ones go), [`superblock`] (what is in one), [`archive`] (where the node's files may go), [`rescue`]
-//! (what is said when it fails).
+//! (what is said when it fails), [`menu`] (what can be done then).
 
 mod archive;
 mod boot;
 mod cmdline;
 mod error;
 mod layout;
+mod menu;
 mod rescue;
 mod superblock;
 

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::VERSION;
 use crate::error::Error;
+use crate::menu::Menu;
 
 /// Columns of the narrowest console.
 const WIDTH: usize = 80;
@@ -24,7 +25,7 @@ pub(crate) struct Context {
 }
 
 /// The rescue screen for an error, in ASCII, at most 80 columns wide.
-pub(crate) fn screen(context: &Context, error: &Error) -> String {
+pub(crate) fn screen(context: &Context, error: &Error, menu: &Menu) -> String {
     let mut why = error.to_string();
     let mut hint = error.hint().to_owned();
     if let Some(device) = &context.corrupted {
@@ -32,11 +33,18 @@ pub(crate) fn screen(context: &Context, error: &Error) -> String {
             "the content of {device} does not match the root hash this boot entry vouches for; nothing of what does \
              not match was used. ({why})"
         );
-        hint = "The system on this disk was damaged or changed, or it belongs to another boot entry. Choose the other \
-                entry in the boot menu, or write the image again. If it happens again, the disk is failing: replace it."
+        hint = "The system on this disk was damaged or changed, or it belongs to another boot entry. If the \
+                boot menu has another entry, choose that; otherwise write the image again. If it happens again, the disk is failing: replace it."
             .to_owned();
     }
-    text(context, &why, &hint)
+    let end = match context.restart {
+        Some(seconds) => {
+            format!("The machine restarts in {seconds} seconds. Type a letter, then Enter:")
+        }
+        None => "The machine waits. Type a letter, then Enter:".to_owned(),
+    };
+    let end = format!("{end}\n{}", menu.text());
+    text(context, &why, &hint, &end)
 }
 
 /// The rescue screen for a bug of ours.
@@ -45,10 +53,14 @@ pub(crate) fn panic(context: &Context, what: &str) -> String {
         context,
         &format!("the agent has a bug: {what}"),
         "Please report it, with a picture of this screen.",
+        &match context.restart {
+            Some(seconds) => format!("The machine restarts in {seconds} seconds.\n"),
+            None => "The machine waits. Switch it off, or restart it (Ctrl-Alt-Del).\n".to_owned(),
+        },
     )
 }
 
-fn text(context: &Context, why: &str, hint: &str) -> String {
+fn text(context: &Context, why: &str, hint: &str, end: &str) -> String {
     let rule = "=".repeat(WIDTH - 1);
     let mut text = format!("\n{rule}\nThis node did not boot.\n\n");
     paragraph(&mut text, "What failed:  ", &context.step);
@@ -61,11 +73,7 @@ fn text(context: &Context, why: &str, hint: &str) -> String {
         "Versions:     ",
         &format!("prejoin-agent {VERSION}, kernel {}", context.kernel),
     );
-    let end = match context.restart {
-        Some(seconds) => format!("The machine restarts in {seconds} seconds."),
-        None => "The machine waits. Switch it off, or restart it (Ctrl-Alt-Del).".to_owned(),
-    };
-    let _ = writeln!(text, "\n{end}\n{rule}");
+    let _ = writeln!(text, "\n{end}{rule}");
     text
 }
 
@@ -98,6 +106,7 @@ fn paragraph(text: &mut String, label: &str, words: &str) {
 
 #[cfg(test)]
 mod tests {
+    use prejoin_disk::layout::Error as Problem;
     use prejoin_formats::guid::Guid;
 
     use super::*;
@@ -136,11 +145,15 @@ What to do:   Use a larger disk, or ask for smaller partitions in cluster.yaml
 Node:         worker-1
 Versions:     prejoin-agent {VERSION}, kernel 6.12.117+deb13-amd64
 
-The machine waits. Switch it off, or restart it (Ctrl-Alt-Del).
+The machine waits. Type a letter, then Enter:
+  m  show the last messages of the kernel
+  b  restart
+  o  switch off
 ===============================================================================
 "
         );
-        assert_eq!(screen(&context(), &error), expected);
+        let menu = Menu::new(error.choices(), None);
+        assert_eq!(screen(&context(), &error, &menu), expected);
     }
 
     #[test]
@@ -154,7 +167,7 @@ The machine waits. Switch it off, or restart it (Ctrl-Alt-Del).
             restart: Some(10),
             ..context()
         };
-        let screen = screen(&context, &error);
+        let screen = screen(&context, &error, &Menu::new(&[], None));
         assert!(
             screen.contains("content of /dev/vda2 does not match the root hash"),
             "{screen}"
@@ -165,16 +178,18 @@ The machine waits. Switch it off, or restart it (Ctrl-Alt-Del).
     #[test]
     fn nothing_off_a_disk_drives_the_terminal() {
         let name = "\u{1b}[2J\u{7}é".to_owned();
-        let source = layout::Error::Slot {
-            found: name,
-            expected: "root-a".to_owned(),
-        };
+        let source = layout::Error::Table(Problem::Full {
+            name,
+            needed: 1024,
+            free: 0,
+        });
         let screen = screen(
             &context(),
             &Error::Layout {
                 disk: "/dev/vda".to_owned(),
                 source,
             },
+            &Menu::new(&[], None),
         );
         assert!(
             screen
@@ -188,6 +203,9 @@ The machine waits. Switch it off, or restart it (Ctrl-Alt-Del).
             root,
             disks: "x".repeat(300),
         };
-        assert!(super::screen(&context(), &long).contains(&"x".repeat(300)));
+        assert!(
+            super::screen(&context(), &long, &Menu::new(long.choices(), None))
+                .contains(&"x".repeat(300))
+        );
     }
 }

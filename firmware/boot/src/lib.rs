@@ -7,6 +7,10 @@
 //!   removable-media default, so no firmware variable has to be written, and one unified kernel image per slot.
 //! * Raspberry Pi 4 and 5: `config.txt`, kernel, initramfs, device trees and `cmdline.txt` in the root of a FAT
 //!   partition; the Pi 4 also reads `start4.elf` and `fixup4.dat` from there, the Pi 5 keeps that code in its EEPROM.
+//!   Every Pi 5 loads `bcm2712-rpi-5-b.dtb`; one with the later stepping of the chip (D0) lays
+//!   `overlays/bcm2712d0.dtbo` over it by itself, and goes on without where there is none.
+
+pub mod config;
 
 use prejoin_profiles::architecture::Architecture;
 use prejoin_profiles::board::{Board, Firmware};
@@ -51,31 +55,61 @@ pub enum Origin {
     Kernel,
     /// The initramfs.
     Initramfs,
-    /// A device tree or overlay by its file name in the kernel package.
+    /// A device tree by its file name in the kernel package.
     DeviceTree(String),
+    /// A device tree overlay by its file name.
+    Overlay(String),
     /// A file of the operating system's tree.
     System(String),
 }
 
+/// GUIDs of the partitions that a slot is started from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The root file system.
+    pub root: String,
+    /// Its dm-verity hash device.
+    pub verity: String,
+    /// The node's documents.
+    pub identity: String,
+}
+
 /// The kernel command line of one slot.
 ///
-/// The agent finds the disk by the root partition's `PARTUUID`, everything else on it by partition name, and lets
-/// dm-verity compare every block with `roothash`.
-pub fn command_line(board: &Board, slot: Slot, root_guid: &str, root_hash: &Digest) -> String {
+/// The agent finds the disk by the root partition's `PARTUUID`, what else it starts from by theirs, and lets dm-verity
+/// compare every block with `roothash`. Names are for people: anybody may have a partition called `identity`.
+/// The board's arguments come first, then the node's own: of two that say different things the kernel takes the last.
+pub fn command_line(
+    board: &Board,
+    kernel_args: &[String],
+    slot: Slot,
+    source: &Source,
+    root_hash: &Digest,
+) -> String {
+    let Source {
+        root,
+        verity,
+        identity,
+    } = source;
     let mut line = format!(
-        "root=PARTUUID={root_guid} roothash={root_hash} prejoin.slot={} ro",
+        "root=PARTUUID={root} roothash={root_hash} prejoin.verity=PARTUUID={verity} \
+         prejoin.identity=PARTUUID={identity} prejoin.slot={} ro",
         slot.name()
     );
-    for argument in &board.command_line {
+    for argument in board.kernel_args.iter().chain(kernel_args) {
         line.push(' ');
         line.push_str(argument);
     }
     line
 }
 
-/// Every file of the boot partition, in path order. `overlays` are the overlay files that the kernel package has
-/// for the board's patterns.
-pub fn files(board: &Board, slot: Slot, command_line: &str, overlays: &[String]) -> Vec<File> {
+/// Every file of the boot partition, in path order. `overlays` are the file names of the board's overlays.
+pub fn files<'a>(
+    board: &Board,
+    slot: Slot,
+    command_line: &str,
+    overlays: impl IntoIterator<Item = &'a String>,
+) -> Vec<File> {
     let mut files = match board.firmware {
         Firmware::Uefi => uefi(board.architecture, slot),
         Firmware::RaspberryPi => raspberry_pi(board, command_line, overlays),
@@ -109,7 +143,11 @@ fn uefi(architecture: Architecture, slot: Slot) -> Vec<File> {
     ]
 }
 
-fn raspberry_pi(board: &Board, command_line: &str, overlays: &[String]) -> Vec<File> {
+fn raspberry_pi<'a>(
+    board: &Board,
+    command_line: &str,
+    overlays: impl IntoIterator<Item = &'a String>,
+) -> Vec<File> {
     let mut config =
         String::from("# made by prejoin; changes are lost when the node is imaged again\n[all]\n");
     for line in &board.config_txt {
@@ -131,17 +169,10 @@ fn raspberry_pi(board: &Board, command_line: &str, overlays: &[String]) -> Vec<F
             .map(|name| file(basename(name), Origin::DeviceTree(name.clone()))),
     );
     files.extend(
-        board
-            .device_tree_names
-            .iter()
-            .map(|(name, tree)| file(name, Origin::DeviceTree(tree.clone()))),
+        overlays
+            .into_iter()
+            .map(|name| file(format!("overlays/{name}"), Origin::Overlay(name.clone()))),
     );
-    files.extend(overlays.iter().map(|name| {
-        file(
-            format!("overlays/{}", basename(name)),
-            Origin::DeviceTree(name.clone()),
-        )
-    }));
     files
 }
 
@@ -165,9 +196,8 @@ mod tests {
         let board = serde_json::json!({
             "name": "test", "description": "a board", "architecture": architecture, "firmware": firmware,
             "sector_sizes": [512], "kernel": {}, "battery_clock": true,
-            "command_line": ["console=tty0"], "initramfs_modules": [],
+            "kernel_args": ["console=tty0"], "initramfs_modules": [],
             "device_trees": ["broadcom/bcm2711-rpi-4-b.dtb"],
-            "device_tree_names": {"vendor.dtb": "broadcom/bcm2711-rpi-4-b.dtb"},
             "config_txt": ["arm_64bit=1"],
             "boot_files": BTreeMap::from([("start4.elf", "usr/lib/raspi-firmware/start4.elf")]),
         });
@@ -198,27 +228,39 @@ loader/loader.conf: Text("timeout 2\nconsole-mode keep\neditor no\n")
     #[test]
     fn raspberry_pi_has_every_file_its_firmware_asks_for() {
         let board = board(Firmware::RaspberryPi, Architecture::Arm64);
-        let line = command_line(&board, Slot::A, "0000-1", &Digest::of(b""));
+        let source = Source {
+            root: "0000-1".into(),
+            verity: "0000-2".into(),
+            identity: "0000-3".into(),
+        };
+        let line = command_line(
+            &board,
+            &["loop.max_loop=9".to_owned()],
+            Slot::A,
+            &source,
+            &Digest::of(b""),
+        );
         assert!(
             line.starts_with("root=PARTUUID=0000-1 roothash=e3b0c44298fc1c14"),
             "{line}"
         );
-        assert!(line.ends_with(" prejoin.slot=a ro console=tty0"), "{line}");
+        let rest = " prejoin.verity=PARTUUID=0000-2 prejoin.identity=PARTUUID=0000-3 \
+                    prejoin.slot=a ro console=tty0 loop.max_loop=9";
+        assert!(line.ends_with(rest), "{line}");
         assert_eq!(
             listing(&files(
                 &board,
                 Slot::A,
                 "root=x",
-                &["overlays/disable-bt.dtbo".into()]
+                &["disable-bt.dtbo".into()]
             )),
             r##"bcm2711-rpi-4-b.dtb: DeviceTree("broadcom/bcm2711-rpi-4-b.dtb")
 cmdline.txt: Text("root=x\n")
 config.txt: Text("# made by prejoin; changes are lost when the node is imaged again\n[all]\narm_64bit=1\nkernel=kernel8.img\ninitramfs initramfs.img followkernel\n")
 initramfs.img: Initramfs
 kernel8.img: Kernel
-overlays/disable-bt.dtbo: DeviceTree("overlays/disable-bt.dtbo")
+overlays/disable-bt.dtbo: Overlay("disable-bt.dtbo")
 start4.elf: System("usr/lib/raspi-firmware/start4.elf")
-vendor.dtb: DeviceTree("broadcom/bcm2711-rpi-4-b.dtb")
 "##
         );
     }

@@ -9,20 +9,25 @@ mod content;
 mod device;
 mod gap;
 mod name;
+mod state;
 mod system;
+mod takeover;
 
-pub use system::operating_system;
+pub use system::{System, operating_system};
 
 use std::collections::BTreeSet;
 
 use prejoin_profiles::architecture::Architecture;
 use prejoin_profiles::cluster::DiskSelector;
 use prejoin_profiles::digest::Digest;
-use prejoin_profiles::disk::{Code, Extent, Facts, Finding, Report, Severity, Verdict};
+use prejoin_profiles::disk::{
+    Code, Content, Extent, Facts, Finding, Mode, Partition, Report, Severity, Verdict,
+};
 
 use self::name::Names;
 use crate::plan::{self, Image, Planned, Wish};
 use crate::region::{self, Own};
+use crate::takeover::Takeover;
 
 /// Refusals that a rule written down beforehand can lift.
 pub const LIFTED: [Code; 3] = [Code::IdMismatch, Code::DvSmart, Code::LyForeign];
@@ -30,13 +35,15 @@ pub const LIFTED: [Code; 3] = [Code::IdMismatch, Code::DvSmart, Code::LyForeign]
 /// What somebody wants, and what they know.
 #[derive(Clone, Debug, Default)]
 pub struct Intent {
-    /// Mode and what may go: the GUID of a partition, the UUID of what is on one or on the whole disk, or `@` and the
-    /// first byte.
+    /// Mode and what may go: the GUID of a partition, the UUID of what is on one or on the whole disk, `@` and the first
+    /// byte, or the path of a file or folder of the state.
     pub wish: Wish,
     /// What must hold for the disk, from the cluster file.
     pub selector: DiskSelector,
     /// The node and its machine as the cluster file has them.
     pub node: String,
+    /// How many other nodes have the cluster's database, by the cluster file; 0 if this one has no part in it.
+    pub other_control_planes: usize,
     /// The machine's architecture.
     pub architecture: Option<Architecture>,
     /// Logical sector sizes that the board's firmware starts from; all if empty.
@@ -56,13 +63,41 @@ pub struct Rules {
 
 /// Passes judgement on writing `image` to the disk of `facts`.
 pub fn judge(facts: &Facts, intent: &Intent, image: &Image) -> Report {
-    let names = Names::find(&facts.content, facts.device.size, &intent.wish.delete);
+    let takeover = Takeover::find(&facts.content, image);
+    let found = facts;
+    let taken = takeover.as_ref().map(|takeover| Facts {
+        content: takeover.apply(&found.content),
+        ..found.clone()
+    });
+    // From here on the disk is this node's by the GUIDs that it has now.
+    let facts = taken.as_ref().unwrap_or(found);
+    let given = intent
+        .wish
+        .delete
+        .iter()
+        .filter(|name| !state::is_path(name));
+    let given: BTreeSet<String> = given
+        .map(|name| match &takeover {
+            Some(takeover) => takeover.name(name).to_owned(),
+            None => name.clone(),
+        })
+        .collect();
+    let own = Own::of(image.manifest, image.handoff);
+    let names = Names::find(
+        &facts.content,
+        facts.device.size,
+        &given,
+        &own,
+        &image.table.disk_guid.to_string(),
+    );
     let wish = Wish {
         delete: names.delete.clone(),
         ..intent.wish.clone()
     };
-    let planned = plan::plan(facts, image, &wish);
-    let own = Own::of(image.manifest, image.handoff);
+    let mut planned = plan::plan(facts, image, &wish);
+    if let Some(takeover) = &takeover {
+        takeover.entries_as_found(&found.content, &mut planned.plan.before);
+    }
     let mut case = Case {
         facts,
         intent,
@@ -78,6 +113,9 @@ pub fn judge(facts: &Facts, intent: &Intent, image: &Image) -> Report {
     case.usage();
     case.tables();
     case.content();
+    if let Some(takeover) = &takeover {
+        case.takeover(takeover, &found.content);
+    }
     case.room();
     let mut findings = case.findings;
     for finding in &mut findings {
@@ -101,6 +139,15 @@ pub fn judge(facts: &Facts, intent: &Intent, image: &Image) -> Report {
         regions: region::regions(&facts.content, facts.device.size, Some(&own)),
         plan: Some(planned.plan),
         token,
+    }
+}
+
+/// The mode that keeps most, where nobody has asked for one.
+pub fn usual_mode(content: &Content, image: &Image) -> Mode {
+    let own = Own::of(image.manifest, image.handoff);
+    match Takeover::find(content, image) {
+        Some(takeover) => own.mode(&takeover.apply(content)),
+        None => own.mode(content),
     }
 }
 
@@ -325,13 +372,18 @@ impl Case<'_> {
         }
     }
 
+    /// Whether a partition goes because it was named: now, or to an earlier run that has begun to clear it.
+    fn deletes(&self, partition: &Partition) -> bool {
+        self.wish.deletes(partition) || plan::is_released(partition)
+    }
+
     /// Whose an extent is, and how each of them is named: logical partitions lie in another one.
     fn owners_of(&self, extent: &Extent) -> Vec<(String, String)> {
         let content = &self.facts.content;
         let stays = content
             .partitions()
             .iter()
-            .filter(|partition| !self.wish.deletes(partition));
+            .filter(|partition| !self.deletes(partition));
         let elsewhere = plan::listed_elsewhere(content, self.own, self.wish);
         let owners = stays
             .chain(elsewhere)

@@ -7,6 +7,8 @@ use prejoin_formats::gpt::{self, ALIGNMENT, Partition, Table};
 use prejoin_formats::guid::Guid;
 use prejoin_profiles::handoff::{self, SMALLEST_STATE};
 
+use crate::write::PARTIAL;
+
 /// The smallest data partition worth making.
 const SMALLEST_DATA: u64 = 1 << 20;
 
@@ -18,21 +20,6 @@ const SMALLEST_HOLE: u64 = 1 << 30;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Two partitions have one name.
-    #[error("partitions {0} and {1} are both called `{2}`")]
-    Twice(u32, u32, String),
-    /// A partition has the right name and the GUID of another node's.
-    #[error(
-        "partition `{name}` has the GUID {found}, but node.json asks for {expected}: it is another node's"
-    )]
-    Foreign {
-        /// Its name.
-        name: String,
-        /// The GUID in the table.
-        found: Guid,
-        /// The node's own.
-        expected: Guid,
-    },
     /// Not enough room.
     #[error("partition `{name}` needs {needed} MiB, and the disk has {free} MiB left")]
     Full {
@@ -62,19 +49,10 @@ pub struct Completed {
     pub skipped: Vec<Error>,
 }
 
-/// The only partition of this name.
-pub fn called<'a>(table: &'a Table, name: &str) -> Result<Option<&'a Partition>, Error> {
-    let mut found = table
-        .partitions
-        .iter()
-        .filter(|partition| partition.name == name);
-    match (found.next(), found.next()) {
-        (Some(one), Some(two)) => Err(Error::Twice(one.number, two.number, name.to_owned())),
-        (one, _) => Ok(one),
-    }
-}
-
 /// Plans the partitions of `wanted` that `table` does not have yet, on a disk of `disk_size` bytes.
+///
+/// Which are there is a matter of GUIDs. A name is the user's: the state may be called something else by now, and what
+/// somebody calls `data` may be another node's, or nobody's.
 ///
 /// One of a fixed size goes behind the last partition, or else to the first gap that has room for it, one that takes what
 /// there is to the largest gap (the first of equals), [`handoff::GAP`] apart from the partition in front of it. Behind an image alone on its disk that is
@@ -83,6 +61,8 @@ pub fn called<'a>(table: &'a Table, name: &str) -> Result<Option<&'a Partition>,
 /// and a node whose disk is written again finds its state where it left it.
 ///
 /// A data partition that came into the plan after the state partition took the disk is done without.
+///
+/// New ones are [`PARTIAL`]: the node gives them the type that is wanted when it has made what goes into them.
 pub fn complete(
     table: &Table,
     disk_size: u64,
@@ -108,15 +88,7 @@ pub fn complete_where(
     let mut gaps = Gaps::of(&plan.table);
     for want in wanted {
         let guid = Guid::from_bytes(want.guid.0);
-        if let Some(existing) = called(&plan.table, &want.name)? {
-            if existing.guid != guid {
-                let error = Error::Foreign {
-                    name: want.name.clone(),
-                    found: existing.guid,
-                    expected: guid,
-                };
-                refuse(&mut plan, want, error)?;
-            }
+        if plan.table.with_guid(&guid).is_some() {
             continue;
         }
         let least = if want.name == handoff::STATE {
@@ -148,10 +120,10 @@ pub fn complete_where(
             needed.next_multiple_of(ALIGNMENT)
         };
         let number = number(&plan.table).ok_or(Error::Numbers)?;
-        let (type_guid, name) = (Guid::from_bytes(want.type_guid.0), want.name.clone());
+        let name = want.name.clone();
         plan.table.partitions.push(Partition {
             number,
-            type_guid,
+            type_guid: PARTIAL,
             guid,
             start,
             size,
@@ -289,15 +261,6 @@ impl Gaps {
             });
         self.0 = left.flatten().collect();
     }
-}
-
-/// A state partition of another node is in the way of this one; its data is merely none of our business.
-fn refuse(plan: &mut Completed, want: &handoff::Partition, error: Error) -> Result<(), Error> {
-    if want.name == handoff::STATE {
-        return Err(error);
-    }
-    plan.skipped.push(error);
-    Ok(())
 }
 
 #[cfg(test)]
@@ -681,12 +644,32 @@ mod tests {
     }
 
     #[test]
-    fn another_nodes_state_is_refused() {
-        let mut first = complete(&image(), 20 * GIB, &[want("state", None)]).unwrap();
-        first.table.partitions[6].guid = guid(66);
+    fn a_guid_says_whose_a_partition_is_and_a_name_does_not() {
+        let both = [want("state", Some(2 * GIB)), want("data", Some(GIB))];
+        let mut table = complete(&image(), 20 * GIB, &both).unwrap().table;
+        // Renamed by somebody: still the node's.
+        (table.partitions[6].name, table.partitions[7].name) = ("var".into(), "longhorn".into());
+        let again = complete(&table, 20 * GIB, &both).unwrap();
+        assert_eq!((&again.table, again.added.len()), (&table, 0));
+        // Somebody's, whatever they are called: they stay, and the node's come behind.
+        for (partition, name) in table.partitions[6..].iter_mut().zip(["state", "data"]) {
+            partition.guid = guid(60 + partition.number as u8);
+            partition.name = name.into();
+        }
+        let beside = complete(&table, 20 * GIB, &both).unwrap();
+        assert_eq!(beside.table.partitions[..8], table.partitions[..]);
+        assert_eq!(
+            places(&beside),
+            [(9, 3144, 2048), (10, 5192, 1024)],
+            "behind somebody's"
+        );
+        // Without room beside it, that is what is said.
+        let whole = complete(&image(), 20 * GIB, &[want("state", None)]).unwrap();
+        let mut table = whole.table;
+        table.partitions[6].guid = guid(66);
         assert!(matches!(
-            complete(&first.table, 20 * GIB, &[want("state", None)]),
-            Err(Error::Foreign { .. })
+            complete(&table, 20 * GIB, &[want("state", None)]),
+            Err(Error::Full { .. })
         ));
     }
 

@@ -13,11 +13,8 @@ use prejoin_profiles::handoff::{GAP, Handoff};
 use prejoin_profiles::manifest::{Manifest, Range};
 
 use crate::layout;
-use crate::region::{self, Own};
-use crate::write::PARTIAL;
-
-/// Bytes at the start of a partition of its own that a node looks at before it makes a file system there.
-const HEAD: u64 = 1 << 20;
+use crate::region::{self, HEAD, Own};
+use crate::write::{PARTIAL, RELEASED};
 
 /// Where ext4 has its first further superblock with blocks of 4096 bytes, which a node takes for a damaged file system
 /// of its own, and how much of it has to go.
@@ -30,7 +27,7 @@ const COPY: Extent = Extent {
 const BLOCK: u64 = 4096;
 
 /// What images have in their partitions, by blkid's names.
-const BROUGHT: [&str; 5] = ["vfat", "ext2", "ext3", "ext4", "DM_verity_hash"];
+pub(crate) const BROUGHT: [&str; 5] = ["vfat", "ext2", "ext3", "ext4", "DM_verity_hash"];
 
 /// An image that could be written.
 #[derive(Clone, Copy, Debug)]
@@ -160,9 +157,17 @@ pub fn plan(facts: &Facts, image: &Image, wish: &Wish) -> Planned {
     let mut after = sorted
         .kept
         .iter()
-        .map(|partition| entry(partition, Origin::Kept))
+        .map(|partition| match is_wiped(partition, &own, wish) {
+            // A node makes a file system only in what is marked so.
+            true => Entry {
+                type_guid: PARTIAL.to_string(),
+                ..entry(partition, Origin::Kept)
+            },
+            false => stays(partition, &own, image.handoff),
+        })
         .collect::<Vec<_>>();
     after.extend(brought(image, &sorted.kept));
+    let released = released(content, size, &sorted, image, &after, wish);
     let mut problem = None;
     let (mut added, mut without) = (Vec::new(), Vec::new());
     match complete(&after, image, size, &sorted) {
@@ -205,6 +210,7 @@ pub fn plan(facts: &Facts, image: &Image, wish: &Wish) -> Planned {
         disk_guid: image.table.disk_guid.to_string(),
         before,
         after,
+        released,
         clear,
         image_extents,
         table_extents: region::table_extents(Scheme::Gpt, image.manifest.sector_size, size),
@@ -229,6 +235,8 @@ struct Sorted<'a> {
     kept: Vec<&'a Partition>,
     replaced: Vec<&'a Partition>,
     deleted: Vec<&'a Partition>,
+    /// What was named, and only another table lists.
+    named: Vec<&'a Partition>,
     /// What must not be written.
     protected: Vec<Extent>,
 }
@@ -239,13 +247,15 @@ impl<'a> Sorted<'a> {
             kept: vec![],
             replaced: vec![],
             deleted: vec![],
+            named: named_elsewhere(content, own, wish),
             protected: vec![],
         };
         for partition in content.partitions() {
             let wiped = is_wiped(partition, own, wish);
-            if wish.deletes(partition) && !wiped {
+            if wish.deletes(partition) && !wiped || is_released(partition) {
                 sorted.deleted.push(partition);
-            } else if replaceable(content, partition, own) || is_unfinished(content, partition, own)
+            } else if !wiped
+                && (replaceable(content, partition, own) || is_unfinished(content, partition, own))
             {
                 sorted.replaced.push(partition);
             } else {
@@ -289,6 +299,9 @@ impl<'a> Sorted<'a> {
 
 /// A partition of a node's system may go for its successor, unless something is in it that no image brings.
 fn replaceable(content: &Content, partition: &Partition, own: &Own) -> bool {
+    if is_begun(partition, own) {
+        return true;
+    }
     let nested = region::precious(content, &partition.extent)
         .next()
         .is_some();
@@ -302,8 +315,8 @@ fn replaceable(content: &Content, partition: &Partition, own: &Own) -> bool {
 /// all that says where somebody's data is.
 pub(crate) fn listed_elsewhere<'a>(
     content: &'a Content,
-    own: &'a Own,
-    wish: &'a Wish,
+    own: &Own,
+    wish: &Wish,
 ) -> impl Iterator<Item = &'a Partition> {
     let ends = |table: &&Table| {
         let divides = matches!(table.scheme, Scheme::Gpt | Scheme::HybridMbr | Scheme::Mbr);
@@ -315,18 +328,41 @@ pub(crate) fn listed_elsewhere<'a>(
             .iter()
             .any(|known| known.extent == partition.extent)
     };
-    let partitions = content
-        .tables
-        .iter()
-        .filter(ends)
-        .flat_map(|table| &table.partitions);
-    partitions.filter(move |partition| {
-        let ours = own.system.contains(&partition.guid) || is_unfinished(content, partition, own);
-        !believed(partition)
-            && !region::is_container(partition)
-            && !ours
-            && !wish.deletes(partition)
-    })
+    let partitions = content.tables.iter().filter(ends);
+    let partitions = partitions.flat_map(|table| {
+        let listed = table.partitions.iter();
+        listed.map(|partition| (&table.partitions, partition))
+    });
+    let partitions = partitions.filter(move |(listed, partition)| {
+        // Nobody sees what only this table lists; a blank head that is cleared again loses nothing.
+        let unseen = own.made(partition)
+            && is_partial(partition)
+            && region::is_blank_at_its_head(content, &partition.extent);
+        let system = region::owner_in(content, listed, partition, Some(own)).is_some();
+        let goes = system || unseen || is_released(partition) || wish.deletes(partition);
+        !believed(partition) && !region::is_container(partition) && !goes
+    });
+    partitions.map(|(_, partition)| partition)
+}
+
+/// What was named and is only in a table that is not the one in use, each extent once.
+pub(crate) fn named_elsewhere<'a>(
+    content: &'a Content,
+    own: &Own,
+    wish: &Wish,
+) -> Vec<&'a Partition> {
+    let nothing = Wish {
+        mode: wish.mode,
+        ..Wish::default()
+    };
+    let mut found: Vec<&Partition> = Vec::new();
+    for partition in listed_elsewhere(content, own, &nothing) {
+        let is_new = found.iter().all(|other| other.extent != partition.extent);
+        if is_new && wish.deletes(partition) {
+            found.push(partition);
+        }
+    }
+    found
 }
 
 /// Whether it is the node's state, which is to be made anew.
@@ -334,19 +370,150 @@ pub(crate) fn is_wiped(partition: &Partition, own: &Own, wish: &Wish) -> bool {
     own.state == partition.guid && wish.mode == Mode::ReimageWipeState
 }
 
-/// Whether it is a partition of the node's own that an interrupted run has listed and no node has used yet: what marks
-/// it as partial goes when that run is completed.
+/// Whether it is a partition of the node's own that an interrupted run has listed and that nobody has used yet: it is
+/// made anew, and what marks it as partial goes when that run is completed.
 ///
 /// The mark alone does not say so. Between the last bytes of the image and the last table a node may start, and make
-/// file systems. What was there before was cleared before the mark came.
-fn is_unfinished(content: &Content, partition: &Partition, own: &Own) -> bool {
-    let is_own = partition.guid == own.state || own.data.as_ref() == Some(&partition.guid);
-    let is_used = region::signatures(content, &partition.extent).any(|signature| !signature.copy)
-        || content
-            .inside
-            .iter()
-            .any(|inside| inside.of == partition.extent);
-    is_own && partition.type_id.eq_ignore_ascii_case(&PARTIAL.to_string()) && !is_used
+/// file systems; and a data partition may be used as it is, without a signature: encrypted with its header elsewhere,
+/// or by a database. What was there before was cleared before the mark came, so that its first MiB is blank if nobody
+/// came since. Of the rest samples are enough: what is blank in all of them may go, and what is not stays where it is.
+pub(crate) fn is_unfinished(content: &Content, partition: &Partition, own: &Own) -> bool {
+    own.made(partition)
+        && is_partial(partition)
+        && region::is_blank_at_its_head(content, &partition.extent)
+        && region::is_blank(content, &partition.extent)
+}
+
+/// Whether it is a partition of the node's system that an interrupted run has listed: what is in it besides the image's
+/// bytes was there before it.
+pub(crate) fn is_begun(partition: &Partition, own: &Own) -> bool {
+    own.system.contains(&partition.guid) && is_partial(partition)
+}
+
+/// Whether it has the type of what goes as soon as it is cleared.
+pub(crate) fn is_released(partition: &Partition) -> bool {
+    partition
+        .type_id
+        .eq_ignore_ascii_case(&RELEASED.to_string())
+}
+
+/// Whether it has the type of what was not written to its end.
+pub(crate) fn is_partial(partition: &Partition) -> bool {
+    partition.type_id.eq_ignore_ascii_case(&PARTIAL.to_string())
+}
+
+/// The entry of a partition that stays: as it is, but that one of the node's own is partial no longer when the run is
+/// completed that has made it.
+fn stays(partition: &Partition, own: &Own, handoff: &Handoff) -> Entry {
+    let entry = entry(partition, Origin::Kept);
+    let mut made = handoff.partitions.iter();
+    let made = made.find(|made| made.guid.to_string() == partition.guid);
+    match made.filter(|_| own.made(partition) && is_partial(partition)) {
+        Some(made) => Entry {
+            type_guid: made.type_guid.to_string(),
+            ..entry
+        },
+        None => entry,
+    }
+}
+
+/// What the table is to list as going until it is cleared: all that does not stay, if anything of it is not the node's
+/// own; or the whole disk, if it was not divided.
+///
+/// A UUID that something was named by may be gone with the first cleared byte, and another node's system is known by its
+/// content.
+fn released(
+    content: &Content,
+    size: u64,
+    sorted: &Sorted,
+    image: &Image,
+    after: &[Entry],
+    wish: &Wish,
+) -> Vec<Entry> {
+    let lost = lost_and_named(content, size, wish);
+    if content.partitions().is_empty() && lost.is_empty() {
+        let named = wish.deletes_disk(content, size);
+        return Vec::from_iter(whole_disk(image, size).filter(|_| named));
+    }
+    let is_own = |partition: &Partition| after.iter().any(|entry| entry.guid == partition.guid);
+    let deleted = sorted.deleted.iter().chain(&sorted.named).copied();
+    let deleted = deleted.chain(&lost).map(|partition| (partition, RELEASED));
+    let replaced = sorted.replaced.iter().map(|partition| {
+        let own = is_own(partition) || is_partial(partition);
+        (*partition, if own { PARTIAL } else { RELEASED })
+    });
+    let going: Vec<(&Partition, Guid)> = deleted
+        .chain(replaced)
+        .filter(|(partition, _)| !region::is_container(partition))
+        .collect();
+    if going.iter().all(|(_, type_guid)| *type_guid == PARTIAL) {
+        return Vec::new();
+    }
+    let (disk_guid, sector_size) = (image.table.disk_guid, image.manifest.sector_size);
+    let kept = after.iter().filter(|entry| entry.origin == Origin::Kept);
+    let mut all: Vec<Entry> = kept.cloned().collect();
+    let stay = all.len();
+    for (partition, type_guid) in going {
+        let is_free = |number: &u32| all.iter().all(|other| other.number != *number);
+        let listed = Some(partition.number).filter(|number| *number > 0);
+        let mut numbers = listed.into_iter().chain(1..=128);
+        let Some(number) = numbers.find(is_free) else {
+            break;
+        };
+        let guid = Guid::parse(&partition.guid);
+        let guid = guid.unwrap_or_else(|| guid_of(&disk_guid, partition.extent.start));
+        all.push(Entry {
+            number,
+            type_guid: type_guid.to_string(),
+            guid: guid.to_string(),
+            ..entry(partition, Origin::Deleted)
+        });
+        // What cannot be in a table, since it shares bytes with another one or with the table itself, is not listed.
+        if table(&all, &disk_guid, sector_size, size).check().is_err() {
+            all.pop();
+        }
+    }
+    all.split_off(stay)
+}
+
+/// What no table lists and was named by its first byte, as partitions without a number: once its head is cleared
+/// nothing else tells what the name stood for.
+fn lost_and_named(content: &Content, size: u64, wish: &Wish) -> Vec<Partition> {
+    let lost = region::lost(content, size).into_iter();
+    let named = lost.filter(|(_, extent)| wish.deletes_from(extent.start));
+    let partition = |(_, extent)| Partition {
+        number: 0,
+        extent,
+        type_id: String::new(),
+        guid: String::new(),
+        name: String::new(),
+        attributes: 0,
+    };
+    named.map(partition).collect()
+}
+
+/// All of a disk that was not divided, as a partition that goes.
+fn whole_disk(image: &Image, size: u64) -> Option<Entry> {
+    let disk_guid = image.table.disk_guid;
+    let usable = table(&[], &disk_guid, image.manifest.sector_size, size).usable();
+    let end = usable.end / gpt::ALIGNMENT * gpt::ALIGNMENT;
+    (gpt::ALIGNMENT < end).then(|| Entry {
+        number: 1,
+        extent: Extent::between(gpt::ALIGNMENT, end),
+        type_guid: RELEASED.to_string(),
+        guid: disk_guid.to_string(),
+        name: String::new(),
+        attributes: 0,
+        origin: Origin::Deleted,
+    })
+}
+
+/// A GUID for a partition that has none, since an MBR lists it.
+fn guid_of(disk: &Guid, start: u64) -> Guid {
+    let digest = Digest::of(format!("{disk} {start}").as_bytes());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest.0[..16]);
+    Guid::from_bytes(bytes)
 }
 
 /// The image's partitions, each with its own number if no kept one has it. The one to start from gets a number before
@@ -465,13 +632,7 @@ fn clears(
     };
     let deleted = named(content, size, sorted, wish);
     for (_, extent, why) in &deleted {
-        clear(
-            Extent {
-                length: HEAD.min(extent.length),
-                ..*extent
-            },
-            why.clone(),
-        );
+        clear(region::head(extent), why.clone());
         let end = extent.end();
         clear(
             Extent::between(end.saturating_sub(HEAD).max(extent.start), end),
@@ -543,10 +704,7 @@ fn named(
 
 /// What must be zero at the start of a partition so that the node takes it for a new one.
 fn blank(extent: &Extent, why: &str) -> Vec<Clear> {
-    let head = Extent {
-        start: extent.start,
-        length: HEAD.min(extent.length),
-    };
+    let head = region::head(extent);
     let copy = Extent {
         start: extent.start.saturating_add(COPY.start),
         ..COPY

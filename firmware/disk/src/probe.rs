@@ -18,10 +18,12 @@ mod table;
 use std::collections::BTreeSet;
 
 use prejoin_profiles::disk::{Content, Extent, Place, Scheme, Signature, Table, Unreadable, merge};
+use prejoin_profiles::handoff::STATE;
 
 use self::record::Recorder;
 use self::signature::scan;
 use crate::device::ReadAt;
+use crate::plan::is_partial;
 use crate::region;
 
 /// Extents that are looked at one by one, at most.
@@ -82,7 +84,8 @@ pub fn probe_from(
     sort(&mut content.signatures);
 
     for &of in std::iter::once(&whole).chain(&divided).chain(&lost) {
-        content.inside.extend(inside::look(&recorder, of));
+        let named = is_named(&content.tables, of, STATE);
+        content.inside.extend(inside::look(&recorder, of, named));
     }
     content.inside.extend(inside::unread(&content.signatures));
     content
@@ -106,11 +109,30 @@ pub fn probe_from(
             blank::look(&recorder, of, count, known)
         })
         .collect();
+    for of in heads(&content) {
+        let look = blank::look(&recorder, of, 1, &found.parts);
+        content.blankness.push(look);
+    }
 
     let (failed, digest) = recorder.finish();
     content.unreadable = join(unreadable, failed);
     content.digest = Some(digest);
     content
+}
+
+/// Where the parts of an MBR are: its sector, and the boot records of its logical partitions.
+pub(crate) fn mbr_parts(disk: &(dyn ReadAt + Sync), size: u64, sector_size: u32) -> Vec<Extent> {
+    let found = mbr::read(&Recorder::new(disk, size), size, sector_size);
+    found.map(|mbr| mbr.parts).unwrap_or_default()
+}
+
+/// Whether a table that can be used has a partition there of this name.
+fn is_named(tables: &[Table], of: Extent, name: &str) -> bool {
+    let mut partitions = tables
+        .iter()
+        .filter(|table| table.valid)
+        .flat_map(|table| &table.partitions);
+    partitions.any(|partition| partition.extent == of && partition.name == name)
 }
 
 /// What begins where the first partition usually begins, on a disk whose table is gone: after 63 sectors, at 1 MiB, and
@@ -151,9 +173,15 @@ fn divisions(tables: &[Table], size: u64) -> Vec<Extent> {
         .collect()
 }
 
-/// What is looked at for blankness: each partition, and each gap without what was found or is listed in it, and the whole disk if nothing
-/// at its ends divides it.
-fn extents(content: &Content, whole: Extent, gaps: &[Extent], apart: &[Extent]) -> Vec<Extent> {
+/// What is looked at for blankness: each partition, each gap without what was found or is listed in it, what another
+/// table lists in a gap, and the whole disk if nothing at its ends divides it.
+fn extents(
+    content: &Content,
+    whole: Extent,
+    gaps: &[Extent],
+    divided: &[Extent],
+    apart: &[Extent],
+) -> Vec<Extent> {
     let mut extents = Vec::new();
     let table = content.table();
     if table.is_none_or(|table| table.scheme == Scheme::Gpt && table.place == Place::Stray) {
@@ -175,6 +203,20 @@ fn extents(content: &Content, whole: Extent, gaps: &[Extent], apart: &[Extent]) 
     extents.retain(|&extent| seen.insert(extent));
     extents.truncate(MOST_EXTENTS);
     extents
+}
+
+/// The first bytes of partitions that were not written to their end: whether they are used is a matter of every byte
+/// there, and samples are not enough.
+fn heads(content: &Content) -> BTreeSet<Extent> {
+    let partitions = content
+        .tables
+        .iter()
+        .filter(|table| table.valid)
+        .flat_map(|table| &table.partitions);
+    let partial = partitions.filter(|partition| is_partial(partition));
+    let heads = partial.map(|partition| region::head(&partition.extent));
+    let is_new = |head: &Extent| content.blankness.iter().all(|look| look.of != *head);
+    heads.filter(is_new).take(MOST_EXTENTS).collect()
 }
 
 /// Signatures of the disk and of partitions, by offset. What is found by both belongs to the partition: its place at

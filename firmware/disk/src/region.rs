@@ -1,21 +1,13 @@
 //! What every part of a disk counts as. What is not known to be ours or empty is data.
 
+mod brought;
+
 use prejoin_formats::gpt::ALIGNMENT;
 use prejoin_profiles::disk::{
     Content, Extent, Inside, Mode, Partition, Place, Region, RegionKind, Scheme, Signature, merge,
 };
 use prejoin_profiles::handoff::Handoff;
 use prejoin_profiles::manifest::Manifest;
-
-/// Names of the partitions that an image brings; only together with a `node.json` do they make a disk ours.
-pub const SYSTEM: [&str; 6] = [
-    "boot",
-    "root-a",
-    "root-a-verity",
-    "root-b",
-    "root-b-verity",
-    "identity",
-];
 
 /// Things inside a file system that make it somebody's data, by [`Inside::kind`].
 const PRECIOUS: [&str; 7] = [
@@ -27,6 +19,20 @@ const PRECIOUS: [&str; 7] = [
     "local-volumes",
     "openebs",
 ];
+
+/// Bytes at the start of a partition of its own that a node looks at before it makes a file system there.
+pub(crate) const HEAD: u64 = 1 << 20;
+
+/// The part of a partition that a node looks at first.
+pub(crate) fn head(extent: &Extent) -> Extent {
+    Extent {
+        length: HEAD.min(extent.length),
+        ..*extent
+    }
+}
+
+/// What is said of a file system in its own place: that it was not read, and what is in a node's state.
+const UNTOLD: [&str; 4] = ["unread", "state", "state-data", "state-cluster"];
 
 /// The GUIDs of one node's partitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,13 +64,18 @@ impl Own {
 
     /// Whether anything of the node is on a disk: a partition of its system, its state or its data.
     pub fn is_on(&self, content: &Content) -> bool {
-        let is = |guid: &String| {
-            self.system.contains(guid) || self.state == *guid || self.data.as_ref() == Some(guid)
-        };
-        content
-            .partitions()
-            .iter()
-            .any(|partition| is(&partition.guid))
+        self.is_in(content.partitions())
+    }
+
+    /// Whether any of these is the node's.
+    fn is_in(&self, partitions: &[Partition]) -> bool {
+        let mut partitions = partitions.iter();
+        partitions.any(|partition| self.system.contains(&partition.guid) || self.made(partition))
+    }
+
+    /// Whether it is the node's state or data: what it makes for itself.
+    pub fn made(&self, partition: &Partition) -> bool {
+        self.state == partition.guid || self.data.as_ref() == Some(&partition.guid)
     }
 
     /// The mode that keeps most, where nobody has asked for one.
@@ -88,9 +99,14 @@ pub enum Owner {
 
 /// The node that a disk was written for, by the `node.json` on its identity partition.
 pub fn node_of(content: &Content) -> Option<(&Inside, &str)> {
+    node_in(content, content.partitions())
+}
+
+/// The same by one of several tables: its partitions.
+fn node_in<'a>(content: &'a Content, partitions: &[Partition]) -> Option<(&'a Inside, &'a str)> {
     // Anybody's FAT may hold a file of this name; only the identity partition's says whose the disk is.
     let identity = |inside: &&Inside| {
-        let mut partitions = content.partitions().iter();
+        let mut partitions = partitions.iter();
         inside.kind == "prejoin-node"
             && partitions.any(|p| p.extent == inside.of && p.name == "identity")
     };
@@ -105,13 +121,25 @@ pub fn node_of(content: &Content) -> Option<(&Inside, &str)> {
 
 /// Whether a partition belongs to a node's system, and to whose.
 pub fn owner(content: &Content, partition: &Partition, own: Option<&Own>) -> Option<Owner> {
+    owner_in(content, content.partitions(), partition, own)
+}
+
+/// The same for one of `partitions`, which are those of one table of the disk.
+pub(crate) fn owner_in(
+    content: &Content,
+    partitions: &[Partition],
+    partition: &Partition,
+    own: Option<&Own>,
+) -> Option<Owner> {
     if own.is_some_and(|own| own.system.contains(&partition.guid)) {
         return Some(Owner::Own);
     }
-    let (_, node) = node_of(content)?;
-    SYSTEM
-        .contains(&partition.name.as_str())
-        .then(|| Owner::Other(node.to_owned()))
+    // On the node's own disk nothing but its GUIDs says what is its own: the rest is what somebody has put there.
+    if own.is_some_and(|own| own.is_in(partitions)) {
+        return None;
+    }
+    let (_, node) = node_in(content, partitions)?;
+    brought::is_brought(content, partitions, partition).then(|| Owner::Other(node.to_owned()))
 }
 
 /// The disk of `size` bytes from its first byte to its last. Partitions that overlap are both in it.
@@ -292,7 +320,7 @@ pub fn describe(content: &Content, of: &Extent) -> String {
     for inside in content
         .inside
         .iter()
-        .filter(|inside| inside.of == *of && inside.kind != "unread")
+        .filter(|inside| inside.of == *of && !UNTOLD.contains(&inside.kind.as_str()))
     {
         let detail = if inside.detail.is_empty() {
             String::new()
@@ -385,6 +413,25 @@ fn of_partition(content: &Content, partition: &Partition, own: Option<&Own>) -> 
         partition: Some(partition.number),
         what,
     }
+}
+
+/// Whether nothing is in an extent, as far as it was looked at; not looked at is not blank.
+pub(crate) fn is_blank(content: &Content, of: &Extent) -> bool {
+    let mut looks = content.blankness.iter().filter(|look| look.of == *of);
+    looks.clone().any(|look| look.read > 0)
+        && looks.all(|look| look.first.is_none())
+        && signatures(content, of).next().is_none()
+        && !content.inside.iter().any(|inside| inside.of == *of)
+        && !is_unreadable(content, of)
+}
+
+/// Whether every byte of the head of a partition was looked at, and is blank.
+pub(crate) fn is_blank_at_its_head(content: &Content, partition: &Extent) -> bool {
+    let head = head(partition);
+    let mut looks = content.blankness.iter().filter(|look| look.of == head);
+    looks.clone().any(|look| look.read == head.length)
+        && looks.all(|look| look.first.is_none())
+        && !is_unreadable(content, &head)
 }
 
 /// Whether a part of an extent could not be read.

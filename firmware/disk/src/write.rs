@@ -2,11 +2,13 @@
 //!
 //! The order of things ([`Phase`]):
 //!
-//! 1. Whatever goes is overwritten with zeroes.
+//! 1. Whatever goes is overwritten with zeroes. If somebody had to name it, the table says before that it goes
+//!    ([`RELEASED`]): the names may lie in what is cleared.
 //! 2. The new table replaces the old one, copy by copy, with the image's partitions marked [`PARTIAL`].
 //! 3. The image goes into its partitions, all but the first MiB of each; it is read back from the medium and repaired.
 //! 4. The first MiB of each partition follows, that of the boot partition last; it is read back, too.
 //! 5. The kept partitions are compared with what they were; then the table gets the image's real types.
+//!    What the node makes for itself stays marked: the node takes the mark away when it has made it.
 //!
 //! Until the boot partition's first bytes are there nothing starts from the image; between them and the last table a node
 //! may, which a later plan sees by what it has made. After any interruption [`write()`] is called again: with a
@@ -34,7 +36,7 @@ pub use error::{Error, Spot};
 pub use journal::{Journal, Record, identity};
 pub use kept::{Fingerprint, Proof};
 pub use saved::{Area, Saved, before, restore};
-pub use table::PARTIAL;
+pub use table::{PARTIAL, RELEASED};
 
 /// How often something that reads back wrongly is written anew.
 const REPAIRS: u32 = 3;
@@ -127,7 +129,7 @@ pub enum Phase {
     Compare,
     /// What goes is overwritten with zeroes.
     Clear,
-    /// The table with partial partitions is written.
+    /// The table that says what goes, and the one with partial partitions, are written.
     Table,
     /// The image is written, but for the first bytes of each partition.
     Write,

@@ -66,6 +66,14 @@ pub fn reboot() -> io::Error {
     }
 }
 
+/// Switches the machine off at once; call [`sync`] before.
+pub fn power_off() -> io::Error {
+    match rustix::system::reboot(RebootCommand::PowerOff) {
+        Ok(()) => io::Error::other("the machine goes on running"),
+        Err(error) => error.into(),
+    }
+}
+
 /// Collects children that have ended; process 1 inherits every orphan.
 pub fn reap() {
     while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}

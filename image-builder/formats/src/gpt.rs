@@ -140,6 +140,13 @@ impl Table {
             .find(|partition| partition.number == number)
     }
 
+    /// The partition with this GUID.
+    pub fn with_guid(&self, guid: &Guid) -> Option<&Partition> {
+        self.partitions
+            .iter()
+            .find(|partition| partition.guid == *guid)
+    }
+
     /// Whether the table can be written: everything [`Error`] lists.
     pub fn check(&self) -> Result<(), Error> {
         if !matches!(self.sector_size, 512 | 4096) {

@@ -8,10 +8,12 @@
 pub mod cpio;
 pub mod ext4;
 pub mod fat;
+pub mod fdt;
 pub mod gpt;
 pub mod guid;
 pub mod image;
 pub mod kmod;
+pub mod modprobe;
 pub mod tree;
 pub mod uki;
 pub mod verity;

@@ -49,6 +49,34 @@ pub(super) fn links(root: &mut Root<'_>, _: &Context<'_>) -> Result<(), Cause> {
     }
 }
 
+/// Every program that somebody needs is there and can be run. What is missing shows late otherwise: a partition that is
+/// never made, a volume that is never mounted.
+pub(super) fn programs(root: &mut Root<'_>, context: &Context<'_>) -> Result<(), Cause> {
+    for (feature, wanted) in &context.os.required_programs {
+        let missing: Vec<String> = wanted
+            .iter()
+            .filter(|path| !executable(root, path))
+            .cloned()
+            .collect();
+        if !missing.is_empty() {
+            return Err(Cause::Programs {
+                feature: feature.clone(),
+                programs: missing,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn executable(root: &Root<'_>, path: &str) -> bool {
+    let place = root.resolve(path).ok();
+    let mut entry = place.and_then(|place| root.tree().entry(place));
+    if let Some(Kind::HardLink(target)) = entry.map(|entry| &entry.kind) {
+        entry = root.tree().entry(target);
+    }
+    entry.is_some_and(|entry| matches!(entry.kind, Kind::File(_)) && entry.mode & 0o111 != 0)
+}
+
 /// Every owner has a name: files of nobody would be somebody's as soon as a user is added.
 pub(super) fn owners(root: &mut Root<'_>, _: &Context<'_>) -> Result<(), Cause> {
     let accounts = Accounts::read(root)?;
@@ -110,6 +138,32 @@ mod tests {
                 assert_eq!(some[2], "`etc/c` -> `/usr/none`")
             }
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn missing_programs_are_found() {
+        let bench = Bench::new(
+            "required_programs: {file system xfs: [usr/sbin/mkfs.xfs], x: [usr/bin/there, usr/bin/link]}",
+        );
+        let mut files = vec![
+            ("usr/bin/there", "x"),
+            ("usr/bin/link", "-> there"),
+            ("usr/sbin/mkfs.xfs", "x"),
+        ];
+        let mut whole = bench.root(&files);
+        for path in ["usr/bin/there", "usr/sbin/mkfs.xfs"] {
+            whole.access(path, 0o755, 0, 0).unwrap();
+        }
+        programs(&mut whole, &bench.context()).unwrap();
+        whole.access("usr/sbin/mkfs.xfs", 0o644, 0, 0).unwrap();
+        files.pop();
+        for mut root in [whole, bench.root(&files)] {
+            let cause = programs(&mut root, &bench.context()).unwrap_err();
+            assert_eq!(
+                cause.to_string(),
+                "the image has no program usr/sbin/mkfs.xfs (file system xfs)"
+            );
         }
     }
 

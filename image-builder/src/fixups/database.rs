@@ -1,11 +1,18 @@
 //! F22: the package database, so that scanners (and people, with dpkg-query elsewhere) see what is in the image.
 //!
-//! It lives in `/usr/lib/sysimage/dpkg`, since `/var` is not part of the image; `/var/lib/dpkg` links there.
+//! It lives in `/usr/lib/sysimage/dpkg`, since a running node has its state at `/var`: there it is mounted at
+//! `/var/lib/dpkg` (`profiles/os/`). Who looks into an image has no mounts, so that the same files have a second name
+//! there, which the state hides from a running node.
+
+use prejoin_formats::tree::Kind;
 
 use super::{Cause, Context, Root};
 use crate::package::Package;
 
 const DATABASE: &str = "usr/lib/sysimage/dpkg";
+/// Where dpkg has it, and scanners look for it: trivy for `var/lib/dpkg/status` and `info/*.list`, syft and grype for
+/// `**/lib/dpkg/status`. None of them follows a link there.
+const LOOKED_FOR: &str = "var/lib/dpkg";
 
 pub(super) fn apply(root: &mut Root<'_>, context: &Context<'_>) -> Result<(), Cause> {
     let mut packages: Vec<&Package> = context.packages.to_vec();
@@ -27,6 +34,25 @@ pub(super) fn apply(root: &mut Root<'_>, context: &Context<'_>) -> Result<(), Ca
     // The layout that dpkg itself makes (lib/dpkg/db-fsys-files.c): one file per package instance.
     root.write(&format!("{DATABASE}/info/format"), "1\n")?;
     root.directory(&format!("{DATABASE}/updates"), 0o755)
+}
+
+/// Gives the database its second name. After `state`, which empties `/var`.
+pub(super) fn offline(root: &mut Root<'_>, _: &Context<'_>) -> Result<(), Cause> {
+    let below: Vec<(Vec<u8>, bool)> = root
+        .tree()
+        .below(DATABASE)
+        .map(|(path, entry)| (path.to_vec(), entry.kind == Kind::Directory))
+        .collect();
+    root.directory(LOOKED_FOR, 0o755)?;
+    for (path, is_directory) in below {
+        let name = [LOOKED_FOR.as_bytes(), &path[DATABASE.len()..]].concat();
+        if is_directory {
+            root.directory(&String::from_utf8_lossy(&name), 0o755)?;
+        } else {
+            root.hard_link(name, path);
+        }
+    }
+    Ok(())
 }
 
 /// The control stanza with its status as second field.
@@ -114,5 +140,26 @@ mod tests {
             root.text("usr/lib/sysimage/dpkg/arch-native").unwrap(),
             "amd64\n"
         );
+    }
+
+    #[test]
+    fn scanners_of_an_image_find_the_packages() {
+        let bench = Bench::new("").package("z");
+        let mut root = bench.root(&[("var", "")]);
+        root.remove("var").unwrap();
+        apply(&mut root, &bench.context()).unwrap();
+        offline(&mut root, &bench.context()).unwrap();
+        for file in ["status", "info/z.list", "arch-native"] {
+            let entry = root.tree().entry(format!("var/lib/dpkg/{file}")).unwrap();
+            let target = format!("{DATABASE}/{file}").into_bytes();
+            assert_eq!(entry.kind, Kind::HardLink(target), "{file}");
+        }
+        assert!(
+            root.text("var/lib/dpkg/status")
+                .unwrap()
+                .contains("Package: z\n")
+        );
+        let updates = root.tree().entry("var/lib/dpkg/updates").unwrap();
+        assert_eq!(updates.kind, Kind::Directory);
     }
 }

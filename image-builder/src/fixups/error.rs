@@ -125,6 +125,14 @@ pub enum Cause {
         /// Their names.
         modules: Vec<String>,
     },
+    /// Programs that are needed are not in the image.
+    #[error("the image has no program {} ({feature})", programs.join(", "))]
+    Programs {
+        /// What needs them.
+        feature: String,
+        /// Their paths.
+        programs: Vec<String>,
+    },
     /// Links that lead nowhere: path and target, at most ten.
     #[error("{count} links lead nowhere: {}", some.join(", "))]
     Dangling {
@@ -159,6 +167,11 @@ impl Error {
             )),
             Cause::Modules { .. } => Some(
                 "choose another kernel package, or take what needs them out of `required_modules`"
+                    .into(),
+            ),
+            Cause::Programs { .. } => Some(
+                "is it excluded or removed, or in a package that is not wanted? See `required_programs`, `filesystems` \
+                 and the sets"
                     .into(),
             ),
             Cause::Dangling { .. } => {

@@ -148,8 +148,18 @@ pub static RULES: &[Rule] = &[
         "/var is a volume of its own: its layout becomes tmpfiles.d lines",
         state::apply,
     ),
+    rule(
+        "scanners",
+        "the package database where scanners of an image look for it",
+        database::offline,
+    ),
     rule("times", "no file is newer than the image", times::apply),
     rule("check-links", "every link leads somewhere", checks::links),
+    rule(
+        "check-programs",
+        "what layout, sets and agent call is there",
+        checks::programs,
+    ),
     rule("check-owners", "every owner has a name", checks::owners),
     rule(
         "check-identity",

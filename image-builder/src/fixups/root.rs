@@ -219,6 +219,19 @@ impl<'a> Root<'a> {
         Ok(())
     }
 
+    /// Makes `place` another name of the regular file at `target`.
+    pub(super) fn hard_link(&mut self, place: Vec<u8>, target: Vec<u8>) {
+        let entry = Entry {
+            kind: Kind::HardLink(target),
+            ..Entry::file([], 0o644)
+        };
+        self.tree.insert(&place, entry.dated(self.epoch));
+        self.changes.push(Change {
+            action: Action::Link,
+            path: place,
+        });
+    }
+
     /// Makes a directory owned by root, or gives one that is there its mode.
     pub(super) fn directory(&mut self, path: &str, mode: u16) -> Result<(), Cause> {
         let place = self.place(path)?;

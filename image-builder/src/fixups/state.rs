@@ -1,5 +1,5 @@
 //! F17: `/var` is a volume of its own, empty at first. Every directory that packages ship there, and what scripts
-//! would have made, becomes a line of tmpfiles.d(5); the image's `/var` is empty.
+//! would have made, becomes a line of tmpfiles.d(5); the image's `/var` is emptied.
 
 use std::collections::BTreeMap;
 

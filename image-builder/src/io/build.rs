@@ -10,6 +10,7 @@ use prejoin_formats::image::Image;
 use prejoin_formats::tree::{Contents, Tree};
 use prejoin_formats::verity::Verity;
 use prejoin_profiles::board::Board;
+use prejoin_profiles::derived;
 use prejoin_profiles::digest::Digest;
 use prejoin_profiles::manifest::{self, Manifest, Range};
 use prejoin_profiles::os::Os;
@@ -158,6 +159,10 @@ impl Error {
                 system::Error::Fixup(error) => error.hint(),
                 _ => None,
             },
+            Error::Node { source, .. } => match &**source {
+                node::Error::Overlays { source, .. } => source.hint(),
+                _ => None,
+            },
             Error::Store(_) | Error::Output(_) | Error::Render(render::Error::Store(_)) => {
                 Some("is the disk full, or the folder read-only? --out names another one".into())
             }
@@ -246,7 +251,7 @@ fn options(request: &Request, root: &Tree) -> ext4::Options {
 }
 
 fn fleet_guid(set: &str, thing: &str) -> Guid {
-    node::derived_guid("", set, thing)
+    Guid::from_bytes(derived::fleet_uuid(set, thing).0)
 }
 
 /// Builds one node on a system: everything that is its own is planned and stored, the manifest returned.
@@ -302,7 +307,7 @@ pub fn node(
         .collect();
     Ok(Manifest {
         version: manifest::VERSION,
-        cluster: spec.cluster.to_owned(),
+        cluster: spec.cluster_name.to_owned(),
         node: spec.name.to_owned(),
         board: spec.board.name.clone(),
         architecture: spec.board.architecture,

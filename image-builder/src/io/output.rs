@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 
 /// A result that could not be written.
@@ -40,11 +41,7 @@ pub struct Pending {
 impl Pending {
     /// Starts a file that will be called `path`.
     pub fn create(path: &Path) -> Result<Self, Error> {
-        let name = path
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default();
-        let beside = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
+        let beside = beside(path);
         let file = File::create(&beside).map_err(at("creating", &beside))?;
         Ok(Pending {
             file,
@@ -52,6 +49,30 @@ impl Pending {
             path: path.to_owned(),
             done: false,
         })
+    }
+
+    /// Starts a file that takes the place of `path`, with its mode and owner.
+    fn replacing(path: &Path) -> Result<Self, Error> {
+        let old = fs::metadata(path).map_err(at("reading", path))?;
+        let beside = beside(path);
+        // In somebody's folder: what lies there under this name, or is a link to elsewhere, is not ours to write to.
+        let file = File::options().write(true).create_new(true).open(&beside);
+        let file = file.map_err(at("creating", &beside))?;
+        let pending = Pending {
+            file,
+            beside,
+            path: path.to_owned(),
+            done: false,
+        };
+        let new = pending.file.metadata();
+        let new = new.map_err(at("reading", &pending.beside))?;
+        if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
+            fchown(&pending.file, Some(old.uid()), Some(old.gid()))
+                .map_err(at("giving its owner to", &pending.beside))?;
+        }
+        let mode = pending.file.set_permissions(old.permissions());
+        mode.map_err(at("giving its mode to", &pending.beside))?;
+        Ok(pending)
     }
 
     /// The file to write to.
@@ -84,6 +105,28 @@ impl Drop for Pending {
             let _ = fs::remove_file(&self.beside);
         }
     }
+}
+
+/// What a file is called while it is written.
+fn beside(path: &Path) -> PathBuf {
+    let name = path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    path.with_file_name(format!(".{name}.{}.part", std::process::id()))
+}
+
+/// Changes a file that somebody else wrote from `old` to `new`: its mode and owner stay, a link to it stays a link,
+/// and nothing is done where it does not hold `old` any more.
+pub fn replace(path: &Path, old: &[u8], new: &[u8]) -> Result<(), Error> {
+    let path = &fs::canonicalize(path).map_err(at("finding", path))?;
+    let mut pending = Pending::replacing(path)?;
+    pending.file().write_all(new).map_err(at("writing", path))?;
+    if fs::read(path).map_err(at("reading", path))? != old {
+        let changed = io::Error::other("somebody else has changed it meanwhile");
+        return Err(at("changing", path)(changed));
+    }
+    pending.commit()
 }
 
 /// Writes a small file whole.

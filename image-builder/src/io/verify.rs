@@ -347,9 +347,13 @@ impl Check<'_> {
     }
 
     /// Every file of the boot partition can be read to its end, and every kernel is told to start from this image's
-    /// root partition and from nothing but this content.
+    /// partitions and from nothing but this content.
     fn boot(&self, verified: &mut Verified) -> Result<(), Error> {
-        let root = self.partition("root-a")?.guid.clone();
+        let partitions = [
+            ("root=", self.partition("root-a")?),
+            ("prejoin.verity=", self.partition("root-a-verity")?),
+            ("prejoin.identity=", self.partition("identity")?),
+        ];
         let mut lines = 0;
         self.files("boot", verified, |path, file| {
             let line = match path.to_ascii_lowercase() {
@@ -365,7 +369,9 @@ impl Check<'_> {
             };
             lines += 1;
             argument(&line, "roothash=", &self.manifest.root_hash.to_string())?;
-            argument(&line, "root=", &format!("PARTUUID={root}"))
+            partitions.iter().try_for_each(|(key, partition)| {
+                argument(&line, key, &format!("PARTUUID={}", partition.guid))
+            })
         })?;
         if lines == 0 {
             return Err(self.wrong("partition boot", "there is no kernel command line"));

@@ -32,7 +32,12 @@ pub const CRI_SOCKET: &str = "unix:///run/containerd/containerd.sock";
 /// The default is below `/usr/libexec`, which is read-only (kubernetes/kubernetes #88210).
 pub const VOLUME_PLUGINS: &str = "/var/lib/kubelet/volumeplugins";
 
-/// How long a control plane's components may take to start: SD cards and fresh images need more than the default 4 min.
+/// How long a control plane's components may take to start: SD cards and fresh images need more than
+/// the default 4 min.
+///
+/// It is the bound of `kubernetesAPICall`, too: before kubeadm looks at the components
+/// (`wait-control-plane`) it gets itself a client, which polls the API server for that long and no
+/// longer. With 3 min, init failed after 202 s on a busy machine that was healthy soon after.
 const START: &str = "10m";
 const API: &str = "kubeadm.k8s.io/v1beta4";
 /// `resolv.conf` without systemd-resolved's stub, which pods cannot reach.
@@ -90,7 +95,7 @@ pub fn init(cluster: &Cluster, node: &Node) -> Result<String, Error> {
         bootstrap_tokens: [],
         timeouts: Timeouts {
             control_plane_component_health_check: Some(START),
-            kubernetes_api_call: "3m",
+            kubernetes_api_call: START,
             ..Timeouts::NONE
         },
     };
@@ -121,7 +126,7 @@ pub fn join(cluster: &Cluster, node: &Node) -> Result<String, Error> {
             discovery: Some("30m"),
             tls_bootstrap: Some("10m"),
             etcd_api_call: Some("5m"),
-            kubernetes_api_call: "3m",
+            kubernetes_api_call: START,
         },
     }))
 }

@@ -116,3 +116,21 @@ fn everywhere(address: IpAddr) -> &'static str {
         "::/0"
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prejoin_profiles::os::Os;
+
+    use super::*;
+
+    /// The image adds to the file that cloud-init makes for the interface, by that file's name.
+    #[test]
+    fn the_image_knows_the_interfaces_file() {
+        let debian = Os::built_in("debian-13").unwrap();
+        for name in [INTERFACE, ANY] {
+            let folder = format!("usr/lib/systemd/network/10-cloud-init-{name}.network.d");
+            let file = &debian.recipes["systemd"].files[&format!("{folder}/10-image.conf")];
+            assert!(file.contains("KeepConfiguration=static"), "{name}");
+        }
+    }
+}

@@ -55,6 +55,32 @@ fn every_cluster_has_its_documents() {
     }
 }
 
+/// A timeout of a kubeadm document, which has them in whole minutes.
+fn minutes(document: &str, name: &str) -> u32 {
+    let (_, value) = document.split_once(&format!("  {name}: ")).unwrap();
+    let value = value.lines().next().unwrap();
+    value.strip_suffix('m').unwrap().parse().unwrap()
+}
+
+/// kubeadm asks the API server for an answer before it waits for its components: the shorter of the two
+/// decides.
+#[test]
+fn no_call_gives_up_before_the_components_had_their_time() {
+    let (_, cluster) = clusters()
+        .into_iter()
+        .find(|(name, _)| name == "minipc-ha-ceph")
+        .unwrap();
+    let node = cluster.control_planes().next().unwrap();
+    for document in [
+        kubeadm::init(&cluster, node).unwrap(),
+        kubeadm::join(&cluster, node).unwrap(),
+    ] {
+        let components = minutes(&document, "controlPlaneComponentHealthCheck");
+        let call = minutes(&document, "kubernetesAPICall");
+        assert!(call >= components, "{document}");
+    }
+}
+
 #[test]
 fn the_instance_changes_when_and_only_when_the_seed_does() {
     let seed =

@@ -1,6 +1,7 @@
 //! Control planes, the endpoint, versions.
 
 use crate::cluster::{Cluster, Containerd, Distribution, Endpoint, Node, Provider, Role};
+use crate::distribution::Definition;
 use crate::finding::{Code, Finding};
 use crate::units::Version;
 use crate::yaml::Located;
@@ -204,6 +205,7 @@ fn versions(cluster: &Cluster, f: &mut Vec<Finding>) {
     for version in std::iter::once(version).chain(overrides().map(|(_, version)| version)) {
         form(version, kubernetes.distribution.value, f);
     }
+    unknown_company(version, kubernetes.distribution.value, f);
     let oldest_plane = overrides()
         .filter(|(node, _)| node.role.value == Role::ControlPlane)
         .map(|(_, v)| v.numbers())
@@ -304,6 +306,26 @@ fn form(version: &Located<Version>, distribution: Distribution, f: &mut Vec<Find
         );
         f.push(finding(message).hint("use one of the three newest minor releases"));
     }
+}
+
+/// A version newer than what we know the company of. Its pause image, above all, may be another one than kubeadm's, and
+/// then no pod starts where nothing can be pulled.
+fn unknown_company(version: &Located<Version>, distribution: Distribution, f: &mut Vec<Finding>) {
+    let newest = Definition::built_in(distribution).and_then(|definition| definition.newest());
+    let Some((major, minor)) =
+        newest.filter(|newest| (version.major, version.minor) > *newest && version.major == 1)
+    else {
+        return;
+    };
+    let message = format!(
+        "what goes with Kubernetes 1.{} is not known: it gets containerd, runc, CNI plugins, crictl and the pause image \
+         of {major}.{minor}",
+        version.minor
+    );
+    let finding = Finding::warning(Code::Version, version.position, version, message);
+    f.push(finding.hint(
+        "compare with `kubeadm config images list`; another `config.toml` of containerd's can come with `files:`",
+    ));
 }
 
 /// containerd 1.x lacks the CRI call `RuntimeConfig`; the kubelet's way around it goes in 1.38

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::place;
+use crate::board::Board;
 use crate::catalog::{Catalog, Error};
 use crate::cluster::{Cluster, DiskSelector, Node};
 use crate::distribution::Definition;
 use crate::finding::{Code, Finding};
-use crate::layout::{Disk, Layout};
+use crate::kernel_args;
+use crate::layout::{Disk, Layout, Purpose};
 use crate::units::Size;
 use crate::yaml::{Located, Position};
 
@@ -29,6 +31,20 @@ pub(super) fn check(cluster: &Cluster, catalog: &Catalog, f: &mut Vec<Finding>) 
         .filter(|node| boards.insert(node.board.value.as_str()))
     {
         board(node, cluster, catalog, f);
+        let name = &node.board.value;
+        let Some((board, _)) = catalog
+            .board(name)
+            .ok()
+            .as_ref()
+            .and_then(|board| board.on(&cluster.os))
+        else {
+            continue;
+        };
+        let same = cluster
+            .nodes
+            .iter()
+            .filter(|node| node.board.value == *name);
+        same.for_each(|node| command_line(node, &board, f));
     }
     let layouts: BTreeSet<&str> = cluster
         .nodes
@@ -41,7 +57,13 @@ pub(super) fn check(cluster: &Cluster, catalog: &Catalog, f: &mut Vec<Finding>) 
             .iter()
             .filter(|node| node.layout.value == name);
         match catalog.layout(name) {
-            Ok(layout) => nodes.for_each(|node| disks(node, &layout, f)),
+            Ok(layout) => {
+                f.extend(filesystems(cluster, catalog, &layout, name));
+                for node in nodes {
+                    disks(node, &layout, f);
+                    hidden(node, cluster, &layout, f);
+                }
+            }
             Err(error) => f.extend(
                 nodes
                     .next()
@@ -76,6 +98,26 @@ fn board(node: &Node, cluster: &Cluster, catalog: &Catalog, f: &mut Vec<Finding>
     }
 }
 
+/// The kernel cuts off what is too long, without a word.
+fn command_line(node: &Node, board: &Board, f: &mut Vec<Finding>) {
+    let own = node.kernel_args.iter().map(|text| text.value.as_str());
+    let all = board.kernel_args.iter().map(String::as_str).chain(own);
+    let length = kernel_args::length(all);
+    let Some(last) = node
+        .kernel_args
+        .last()
+        .filter(|_| length > kernel_args::LONGEST)
+    else {
+        return;
+    };
+    let message = format!(
+        "the kernel arguments of node `{}` have {length} bytes with those of its board",
+        node.name.value
+    );
+    let finding = Finding::error(Code::KernelArgument, last.position, last, message);
+    f.push(finding.hint(format!("{} fit", kernel_args::LONGEST)));
+}
+
 /// A mirror of an archive that nobody knows would never be asked; one that others use may be there for them.
 fn mirrors(cluster: &Cluster, catalog: &Catalog, f: &mut Vec<Finding>) {
     let Ok(os) = catalog.os(&cluster.os) else {
@@ -107,6 +149,31 @@ fn mirrors(cluster: &Cluster, catalog: &Catalog, f: &mut Vec<Finding>) {
     }
 }
 
+/// A file system that nothing in the operating system makes: the node would go without the partition.
+fn filesystems(
+    cluster: &Cluster,
+    catalog: &Catalog,
+    layout: &Layout,
+    name: &str,
+) -> Option<Finding> {
+    let mut os = catalog.os(&cluster.os).ok()?;
+    let filesystem = os.provide(layout).err()?;
+    let node = cluster
+        .nodes
+        .iter()
+        .find(|node| node.layout.value == name)?;
+    let message = format!(
+        "layout `{name}` has a partition of {filesystem}, which `{}` cannot make",
+        os.name
+    );
+    let at = place(&node.layout, &node.name);
+    let finding = Finding::error(Code::Filesystem, at, &node.layout, message);
+    Some(finding.hint(format!(
+        "say under `filesystems:` in os/{}.yaml which packages and programs make it",
+        os.name
+    )))
+}
+
 fn disks(node: &Node, layout: &Layout, f: &mut Vec<Finding>) {
     fits(node, &node.disk, layout, Disk::System, f);
     let at = place(&node.layout, &node.name);
@@ -129,6 +196,35 @@ fn disks(node: &Node, layout: &Layout, f: &mut Vec<Finding>) {
             f.push(finding.hint("nothing is ever written to it; `layout: ceph` would use it"));
         }
         (None, false) => {}
+    }
+}
+
+/// Files of the cluster file are unpacked before data is mounted: what lies below would never be seen.
+fn hidden(node: &Node, cluster: &Cluster, layout: &Layout, f: &mut Vec<Finding>) {
+    for partition in layout
+        .on(Disk::System)
+        .filter(|p| p.purpose == Purpose::Data)
+    {
+        let Some(mount) = &partition.mount else {
+            continue;
+        };
+        let is_below = |path: &str| {
+            path.strip_prefix(mount.as_str())
+                .is_some_and(|rest| rest.starts_with('/'))
+        };
+        for file in cluster.files.iter().chain(&node.files) {
+            if !is_below(&file.path) {
+                continue;
+            }
+            let message = format!(
+                "on node `{}` the file would be hidden by the partition `{}`, mounted at `{mount}`",
+                node.name.value, partition.name
+            );
+            let finding = Finding::error(Code::FilePath, file.path.position, &file.path, message);
+            f.push(finding.hint(
+                "choose another path, or `write_files` of `cloud_init`, which comes after the mount",
+            ));
+        }
     }
 }
 

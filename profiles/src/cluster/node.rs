@@ -30,6 +30,8 @@ pub struct Node {
     pub data_disk: Option<Located<DiskSelector>>,
     /// Partitions, the name of a file under `layouts/`.
     pub layout: Located<String>,
+    /// Kernel arguments after the board's: those of `defaults`, then its own.
+    pub kernel_args: Vec<Located<String>>,
     /// Kubernetes version where it differs from the cluster's, during an upgrade.
     pub version: Option<Located<Version>>,
     /// Kubernetes labels.

@@ -19,6 +19,11 @@ pub(super) type Text = Located<String>;
 pub(super) struct Cluster {
     /// Name of the cluster: lower-case letters, digits and hyphens.
     pub(super) name: Text,
+    /// Random UUID of this cluster, written by `prejoin init` and, where it is missing, by `prejoin lock`. It is no
+    /// secret. Nodes know their disks by what is derived from it: keep it, and give another cluster its own.
+    #[serde(default)]
+    #[schemars(regex(pattern = r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"))]
+    pub(super) id: Option<Text>,
     /// Operating system of all nodes: `debian-13`, `raspios-13`, or a file of your own under `profiles/os/`.
     #[schemars(extend("examples" = ["debian-13", "raspios-13"]))]
     pub(super) os: Text,
@@ -226,6 +231,10 @@ pub(super) struct Defaults {
     #[serde(default)]
     #[schemars(extend("examples" = ["single", "longhorn", "ceph"]))]
     pub(super) layout: Option<Text>,
+    /// Kernel arguments of every node, after those of its board: `usb-storage.quirks=152d:0578:u`.
+    #[serde(default)]
+    #[schemars(extend("examples" = [["nvme_core.default_ps_max_latency_us=0"]]))]
+    pub(super) kernel_args: Vec<Text>,
     /// Kubernetes labels.
     #[serde(default)]
     pub(super) labels: BTreeMap<String, Text>,
@@ -260,6 +269,9 @@ pub(super) struct Node {
     /// Partitions. Default: those of `defaults`, else single.
     #[serde(default)]
     pub(super) layout: Option<Text>,
+    /// Kernel arguments of this node, after those of its board and of `defaults`.
+    #[serde(default)]
+    pub(super) kernel_args: Vec<Text>,
     /// Kubernetes version where it differs from the cluster's, during an upgrade.
     #[serde(default)]
     pub(super) version: Option<Text>,

@@ -12,6 +12,7 @@ use super::{
     Provider, Role, raw,
 };
 use crate::finding::{Code, Finding};
+use crate::kernel_args;
 use crate::units::{Size, Version};
 use crate::yaml::{Located, Position};
 
@@ -27,6 +28,7 @@ pub(super) fn cluster(raw: raw::Cluster) -> Result<Cluster, Findings> {
     let mut findings = Findings::new();
     let f = &mut findings;
     let name = label(raw.name, "cluster name", f);
+    let id = raw.id.and_then(|text| cluster_id(text, f));
     let kubernetes = kubernetes(raw.kubernetes, f);
     let endpoint = raw
         .endpoint
@@ -48,9 +50,12 @@ pub(super) fn cluster(raw: raw::Cluster) -> Result<Cluster, Findings> {
     let artifacts = raw
         .artifacts
         .map(|artifacts| folder_or_url(artifacts.from, f));
-    let nodes = nodes(raw.nodes, &raw.defaults, f);
+    let mut defaults = raw.defaults;
+    defaults.kernel_args = kernel_args(defaults.kernel_args, f);
+    let nodes = nodes(raw.nodes, &defaults, f);
     let cluster = Cluster {
         name,
+        id,
         os: raw.os,
         kubernetes,
         endpoint,
@@ -277,6 +282,10 @@ fn node(raw: raw::Node, defaults: &raw::Defaults, f: &mut Findings) -> Option<No
         serial: raw.serial.map(|text| serial(text, f)),
         data_disk: data_disk.map(|raw| disk_selector(raw, f)),
         layout: raw.layout.unwrap_or_else(default_layout),
+        kernel_args: {
+            let own = kernel_args(raw.kernel_args, f);
+            defaults.kernel_args.iter().cloned().chain(own).collect()
+        },
         version: raw.version.and_then(|text| parsed(text, Code::Version, f)),
         labels,
         taints: raw
@@ -334,6 +343,17 @@ fn files(raw: Vec<raw::File>, f: &mut Findings) -> Vec<File> {
         .into_iter()
         .filter_map(|file| users::file(file, f))
         .collect()
+}
+
+fn kernel_args(raw: Vec<raw::Text>, f: &mut Findings) -> Vec<raw::Text> {
+    let arguments = bounded(raw, LIST, |text| text.position, f);
+    for text in &arguments {
+        if let Some((message, hint)) = kernel_args::problem(text) {
+            let finding = Finding::error(Code::KernelArgument, text.position, text, message);
+            f.push(finding.hint(hint));
+        }
+    }
+    arguments
 }
 
 /// At most `limit` items, and a complaint about the first beyond.

@@ -281,7 +281,8 @@ pub struct Inside {
     /// The file system's extent.
     pub of: Extent,
     /// What it is: `longhorn-disk`, `etcd`, `k3s`, `kubelet`, `containerd`, `local-volumes`, `openebs`, `os-release`,
-    /// `prejoin-node`, `windows`, ...
+    /// `prejoin-node`, `windows`, ... `state` says that a node's state was walked through, and `state-data` and
+    /// `state-cluster` what is in it besides what the node's own software makes; their paths are those of the node.
     pub kind: String,
     /// Path in the file system.
     pub path: String,

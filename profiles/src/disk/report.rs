@@ -134,6 +134,9 @@ pub struct Plan {
     pub before: Vec<Entry>,
     /// The table as it will be.
     pub after: Vec<Entry>,
+    /// What the table lists as going while it is cleared; nothing if nothing was named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub released: Vec<Entry>,
     /// What is overwritten with zeroes first.
     pub clear: Vec<Clear>,
     /// Where the image's bytes go, in order and merged: its partitions' defined ranges.
@@ -298,6 +301,8 @@ codes! {
     LyNotOurs "LY-NOTOURS",
     /// Another node's disk.
     LyOtherNode "LY-OTHERNODE",
+    /// This node's own disk, made before its cluster had an id: it is taken over.
+    LyTakeover "LY-TAKEOVER",
     /// Another operating system.
     LyForeign "LY-FOREIGNOS",
     /// Not blank, and nothing recognised.
@@ -340,6 +345,8 @@ codes! {
     DtDelete "DT-DELETE",
     /// The state will be wiped.
     DtState "DT-STATE",
+    /// With the state goes a member of the cluster's database.
+    DtEtcd "DT-ETCD",
     /// The image does not match its manifest.
     ImHash "IM-HASH",
     /// For another architecture.

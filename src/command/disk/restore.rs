@@ -1,56 +1,32 @@
 //! `prejoin disk restore`
 
-use std::path::Path;
-
 use prejoin_disk::guard::Guarded;
 use prejoin_disk::io::target::{self, Reader, Target};
 use prejoin_disk::io::{inventory, usage};
 use prejoin_disk::write;
 use prejoin_image_builder::class::Class;
-use prejoin_profiles::disk::{Extent, Kept, Usage};
+use prejoin_profiles::disk::{Kept, Usage};
 use serde_json::{Value, json};
 
 use super::look::{stale, unusable};
 use crate::args::Restore;
-use crate::command::flash::saved::Tables;
+use crate::command::flash::saved::{self, Identity, Tables};
 use crate::command::flash::{ask, carry, exit};
 use crate::failure::Failure;
 use crate::picture;
 use crate::report::Report;
-use crate::settings;
 
 pub(crate) fn run(args: &Restore, report: &Report) -> Result<(), Failure> {
-    let Tables {
-        serial,
-        wwid,
-        saved,
-        ..
-    } = read(&args.saved)?;
+    let Tables { disk, saved, .. } = Tables::read(&args.saved)?;
     let device = inventory::device(&args.disk).map_err(|error| unusable(&error))?;
-    if device.size != saved.size {
+    let found = Identity::of(&device);
+    if found != disk {
         let message = format!(
-            "{} has {} bytes, and {} was saved from a disk of {}",
-            device.path,
-            device.size,
+            "{} was saved from another disk ({disk}) than {} ({found})",
             args.saved.display(),
-            saved.size
-        );
-        return Err(Failure::plain(Class::Input, message).exit(exit::REFUSED));
-    }
-    if (&device.serial, &device.wwid) != (&serial, &wwid) {
-        let name = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".into());
-        let message = format!(
-            "{} has the serial number {} and the wwid {}, and {} was saved from one with {} and {}",
             device.path,
-            name(&device.serial),
-            name(&device.wwid),
-            args.saved.display(),
-            name(&serial),
-            name(&wwid)
         );
-        return Err(Failure::plain(Class::Input, message)
-            .exit(exit::REFUSED)
-            .hint("is it the right disk?".to_owned()));
+        return Err(refused(message).hint("is it the right disk?".to_owned()));
     }
     let users = usage::usage(&device);
     if let Some(user) = users
@@ -58,25 +34,30 @@ pub(crate) fn run(args: &Restore, report: &Report) -> Result<(), Failure> {
         .find(|user| !matches!(user, Usage::Open { .. }))
     {
         let message = format!("{} is in use: {}", device.path, picture::usage(user));
-        return Err(Failure::plain(Class::Input, message).exit(exit::REFUSED));
+        return Err(refused(message));
     }
-    let areas: Vec<Extent> = saved
-        .areas
-        .iter()
-        .map(|area| Extent {
-            start: area.offset,
-            length: area.bytes.len() as u64,
-        })
-        .collect();
+    let reader = Reader::open(&args.disk).map_err(|error| unusable(&error))?;
+    let is_of = saved
+        .is_of(&reader)
+        .map_err(|error| carry::restored(&error))?;
+    if !is_of && !saved::neighbour_is_of(&args.saved, &disk, &reader) {
+        let message = format!(
+            "{} carries neither the partition table that was saved as {} nor the one that was written over it",
+            device.path,
+            args.saved.display(),
+        );
+        let hint = "it was divided anew since, or it is another disk; nothing was written";
+        return Err(refused(message).hint(hint.to_owned()));
+    }
+    let areas = saved.writes().map_err(|error| carry::restored(&error))?;
     for area in &areas {
         report.say(format!(
-            "bytes {} to {} of {} will be as they were",
+            "bytes {} to {} of {} get the old partition table",
             area.start,
             area.end(),
             device.path
         ));
     }
-    let reader = Reader::open(&args.disk).map_err(|error| unusable(&error))?;
     let kept = saved
         .compare(&reader)
         .map_err(|error| carry::restored(&error))?;
@@ -115,6 +96,7 @@ pub(crate) fn run(args: &Restore, report: &Report) -> Result<(), Failure> {
     target
         .unchanged(&device)
         .map_err(|error| unusable(&error))?;
+    let count = areas.len();
     write::restore(&Guarded::new(&target, areas), &saved)
         .map_err(|error| carry::restored(&error))?;
     let kernel = target.reread().err().map(|error| stale(&error));
@@ -128,14 +110,12 @@ pub(crate) fn run(args: &Restore, report: &Report) -> Result<(), Failure> {
         || {
             let kept: Vec<Value> = kept.iter().map(document).collect();
             let dropped: Vec<Value> = dropped.iter().map(|(number, name)| json!([number, name])).collect();
-            json!({ "disk": device.path, "areas": saved.areas.len(), "kept": kept, "dropped": dropped, "kernel": kernel })
+            json!({ "disk": device.path, "areas": count, "kept": kept, "dropped": dropped, "kernel": kernel })
         },
     );
     Ok(())
 }
 
-fn read(path: &Path) -> Result<Tables, Failure> {
-    let text = settings::read(path, "saved tables")?;
-    serde_json::from_str(&text)
-        .map_err(|error| Failure::new(Class::Input, &error).of(path.display()))
+fn refused(message: String) -> Failure {
+    Failure::plain(Class::Input, message).exit(exit::REFUSED)
 }

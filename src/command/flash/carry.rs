@@ -243,10 +243,10 @@ fn failed(error: &write::Error, node: &str, store: &ChunkStore) -> Failure {
 
 /// The same for what puts old tables back.
 pub(crate) fn restored(error: &write::Error) -> Failure {
-    let code = if matches!(error, write::Error::Plan(_)) {
-        exit::REFUSED
-    } else {
-        exit::DISK
+    use write::Error;
+    let code = match error {
+        Error::Plan(_) | Error::Table(_) | Error::Appeared { .. } => exit::REFUSED,
+        _ => exit::DISK,
     };
     Failure::new(Class::Environment, error)
         .exit(code)

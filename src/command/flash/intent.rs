@@ -3,11 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use prejoin_disk::judge::{Intent, Rules};
+use prejoin_disk::judge::{Intent, Rules, usual_mode};
 use prejoin_disk::plan::Wish;
-use prejoin_disk::region::Own;
 use prejoin_image_builder::class::Class;
-use prejoin_profiles::cluster::Node;
+use prejoin_profiles::cluster::{Cluster, Node, Role};
 use prejoin_profiles::disk::{Facts, Mode};
 
 use super::image::Image;
@@ -51,6 +50,7 @@ pub(crate) fn intent(
         },
         selector: node.disk.value.clone(),
         node: args.node.clone(),
+        other_control_planes: other_control_planes(&project.cluster, node),
         architecture: Some(board.architecture),
         sector_sizes: board.sector_sizes.clone(),
         by_kernel_name: !facts.device.file && is_kernel_name(asked),
@@ -60,10 +60,18 @@ pub(crate) fn intent(
     })
 }
 
+/// How many other nodes have the cluster's database, if this one has it.
+fn other_control_planes(cluster: &Cluster, node: &Node) -> usize {
+    match *node.role {
+        Role::ControlPlane => cluster.control_planes().count().saturating_sub(1),
+        Role::Worker => 0,
+    }
+}
+
 /// The mode asked for, or the one that keeps most.
 fn mode(args: &Flash, facts: &Facts, image: &Image) -> Mode {
     match args.mode {
-        None => Own::of(&image.manifest, &image.handoff).mode(&facts.content),
+        None => usual_mode(&facts.content, &image.view()),
         Some(FlashMode::Install) => Mode::Install,
         Some(FlashMode::Reimage) => Mode::Reimage,
         Some(FlashMode::WipeState) => Mode::ReimageWipeState,

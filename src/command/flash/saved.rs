@@ -1,20 +1,24 @@
 //! Where the old partition tables and the journal of a disk go.
 #![expect(clippy::disallowed_methods, reason = "keeps files")]
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use prejoin_disk::device::ReadAt;
 use prejoin_disk::write::Saved;
 use prejoin_image_builder::class::Class;
 use prejoin_profiles::digest::Digest;
 use prejoin_profiles::disk::Device;
-
 use serde::{Deserialize, Serialize};
 
-use super::last;
+use super::{exit, last};
 use crate::failure::Failure;
-use crate::settings;
+use crate::{picture, settings};
+
+/// How the names of their files end.
+const SUFFIX: &str = ".saved.json";
 
 /// Old tables, and the disk that they are from.
 #[derive(Debug, Serialize, Deserialize)]
@@ -22,20 +26,100 @@ use crate::settings;
 pub(crate) struct Tables {
     /// Node that was written over them.
     pub(crate) node: String,
-    /// The disk's serial number.
-    pub(crate) serial: Option<String>,
-    /// Its world-wide identifier.
-    pub(crate) wwid: Option<String>,
+    /// The disk.
+    pub(crate) disk: Identity,
     /// What was in the places of its tables.
     pub(crate) saved: Saved,
+}
+
+/// Which disk it is: what it says of itself, not where it is plugged in. A file says nothing and is known by its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Identity {
+    /// Bytes.
+    pub(crate) size: u64,
+    /// Real path of an image file.
+    pub(crate) path: Option<String>,
+    /// Model.
+    pub(crate) model: Option<String>,
+    /// Serial number.
+    pub(crate) serial: Option<String>,
+    /// World-wide identifier.
+    pub(crate) wwid: Option<String>,
+}
+
+/// The file: its content, and the digest of that, for it goes to the first bytes of a disk.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    digest: Digest,
+    tables: Tables,
+}
+
+impl Identity {
+    pub(crate) fn of(device: &Device) -> Self {
+        Identity {
+            size: device.size,
+            path: device.file.then(|| device.path.clone()),
+            model: device.model.clone(),
+            serial: device.serial.clone(),
+            wwid: device.wwid.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.size)?;
+        let named = [
+            ("path", &self.path),
+            ("model", &self.model),
+            ("serial number", &self.serial),
+            ("wwid", &self.wwid),
+        ];
+        for (name, value) in named {
+            if let Some(value) = value {
+                write!(f, ", {name} {}", picture::printable(value))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Tables {
+    /// What a file has, if it has what was written to it.
+    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+        let text = settings::read(path, "saved tables")?;
+        let Document { digest, tables } = serde_json::from_str(&text)
+            .map_err(|error| Failure::new(Class::Input, &error).of(path.display()))?;
+        let found = tables.digest();
+        if found == digest {
+            return Ok(tables);
+        }
+        let message = format!(
+            "{} was changed since it was written: its content has the digest {found}, and it says {digest}",
+            path.display()
+        );
+        Err(Failure::plain(Class::Input, message)
+            .exit(exit::REFUSED)
+            .hint("nothing was written; is there another copy of the file?".to_owned()))
+    }
+
+    fn digest(&self) -> Digest {
+        Digest::of(text(self).as_bytes())
+    }
+}
+
+/// The same for the same content.
+fn text(document: &impl Serialize) -> String {
+    serde_json::to_string(document).expect("saved tables have only string keys and whole numbers")
 }
 
 /// A folder for one disk and one node.
 pub(crate) struct Keep {
     folder: PathBuf,
     node: String,
-    serial: Option<String>,
-    wwid: Option<String>,
+    disk: Identity,
     /// Beginning of the names of its files.
     name: String,
 }
@@ -51,11 +135,12 @@ impl Keep {
             .hint("name one with --save".to_owned())
         })?;
         fs::create_dir_all(&folder).map_err(|error| cannot("making folder", &folder, &error))?;
-        // A disk is known by what it is, not by where it is plugged in; a file by its place.
-        let real = fs::canonicalize(&device.path).unwrap_or_else(|_| PathBuf::from(&device.path));
-        let identity = match (&device.wwid, &device.serial) {
-            (None, None) => format!("{}", real.display()),
-            (wwid, serial) => format!("{wwid:?} {serial:?}"),
+        let disk = Identity::of(device);
+        // Two names of one disk lead to one journal, whatever it was called.
+        let identity = match (&disk.path, &disk.wwid, &disk.serial) {
+            (Some(path), ..) => path.clone(),
+            (None, None, None) => device.path.clone(),
+            (None, wwid, serial) => format!("{wwid:?} {serial:?}"),
         };
         let shown = device.serial.clone().unwrap_or_else(|| last(&device.path));
         let shown: String = shown
@@ -73,12 +158,10 @@ impl Keep {
             &shown[..shown.len().min(40)],
             Digest::of(identity.as_bytes()).short()
         );
-        let (serial, wwid) = (device.serial.clone(), device.wwid.clone());
         Ok(Keep {
             folder,
             node: node.to_owned(),
-            serial,
-            wwid,
+            disk,
             name,
         })
     }
@@ -93,10 +176,8 @@ impl Keep {
         let name = settings::read(&self.mark(), "the mark of a run").ok()?;
         // The name of a file beside it, whatever is written there.
         let path = self.folder.join(Path::new(name.trim()).file_name()?);
-        let tables: Tables =
-            serde_json::from_str(&settings::read(&path, "saved tables").ok()?).ok()?;
-        let ours = (tables.node, tables.serial, tables.wwid)
-            == (self.node.clone(), self.serial.clone(), self.wwid.clone());
+        let tables = Tables::read(&path).ok()?;
+        let ours = (&tables.node, &tables.disk) == (&self.node, &self.disk);
         ours.then(|| (fs::canonicalize(&path).unwrap_or(path), tables.saved))
     }
 
@@ -113,15 +194,13 @@ impl Keep {
 
     /// Keeps the old tables, for good; nothing is overwritten.
     pub(crate) fn save(&self, saved: &Saved) -> Result<PathBuf, Failure> {
-        let (serial, wwid) = (self.serial.clone(), self.wwid.clone());
         let tables = Tables {
             node: self.node.clone(),
-            serial,
-            wwid,
+            disk: self.disk.clone(),
             saved: saved.clone(),
         };
-        let text = serde_json::to_string(&tables)
-            .expect("saved areas have only string keys and whole numbers");
+        let digest = tables.digest();
+        let text = text(&Document { digest, tables });
         let now = settings::now();
         for count in 0.. {
             let counted = if count == 0 {
@@ -131,7 +210,7 @@ impl Keep {
             };
             let path = self
                 .folder
-                .join(format!("{}-{now}{counted}.saved.json", self.name));
+                .join(format!("{}-{now}{counted}{SUFFIX}", self.name));
             let write = || {
                 let mut file = File::options().write(true).create_new(true).open(&path)?;
                 file.write_all(text.as_bytes())?;
@@ -178,4 +257,21 @@ fn cannot(doing: &str, path: &Path, error: &io::Error) -> Failure {
         "the old tables must be kept before anything is written; --save names another folder"
             .to_owned(),
     )
+}
+
+/// Whether a saved table of the same disk, in the same folder as `path`, is about what the disk carries: somebody went
+/// back, and wants to go elsewhere from there.
+pub(crate) fn neighbour_is_of(path: &Path, disk: &Identity, carries: &dyn ReadAt) -> bool {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let Ok(list) = fs::read_dir(folder.unwrap_or(Path::new("."))) else {
+        return false;
+    };
+    let paths = list.flatten().map(|entry| entry.path());
+    paths
+        .filter(|path| path.to_string_lossy().ends_with(SUFFIX))
+        .filter_map(|path| Tables::read(&path).ok())
+        .filter(|tables| tables.disk == *disk)
+        .any(|tables| tables.saved.is_of(carries).unwrap_or(false))
 }

@@ -128,8 +128,11 @@ fn plan(plan: &Plan) -> String {
                 &kept.what
             };
             let (start, end) = (kept.extent.start, kept.extent.end());
+            let mut before = plan.before.iter();
+            let was = before.find(|entry| entry.extent == kept.extent && entry.guid != kept.guid);
+            let was = was.map_or(String::new(), |was| format!(", until now {}", was.guid));
             text.push_str(&format!(
-                "  partition {} \"{}\" ({}), bytes {start} to {end}: {what}\n",
+                "  partition {} \"{}\" ({}{was}), bytes {start} to {end}: {what}\n",
                 kept.number, kept.name, kept.guid
             ));
         }

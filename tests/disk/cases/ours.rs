@@ -34,6 +34,18 @@ pub fn cases() -> Vec<Case> {
             "",
         ),
         with(
+            "ours-workloads",
+            "worker1's own disk, below /var and in /home what somebody would miss",
+            WORKLOADS,
+            "",
+        ),
+        with(
+            "ours-started",
+            "worker1's own disk after its first start, with the folders that the image brings for what may come",
+            STARTED,
+            "",
+        ),
+        with(
             "ours-primary-lost",
             "worker1's own disk without the first copy of the table",
             USED,
@@ -142,6 +154,29 @@ const LOST: &str = "sfdisk --quiet --no-reread --no-tell-kernel --delete \"$disk
 const LOST_DATA: &str = "sfdisk --quiet --no-reread --no-tell-kernel --delete \"$disk\" 8\n";
 const RELOCATED: &str =
     "sfdisk --quiet --no-reread --no-tell-kernel --relocate gpt-bak-std \"$disk\"\n";
+
+/// What nobody who looks for Longhorn, etcd and k3s would find.
+const WORKLOADS: &str = r#"
+text tree/lib/rook/mon-a/data/store.db/000001.sst monitor
+text tree/lib/docker/volumes/db/_data/ibdata1 rows
+text tree/lib/overlay/home/me/photos/1.jpg pixels
+text tree/lib/kubelet/pods/0a1b/volumes/kubernetes.io~empty-dir/cache/x cached
+text tree/lib/kubelet/pods/0a1b/volumes/kubernetes.io~local-volume/pv-1/x rows
+"#;
+
+/// What tmpfiles.d, the agent and cloud-init make.
+const STARTED: &str = r#"
+mkdir -p tree/lib/etcd tree/lib/kubelet/volumeplugins tree/lib/longhorn tree/lib/rancher tree/lib/rook tree/lib/cni
+mkdir -p tree/lib/overlay/etc.work/work tree/lib/overlay/home/me tree/lib/overlay/srv tree/lib/overlay/opt/cni/bin
+text tree/lib/overlay/etc.upper/machine-id 0123456789abcdef0123456789abcdef
+text tree/lib/overlay/home/me/.bashrc '# ~/.bashrc'
+text tree/lib/overlay/etc.upper/sysctl.d/99-lab.conf 'fs.inotify.max_user_instances = 4321'
+text tree/lib/app/config 'from the cluster file'
+text tree/lib/prejoin/identity.files etc/sysctl.d/99-lab.conf
+echo var/lib/app/config >>tree/lib/prejoin/identity.files
+text tree/lib/cloud/seed/nocloud/meta-data 'instance-id: worker1'
+text tree/log/cloud-init.log 'started'
+"#;
 
 const ADDED: &str = r#"
 echo 'start=6GiB, size=1GiB, uuid=AAAAAAAA-AAAA-4AAA-8AAA-000000000009, name="scratch"' |

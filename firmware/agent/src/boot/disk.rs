@@ -13,6 +13,7 @@ use prejoin_formats::guid::Guid;
 use prejoin_sys::{block, clock, process};
 
 use super::log::Log;
+use crate::cmdline::Target;
 use crate::error::{Doing as _, Error};
 use crate::layout::Source;
 
@@ -89,13 +90,9 @@ impl Disk {
         } else {
             0
         };
-        let found = found.ok().filter(|found| {
-            found
-                .table
-                .partitions
-                .iter()
-                .any(|partition| partition.guid == root)
-        });
+        let found = found
+            .ok()
+            .filter(|found| found.table.with_guid(&root).is_some());
         if found.is_none() {
             others.insert(name.clone(), seen);
         }
@@ -112,8 +109,8 @@ impl Disk {
     }
 
     /// The partitions to boot from.
-    pub(super) fn source(&self, root: Guid, slot: char) -> Result<Source, Error> {
-        Source::find(&self.found.table, root, slot).map_err(|source| Error::Layout {
+    pub(super) fn source(&self, target: &Target) -> Result<Source, Error> {
+        Source::find(&self.found.table, target).map_err(|source| Error::Layout {
             disk: self.path(),
             source,
         })

@@ -348,6 +348,14 @@ mod tests {
     ];
 
     #[test]
+    fn the_list_is_where_the_program_looks_for_it() {
+        assert_eq!(
+            prejoin_disk::known::LIST,
+            format!("var/lib/{MEMORY}/{FILES}")
+        );
+    }
+
+    #[test]
     fn every_identity_takes_the_place_of_every_other() {
         for from in IDENTITIES {
             for to in IDENTITIES {

@@ -11,16 +11,17 @@ use prejoin_sys::process;
 
 use super::log::Log;
 use super::{ROOT, make_directory};
-use crate::archive::{BOUND, OVERLAY, UPPER, WORK};
+use crate::archive::{OVERLAY, UPPER, WORK};
 use crate::error::{Doing as _, Error};
 
 /// The operating system's process 1, and what it is called.
 pub(super) const INIT: &str = "/usr/lib/systemd/systemd";
 const INIT_NAME: &str = "systemd";
 
-/// Puts the overlay on `/etc` and binds `/home`, `/root`, `/srv` and `/opt`. Binds and not links: cloud-init refuses
-/// symbolic links on the way to authorized keys.
-pub(super) fn writable_trees() -> Result<(), Error> {
+/// Puts the overlay on `/etc`, which systemd reads before it mounts anything. `/home`, `/root`, `/srv` and `/opt` are
+/// mount units of the image: of what is mounted already systemd takes the unit for started, so that a file system of the
+/// node's own at `/srv` would never be mounted.
+pub(super) fn writable_etc() -> Result<(), Error> {
     let trees = format!("{ROOT}/var/{}", OVERLAY.join("/"));
     let etc = format!("{ROOT}/etc");
     let layers = format!("lowerdir={etc},upperdir={trees}/{UPPER},workdir={trees}/{WORK}");
@@ -31,13 +32,7 @@ pub(super) fn writable_trees() -> Result<(), Error> {
         Flags::default(),
         &layers,
     )
-    .doing(|| "mounting the overlay on /etc".to_owned())?;
-    for (name, _) in BOUND {
-        let (source, target) = (format!("{trees}/{name}"), format!("{ROOT}/{name}"));
-        mount::bind(Path::new(&source), Path::new(&target))
-            .doing(|| format!("binding {source} to /{name}"))?;
-    }
-    Ok(())
+    .doing(|| "mounting the overlay on /etc".to_owned())
 }
 
 /// Keeps systemd from opening the verity device a second time: its generator sees our `roothash=`, guesses other

@@ -1,12 +1,8 @@
 //! The boot report in the kernel log, the rescue screen on the consoles.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "kernel log and consoles are devices"
-)]
+#![expect(clippy::disallowed_methods, reason = "the kernel log is a device")]
 
 use std::fs::File;
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::Write as _;
 use std::sync::{Mutex, PoisonError, TryLockError};
 use std::thread::sleep;
 use std::time::Duration;
@@ -16,25 +12,27 @@ use prejoin_sys::{clock, process};
 use crate::VERSION;
 use crate::cmdline::Options;
 use crate::error::Error;
+use crate::menu::{Answer, Choice, Menu};
 use crate::rescue::{self, Context};
 
+use super::console::{self, Consoles};
 use super::root;
 
 /// Seconds until the restart after a failure, if the boot loader has another slot to try.
 const FALLBACK: u64 = 10;
 /// Seconds until the restart after a failure, if one was asked for.
 const REBOOT: u64 = 60;
-/// Do not become this process's controlling terminal; do not wait for a carrier or for a full buffer.
-const CONSOLE_FLAGS: i32 = 0o400 | 0o4000;
+/// Time between two looks at what was typed.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// What the panic hook needs: it cannot borrow anything.
 static EMERGENCY: Mutex<Emergency> = Mutex::new(Emergency {
-    consoles: Vec::new(),
+    consoles: Consoles::NONE,
     context: None,
 });
 
 struct Emergency {
-    consoles: Vec<File>,
+    consoles: Consoles,
     context: Option<Context>,
 }
 
@@ -75,7 +73,7 @@ impl Log {
             _ => None,
         };
         self.share();
-        emergency(|emergency| emergency.consoles = open_consoles(&options.consoles));
+        emergency(|emergency| emergency.consoles = Consoles::open(&options.consoles));
         self.say(&format!("prejoin-agent {VERSION}"));
         for option in &options.unknown {
             self.say(&format!(
@@ -123,12 +121,47 @@ impl Log {
 
     /// Shows what went wrong, and waits or restarts.
     pub(super) fn rescue(mut self, error: &Error) -> ! {
+        loop {
+            self.ask(error, &[]);
+        }
+    }
+
+    /// Shows what went wrong and what can be done about it, and does what somebody chooses. Returns one of `choices`;
+    /// the others end here.
+    pub(super) fn ask(&mut self, error: &Error, choices: &[Choice]) -> Choice {
         self.context.corrupted = root::corrupted();
         self.share();
         self.say(&format!("{} failed: {error}", self.context.step));
-        let screen = rescue::screen(&self.context, error);
-        emergency(|emergency| show(&mut emergency.consoles, &screen));
-        end(self.context.restart)
+        process::sync();
+        // What a corrupted root partition leads to is not put right elsewhere.
+        let choices = match self.context.corrupted {
+            Some(_) => &[],
+            None => choices,
+        };
+        let wait = self.context.restart.map(Duration::from_secs);
+        let mut menu = Menu::new(choices, wait.map(|wait| clock::uptime() + wait));
+        show(&rescue::screen(&self.context, error, &menu));
+        loop {
+            sleep(PAUSE);
+            process::reap();
+            if menu.is_over(clock::uptime()) {
+                restart();
+            }
+            for line in emergency(|emergency| emergency.consoles.lines()) {
+                match menu.line(&line, clock::uptime()) {
+                    Answer::Say(text) => show(&text),
+                    Answer::Do(Choice::Messages) => {
+                        show(&format!("{}{}", console::messages(), menu.text()));
+                    }
+                    Answer::Do(Choice::Restart) => restart(),
+                    Answer::Do(Choice::PowerOff) => power_off(),
+                    Answer::Do(choice) => {
+                        self.say(&format!("{choice:?} was chosen"));
+                        return choice;
+                    }
+                }
+            }
+        }
     }
 
     fn share(&self) {
@@ -144,7 +177,7 @@ pub(super) fn catch_panics() {
         say(&what);
         let show_panic = |emergency: &mut Emergency| {
             let context = emergency.context.clone().unwrap_or_default();
-            show(&mut emergency.consoles, &rescue::panic(&context, &what));
+            emergency.consoles.show(&rescue::panic(&context, &what));
             context.restart
         };
         // Whoever panicked may hold the lock.
@@ -174,59 +207,30 @@ fn say(text: &str) {
     }
 }
 
-/// Every console of the command line, or else the one the kernel chose, and the screen if there is one (a machine whose
-/// console is a serial line may have somebody in front of it).
-fn open_consoles(names: &[String]) -> Vec<File> {
-    let open = |name: &str| {
-        let path = format!("/dev/{name}");
-        File::options()
-            .write(true)
-            .custom_flags(CONSOLE_FLAGS)
-            .open(path)
-            .ok()
-    };
-    let mut consoles: Vec<File> = names.iter().filter_map(|name| open(name)).collect();
-    if consoles.is_empty() {
-        consoles.extend(open("console"));
-    }
-    if !names.iter().any(|name| name.starts_with("tty0")) {
-        consoles.extend(open("tty0"));
-    }
-    consoles
+fn show(text: &str) {
+    emergency(|emergency| emergency.consoles.show(text));
 }
 
-fn show(consoles: &mut Vec<File>, text: &str) {
-    if consoles.is_empty() {
-        *consoles = open_consoles(&[]);
-    }
-    for console in consoles {
-        write_slowly(console, text.as_bytes());
-    }
-}
-
-/// Writes what a slow line takes within ten seconds; one that is held up must not hold up the restart.
-fn write_slowly(console: &mut File, mut bytes: &[u8]) {
-    let end = clock::uptime() + Duration::from_secs(10);
-    while !bytes.is_empty() && clock::uptime() < end {
-        match console.write(bytes) {
-            Ok(0) => return,
-            Ok(written) => bytes = &bytes[written..],
-            Err(error) if error.kind() == ErrorKind::WouldBlock => sleep(Duration::from_millis(20)),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(_) => return,
-        }
-    }
-}
-
-fn end(restart: Option<u64>) -> ! {
+fn end(seconds: Option<u64>) -> ! {
     process::sync();
-    if let Some(seconds) = restart {
+    if let Some(seconds) = seconds {
         sleep(Duration::from_secs(seconds));
-        let error = process::reboot();
-        say(&format!("restarting: {error}"));
+        restart();
     }
     loop {
         process::reap();
         sleep(Duration::from_secs(1));
     }
+}
+
+fn restart() {
+    process::sync();
+    let error = process::reboot();
+    say(&format!("restarting: {error}"));
+}
+
+fn power_off() {
+    process::sync();
+    let error = process::power_off();
+    say(&format!("switching off: {error}"));
 }

@@ -7,6 +7,9 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use prejoin_disk::layout;
+use prejoin_disk::write::PARTIAL;
+use prejoin_formats::gpt::Partition;
+use prejoin_formats::guid::Guid;
 use prejoin_profiles::handoff::{self, Format, Handoff};
 use prejoin_sys::mount::{self, Flags};
 use prejoin_sys::process;
@@ -15,12 +18,13 @@ use super::ROOT;
 use super::disk::Disk;
 use super::log::Log;
 use crate::error::{Doing as _, Error};
-use crate::superblock::{self, COPY, COPY_BLOCK, COPY_SIZE, Content, HEAD};
+use crate::layout::required;
+use crate::superblock::{self, Content, Remedy, Step};
 
 /// Kernel file systems the tools need, bound into the root while they run.
 const BOUND: [&str; 2] = ["/dev", "/proc"];
 
-/// Adds the partitions the table does not have yet.
+/// Adds the partitions the table does not have yet, marked as partial until they hold what they must.
 pub(super) fn make_partitions(mut disk: Disk, handoff: &Handoff, log: &Log) -> Result<Disk, Error> {
     let plan =
         layout::complete(&disk.found.table, disk.size, &handoff.partitions).map_err(|source| {
@@ -36,16 +40,7 @@ pub(super) fn make_partitions(mut disk: Disk, handoff: &Handoff, log: &Log) -> R
         return Ok(disk);
     }
     if !disk.found.is_editable() {
-        let findings: Vec<String> = disk
-            .found
-            .findings
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        return Err(Error::Uneditable {
-            disk: disk.path(),
-            finding: findings.join("; "),
-        });
+        return Err(uneditable(&disk));
     }
     disk.write_table(&plan.table)?;
     for number in plan.added {
@@ -64,40 +59,28 @@ pub(super) fn make_partitions(mut disk: Disk, handoff: &Handoff, log: &Log) -> R
     Ok(disk)
 }
 
+fn uneditable(disk: &Disk) -> Error {
+    let findings = disk.found.findings.iter().map(ToString::to_string);
+    Error::Uneditable {
+        disk: disk.path(),
+        finding: findings.collect::<Vec<_>>().join("; "),
+    }
+}
+
 /// Makes or checks the file system of the state partition and mounts it at `/var`.
 ///
-/// The partition belongs to the operating system: what is not the expected file system is replaced. One whose first
-/// superblock is gone and whose second one is there is repaired instead; that is also what an interrupted format
-/// looks like.
+/// Only a partition that is marked as partial is formatted. Any other that does not hold its file system was used: that
+/// is somebody's decision, whatever is left of it.
 pub(super) fn prepare(
-    disk: &Disk,
+    disk: &mut Disk,
     state: &handoff::Partition,
-    repair: bool,
+    remedy: Remedy,
     log: &Log,
 ) -> Result<(), Error> {
-    let device = device(disk, &state.name)?;
-    let (head, copy) = look(&device)?;
-    let content = superblock::ext4(&head, &copy, state.uuid);
-    match &content {
-        Content::Expected => {}
-        Content::Damaged => {
-            log.say(&format!(
-                "{device}: the superblock is lost, repairing from its copy"
-            ));
-            check(&device, &["-y", "-b", COPY_BLOCK, "-B", "4096"], log)?;
-        }
-        Content::Blank => {
-            log.say(&format!("{device}: blank, making the file system of /var"));
-            make_ext4(&device, state)?;
-        }
-        Content::Other(what) => {
-            log.say(&format!(
-                "{device}: replacing {what} by the file system of /var"
-            ));
-            make_ext4(&device, state)?;
-        }
-    }
-    check(&device, &[if repair { "-y" } else { "-p" }], log)?;
+    let partition = own(disk, state)?;
+    let device = disk.device(&partition)?;
+    make_or_check(&device, &partition, state, remedy, log)?;
+    unmark(disk, state, log);
     let target = format!("{ROOT}/var");
     // Neither nosuid nor nodev: pods have volumes here that need both.
     let flags = Flags {
@@ -108,114 +91,155 @@ pub(super) fn prepare(
         .doing(|| format!("mounting {device} at /var"))
 }
 
-/// Formats the data partition if its first MiB is blank and no copy of its own superblock is further in; otherwise it is
-/// left untouched.
-pub(super) fn prepare_data(disk: &Disk, data: &handoff::Partition, log: &Log) -> Result<(), Error> {
-    let guid = prejoin_formats::guid::Guid::from_bytes(data.guid.0);
-    let Some(partition) = disk
-        .found
-        .table
-        .partitions
-        .iter()
-        .find(|partition| partition.guid == guid)
-    else {
-        return Ok(());
+/// Makes the file system of the data partition if it is marked as partial; otherwise it is left untouched. A raw one
+/// only loses the mark.
+pub(super) fn prepare_data(disk: &mut Disk, data: &handoff::Partition, log: &Log) {
+    let guid = Guid::from_bytes(data.guid.0);
+    let Some(partition) = disk.found.table.with_guid(&guid).cloned() else {
+        return;
     };
-    let device = disk.device(partition)?;
-    let (head, copy) = look(&device)?;
-    let lost = matches!(superblock::ext4(&head, &copy, data.uuid), Content::Damaged);
-    let content = if lost {
-        Content::Damaged
+    if partition.type_guid != PARTIAL {
+        return;
+    }
+    let made = if data.format == Format::None {
+        Ok(())
     } else {
-        superblock::any(&head)
+        disk.device(&partition)
+            .and_then(|device| make_or_check(&device, &partition, data, Remedy::None, log))
     };
-    let made = match (content, data.format) {
-        (Content::Blank, Format::Ext4) => make_ext4(&device, data),
-        (Content::Blank, Format::Xfs) => {
-            let uuid = format!("uuid={}", data.uuid);
-            tool(
-                "mkfs.xfs",
-                &device,
-                &["-q", "-L", &data.name, "-m", &uuid],
-                |code| code == 0,
-            )
-            .map(drop)
+    match made {
+        Ok(()) => unmark(disk, data, log),
+        // A node without its data can still be reached and looked at.
+        Err(error) => log.say(&error.to_string()),
+    }
+}
+
+/// Brings a partition to what it must hold, or says why it is left alone.
+fn make_or_check(
+    device: &str,
+    partition: &Partition,
+    wanted: &handoff::Partition,
+    remedy: Remedy,
+    log: &Log,
+) -> Result<(), Error> {
+    let is_partial = partition.type_guid == PARTIAL;
+    let content = look(device, wanted, is_partial)?;
+    let step = content.step(is_partial, remedy);
+    match step {
+        Step::Keep => {}
+        Step::Repair(block) => {
+            log.say(&format!("{device} holds {content}: repairing it"));
+            check(device, check_arguments(remedy, Some(block), false), log)?;
         }
-        (Content::Blank, Format::None) => Ok(()),
-        (content, _) => {
-            log.say(&format!(
-                "{device}: keeping the data partition as it is: it holds {content}"
-            ));
-            Ok(())
+        Step::Make => {
+            let name = &wanted.name;
+            log.say(&format!("{device} holds {content}: making the {name}"));
+            let (program, arguments) = make_arguments(wanted);
+            tool(program, device, &arguments, |code| code == 0)?;
+            process::sync();
         }
-    };
-    // A node without its data can still be reached and looked at.
-    if let Err(error) = made {
-        log.say(&format!("{error}"));
+        Step::Stop => {
+            return Err(Error::Unexpected {
+                device: device.to_owned(),
+                name: wanted.name.clone(),
+                content,
+            });
+        }
+    }
+    if wanted.format == Format::Ext4 {
+        // One that was being made when the power failed may call itself clean.
+        let forced = is_partial && step != Step::Make;
+        check(device, check_arguments(remedy, None, forced), log)?;
     }
     Ok(())
 }
 
-fn device(disk: &Disk, name: &str) -> Result<String, Error> {
-    let layout = |source: crate::layout::Error| Error::Layout {
-        disk: disk.path(),
-        source,
+/// Gives a partition that was made its real type. What keeps it from that is said, and no reason not to start: what is
+/// marked and has its file system is kept.
+fn unmark(disk: &mut Disk, made: &handoff::Partition, log: &Log) {
+    let guid = Guid::from_bytes(made.guid.0);
+    let mut table = disk.found.table.clone();
+    let mut marked = table.partitions.iter_mut();
+    let Some(partition) = marked.find(|p| p.guid == guid && p.type_guid == PARTIAL) else {
+        return;
     };
-    let partition =
-        layout::called(&disk.found.table, name).map_err(|error| layout(error.into()))?;
-    disk.device(partition.ok_or_else(|| layout(crate::layout::Error::Missing(name.to_owned())))?)
+    partition.type_guid = Guid::from_bytes(made.type_guid.0);
+    let written = if disk.found.is_editable() {
+        disk.write_table(&table)
+    } else {
+        Err(uneditable(disk))
+    };
+    if let Err(error) = written {
+        let name = &made.name;
+        log.say(&format!("leaving the {name} marked as partial: {error}"));
+    }
 }
 
-/// The first [`HEAD`] bytes, and [`COPY_SIZE`] bytes from [`COPY`] if the partition is that long. An unreadable
-/// partition is an error: it must not pass for an empty one.
-fn look(device: &str) -> Result<(Vec<u8>, Vec<u8>), Error> {
+/// By GUID: somebody else's partition may be called `state`, and the node's own may not be any more.
+fn own(disk: &Disk, state: &handoff::Partition) -> Result<Partition, Error> {
+    let partition = required(&disk.found.table, "state", Guid::from_bytes(state.guid.0));
+    partition.cloned().map_err(|source| Error::Layout {
+        disk: disk.path(),
+        source,
+    })
+}
+
+fn look(device: &str, wanted: &handoff::Partition, is_partial: bool) -> Result<Content, Error> {
     let doing = || format!("reading {device}");
     let file = File::open(device).doing(doing)?;
     let size = prejoin_sys::block::size(&file).doing(doing)?;
-    let mut head = vec![0; size.min(HEAD as u64) as usize];
-    file.read_exact_at(&mut head, 0).doing(doing)?;
-    let mut copy = vec![
-        0;
-        if size >= COPY + COPY_SIZE as u64 {
-            COPY_SIZE
-        } else {
-            0
-        }
-    ];
-    file.read_exact_at(&mut copy, COPY).doing(doing)?;
-    Ok((head, copy))
+    let read = |offset, buffer: &mut [u8]| file.read_exact_at(buffer, offset);
+    superblock::look(read, size, wanted, is_partial).doing(doing)
 }
 
-/// Blocks are of 4096 bytes whatever the size, which [`COPY`] relies on. No discard: it takes minutes on some USB disks,
-/// and `fstrim.timer` does it later.
-fn make_ext4(device: &str, partition: &handoff::Partition) -> Result<(), Error> {
-    let uuid = partition.uuid.to_string();
-    let options = "lazy_itable_init=1,lazy_journal_init=1,nodiscard";
-    let arguments = [
-        "-q",
-        "-F",
-        "-t",
-        "ext4",
-        "-b",
-        "4096",
-        "-m",
-        "1",
-        "-U",
-        &uuid,
-        "-L",
-        &partition.name,
-        "-E",
-        options,
-    ];
-    tool("mke2fs", device, &arguments, |code| code == 0)?;
-    process::sync();
-    Ok(())
+/// The program that makes a file system, and its arguments before the device.
+///
+/// ext4: blocks are of 4096 bytes whatever the size, which [`superblock`] relies on. No discard: it takes minutes on
+/// some USB disks, and `fstrim.timer` does it later. XFS: over what an interrupted run has left.
+pub(crate) fn make_arguments(partition: &handoff::Partition) -> (&'static str, Vec<String>) {
+    let (uuid, name) = (partition.uuid.to_string(), partition.name.as_str());
+    let xfs = format!("uuid={uuid}");
+    let lazy = "lazy_itable_init=1,lazy_journal_init=1,nodiscard";
+    let (program, arguments) = match partition.format {
+        Format::Xfs => ("mkfs.xfs", vec!["-q", "-f", "-L", name, "-m", &xfs]),
+        Format::Ext4 | Format::None => (
+            "mke2fs",
+            vec![
+                "-q", "-F", "-t", "ext4", "-b", "4096", "-m", "1", "-U", &uuid, "-L", name, "-E",
+                lazy,
+            ],
+        ),
+    };
+    (program, arguments.into_iter().map(str::to_owned).collect())
 }
 
-/// e2fsck(8): 0 is clean, 1 repaired, 2 repaired and would like a restart if the file system were in use, which it is
-/// not.
-fn check(device: &str, arguments: &[&str], log: &Log) -> Result<(), Error> {
-    let (code, output) = tool("e2fsck", device, arguments, |code| code <= 2)?;
+/// e2fsck(8) and its arguments before the device: from the superblock at `copy`, or from the first one, then `forced`
+/// even if it calls itself clean.
+pub(crate) fn check_arguments(
+    remedy: Remedy,
+    copy: Option<u64>,
+    forced: bool,
+) -> (&'static str, Vec<String>) {
+    let how = if remedy == Remedy::Repair { "-y" } else { "-p" };
+    let mut arguments = vec![how.to_owned()];
+    if forced {
+        arguments.push("-f".to_owned());
+    }
+    if let Some(block) = copy {
+        let block = block.to_string();
+        arguments.extend(["-b", &block, "-B", "4096"].map(str::to_owned));
+    }
+    ("e2fsck", arguments)
+}
+
+/// Runs e2fsck(8): 0 is clean, 1 repaired, 2 repaired and would like a restart if the file system were in use, which it
+/// is not.
+fn check(
+    device: &str,
+    (program, arguments): (&'static str, Vec<String>),
+    log: &Log,
+) -> Result<(), Error> {
+    let (code, output) = tool(program, device, &arguments, |code| code <= 2)?;
     if code != 0 {
         log.say(&format!("{device}: e2fsck repaired it: {output}"));
     }
@@ -226,12 +250,12 @@ fn check(device: &str, arguments: &[&str], log: &Log) -> Result<(), Error> {
 fn tool(
     program: &'static str,
     device: &str,
-    arguments: &[&str],
+    arguments: &[String],
     fine: impl FnOnce(i32) -> bool,
 ) -> Result<(i32, String), Error> {
     let arguments: Vec<&OsStr> = arguments
         .iter()
-        .copied()
+        .map(String::as_str)
         .chain([device])
         .map(OsStr::new)
         .collect();

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use prejoin_profiles::disk::{
-    Code, Content, Extent, Mode, Origin, Partition, Place, Scheme, Severity, Signature, Table,
-    decimal,
+    Code, Content, Entry, Extent, Mode, Origin, Partition, Place, Scheme, Severity, Signature,
+    Table, decimal,
 };
 
-use super::{Case, name, operating_system};
-use crate::plan::{self, Wish};
+use super::{Case, System, name, operating_system};
+use crate::plan;
 use crate::region::{self, Owner};
 
 /// File systems that several machines write at the same time: whose they are cannot be seen from here.
@@ -42,6 +42,14 @@ impl Case<'_> {
             .any(|entry| entry.origin == Origin::Kept);
         if table.scheme == Scheme::Gpt {
             match (&primary, &backup) {
+                (Some(a), Some(b))
+                    if (&a.id, &a.partitions) != (&b.id, &b.partitions)
+                        && (self.is_half_done(a) || self.is_half_done(b)) =>
+                {
+                    let evidence = "an interrupted run has replaced one copy of the table: \
+                                    this one completes it";
+                    self.add(Code::LyDisagree, Info, &disk, evidence, "");
+                }
                 (Some(a), Some(b)) if (&a.id, &a.partitions) != (&b.id, &b.partitions) && stays => {
                     let evidence = format!(
                         "{} partitions in one, {} in the other",
@@ -137,6 +145,40 @@ impl Case<'_> {
             );
         }
         self.entries(&table, &disk, stays);
+    }
+
+    /// Whether a copy of the table is one that a run of this plan leaves behind until it is completed: it is the node's,
+    /// with marks, and lists all that stays.
+    fn is_half_done(&self, table: &Table) -> bool {
+        let plan = &self.planned.plan;
+        let is_marked = |p: &Partition| plan::is_partial(p) || plan::is_released(p);
+        let is_known = |p: &Partition| {
+            is_marked(p)
+                || self.own.made(p)
+                || self.own.system.contains(&p.guid)
+                || plan.kept.iter().any(|kept| kept.guid == p.guid)
+        };
+        let lists = |entry: &Entry| {
+            table.partitions.iter().any(|p| {
+                (p.number, p.extent, &p.guid, &p.name, p.attributes)
+                    == (
+                        entry.number,
+                        entry.extent,
+                        &entry.guid,
+                        &entry.name,
+                        entry.attributes,
+                    )
+                    && (p.type_id == entry.type_guid || plan::is_partial(p))
+            })
+        };
+        let mut stay = plan
+            .after
+            .iter()
+            .filter(|entry| entry.origin == Origin::Kept);
+        table.id.as_ref() == Some(&plan.disk_guid)
+            && table.partitions.iter().any(is_marked)
+            && table.partitions.iter().all(is_known)
+            && stay.all(lists)
     }
 
     /// The disk's sector size; a file has the image's.
@@ -244,7 +286,6 @@ impl Case<'_> {
         self.foreign();
         self.whole_disk();
         let content = &self.facts.content;
-        let deleted = |case: &Self, partition: &Partition| case.wish.deletes(partition);
         let shared: Vec<&Signature> = content
             .signatures
             .iter()
@@ -267,31 +308,19 @@ impl Case<'_> {
         for partition in content.partitions() {
             let subject = title(content, partition);
             let what = region::describe(content, &partition.extent);
-            if deleted(self, partition) {
-                let evidence = if what.is_empty() {
-                    "it is not known what is on it".to_owned()
-                } else {
-                    what
-                };
-                self.add(
-                    Code::DtDelete,
-                    Severity::Confirm,
-                    &subject,
-                    format!("named for deletion: {evidence}"),
-                    "",
-                );
-            } else if plan::is_wiped(partition, self.own, self.wish)
-                || self
-                    .planned
-                    .plan
-                    .kept
-                    .iter()
-                    .any(|kept| kept.extent == partition.extent)
-            {
+            let mut kept = self.planned.plan.kept.iter();
+            let is_kept = kept.any(|kept| kept.extent == partition.extent);
+            // Named or not: what is in it may have been named, and be gone by now.
+            if plan::is_wiped(partition, self.own, self.wish) {
+                self.kept(partition, &subject, what);
+            } else if self.deletes(partition) {
+                self.deleted(partition, &subject, what);
+            } else if is_kept {
                 self.kept(partition, &subject, what);
             }
         }
         self.nested();
+        self.paths();
         self.lost();
         let elsewhere: Vec<Partition> = plan::listed_elsewhere(content, self.own, self.wish)
             .cloned()
@@ -314,7 +343,7 @@ impl Case<'_> {
                 &advice,
             );
         }
-        for partition in self.named_elsewhere() {
+        for partition in plan::named_elsewhere(content, self.own, self.wish) {
             let what = region::describe(content, &partition.extent);
             let evidence = if what.is_empty() {
                 "it is not known what is on it".to_owned()
@@ -328,7 +357,7 @@ impl Case<'_> {
             self.add(
                 Code::DtDelete,
                 Severity::Confirm,
-                &title(content, &partition),
+                &title(content, partition),
                 evidence,
                 "",
             );
@@ -342,23 +371,43 @@ impl Case<'_> {
                 advice,
             );
         }
+        for name in &self.names.gone {
+            let evidence = format!("nothing on it is called {name} any more");
+            self.add(
+                Code::DtDelete,
+                Severity::Info,
+                &self.facts.device.path,
+                evidence,
+                "",
+            );
+        }
     }
 
-    /// What was named and is only in a table that is not the one in use.
-    fn named_elsewhere(&self) -> Vec<Partition> {
-        let nothing = Wish {
-            mode: self.wish.mode,
-            ..Wish::default()
+    fn deleted(&mut self, partition: &Partition, subject: &str, what: String) {
+        let what = if what.is_empty() {
+            "it is not known what is on it".to_owned()
+        } else {
+            what
         };
-        let named = plan::listed_elsewhere(&self.facts.content, self.own, &nothing)
-            .filter(|p| self.wish.deletes(p));
-        let mut found: Vec<Partition> = Vec::new();
-        for partition in named {
-            if found.iter().all(|other| other.extent != partition.extent) {
-                found.push(partition.clone());
-            }
-        }
-        found
+        let (severity, evidence) = match self.wish.deletes(partition) {
+            true => (Severity::Confirm, format!("named for deletion: {what}")),
+            // The names may have been in what is cleared already.
+            false if self.is_own_table() => (
+                Severity::Info,
+                format!("an interrupted run has begun to clear it: {what}"),
+            ),
+            false => (
+                Severity::Confirm,
+                format!("an interrupted run of another node has begun to clear it: {what}"),
+            ),
+        };
+        self.add(Code::DtDelete, severity, subject, evidence, "");
+    }
+
+    /// Whether the table in use was written for the node.
+    fn is_own_table(&self) -> bool {
+        let table = self.facts.content.table();
+        table.is_some_and(|table| table.id.as_ref() == Some(&self.planned.plan.disk_guid))
     }
 
     fn kept(&mut self, partition: &Partition, subject: &str, what: String) {
@@ -439,25 +488,53 @@ impl Case<'_> {
     /// Another operating system, and whether all of it was named.
     fn foreign(&mut self) {
         let content = &self.facts.content;
-        let Some((system, why)) = operating_system(content) else {
+        let Some(system) = operating_system(content, Some(self.own)) else {
             return;
         };
-        let named = content
+        let mut stays = content
             .partitions()
             .iter()
-            .all(|partition| self.wish.deletes(partition));
-        let (severity, advice) = match named {
-            true => (Severity::Confirm, String::new()),
-            false => (Severity::Refuse, self.all_named()),
+            .filter(|partition| system.on.contains(&partition.extent) && !self.deletes(partition));
+        let (severity, advice) = match stays.next() {
+            None => (Severity::Confirm, String::new()),
+            Some(_) => (Severity::Refuse, self.beside()),
         };
         let disk = self.facts.device.path.clone();
+        let System { name, why, .. } = system;
         self.add(
             Code::LyForeign,
             severity,
             &disk,
-            format!("{system} is on it: {why}"),
+            format!("{name} is on it: {why}"),
             &advice,
         );
+    }
+
+    /// What of another system has to go: what the image's partitions, or the table, would lie on.
+    fn beside(&self) -> String {
+        let plan = &self.planned.plan;
+        let brought = plan.after.iter();
+        let brought = brought.filter(|entry| entry.origin == Origin::Image);
+        let taken: Vec<Extent> = brought
+            .map(|entry| entry.extent)
+            .chain(plan.table_extents.iter().copied())
+            .collect();
+        let in_the_way = plan.kept.iter().filter_map(|kept| {
+            let met = taken.iter().any(|extent| extent.meets(&kept.extent));
+            let mut partitions = self.facts.content.partitions().iter();
+            partitions.find(|partition| met && partition.extent == kept.extent)
+        });
+        let names: Vec<String> = in_the_way
+            .map(|partition| format!("--delete {}", name::of_partition(partition)))
+            .collect();
+        let beside = format!("beside it with --accept {}", Code::LyForeign);
+        match names.is_empty() {
+            true => format!("nothing of it is in the way: the node goes {beside}"),
+            false => format!(
+                "if what is in the way may go, name it, and the node goes {beside}: {}",
+                names.join(" ")
+            ),
+        }
     }
 
     /// What describes the disk as a whole.
@@ -472,7 +549,7 @@ impl Case<'_> {
             .iter()
             .map(|kept| kept.extent)
             .collect();
-        let named = self.wish.deletes_disk(content, device.size);
+        let named = self.wish.deletes_disk(content, device.size) || self.is_released();
         let divided = content.table().is_some();
         // A table whose partitions are all ours, or all named, cannot be inside what the signature describes.
         let stale = divided && kept.iter().all(|extent| self.is_own(extent));
@@ -539,6 +616,15 @@ impl Case<'_> {
         }
     }
 
+    /// Whether an earlier run has begun to clear all of a disk that was not divided.
+    fn is_released(&self) -> bool {
+        let whole = self.facts.content.partitions();
+        let whole = whole.iter().any(|partition| {
+            plan::is_released(partition) && partition.guid == self.planned.plan.disk_guid
+        });
+        whole && self.is_own_table()
+    }
+
     /// Whether an extent that stays belongs to this node.
     fn is_own(&self, extent: &Extent) -> bool {
         let partition = self
@@ -547,18 +633,21 @@ impl Case<'_> {
             .partitions()
             .iter()
             .find(|partition| partition.extent == *extent);
-        partition
-            .is_some_and(|p| p.guid == self.own.state || self.own.data.as_ref() == Some(&p.guid))
+        partition.is_some_and(|partition| self.own.made(partition))
     }
 
     /// Somebody's data inside what would be replaced.
     fn nested(&mut self) {
         let content = &self.facts.content;
         for partition in content.partitions() {
-            let wiped =
-                partition.guid == self.own.state && self.wish.mode == Mode::ReimageWipeState;
+            if plan::is_wiped(partition, self.own, self.wish) {
+                self.wiped(partition);
+                continue;
+            }
             let system = region::owner(content, partition, Some(self.own)).is_some();
-            if !(wiped || system) || self.wish.deletes(partition) {
+            // Of a system that is being written the image's bytes are not all there; the rest was there before.
+            let begun = plan::is_begun(partition, self.own);
+            if !system || begun || self.deletes(partition) {
                 continue;
             }
             for inside in region::precious(content, &partition.extent) {

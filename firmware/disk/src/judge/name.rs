@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prejoin_profiles::disk::{Content, Extent, Partition, Place, Signature};
 
-use crate::region;
+use crate::plan;
+use crate::region::{self, Own};
 
 /// What was named, as the disk has it.
 #[derive(Debug, Default)]
@@ -13,6 +14,16 @@ pub(super) struct Names {
     pub(super) delete: BTreeSet<String>,
     /// Names that do not stand for one thing: why not, and what to do.
     pub(super) faults: Vec<(String, String)>,
+    /// Names that stand for nothing on the node's own disk: an earlier run may have deleted what they stood for.
+    pub(super) gone: Vec<String>,
+}
+
+/// Why a name stands for nothing that may go.
+enum Fault {
+    /// Nothing has it.
+    Unknown,
+    /// Why not, and what to do.
+    Other(String, String),
 }
 
 impl Names {
@@ -21,17 +32,43 @@ impl Names {
     ///
     /// A UUID stands for a partition only if nothing else on the disk has it, and if nothing else is on that partition
     /// that was not named, too: a leftover must not release what came after it.
-    pub(super) fn find(content: &Content, size: u64, given: &BTreeSet<String>) -> Self {
-        let disk = Disk::of(content, size);
+    ///
+    /// What an interrupted run has listed for the node is new, and no name is for that.
+    pub(super) fn find(
+        content: &Content,
+        size: u64,
+        given: &BTreeSet<String>,
+        own: &Own,
+        disk_guid: &str,
+    ) -> Self {
+        let disk = Disk::of(content, size, own);
         let mut names = Names::default();
         for name in given {
             match disk.find(name, given) {
                 Ok(found) => names.delete.extend(found),
-                Err(fault) => names.faults.push(fault),
+                Err(Fault::Unknown) if is_own_disk(content, own, disk_guid) => {
+                    names.gone.push(name.clone());
+                }
+                Err(Fault::Unknown) => names.faults.push((
+                    format!("nothing on it is called {name}, which was named for deletion"),
+                    "is it the right disk?".to_owned(),
+                )),
+                Err(Fault::Other(evidence, advice)) => names.faults.push((evidence, advice)),
             }
         }
         names
     }
+}
+
+/// Whether a table at either end of the disk was written for the node.
+fn is_own_disk(content: &Content, own: &Own, disk_guid: &str) -> bool {
+    let mut tables = content
+        .tables
+        .iter()
+        .filter(|table| table.valid && table.place != Place::Stray);
+    let system = |partition: &Partition| own.system.contains(&partition.guid);
+    tables
+        .any(|table| table.id.as_deref() == Some(disk_guid) || table.partitions.iter().any(system))
 }
 
 /// How a partition is named for deletion.
@@ -63,14 +100,18 @@ struct Disk<'a> {
 }
 
 impl<'a> Disk<'a> {
-    fn of(content: &'a Content, size: u64) -> Self {
+    fn of(content: &'a Content, size: u64, own: &Own) -> Self {
         let others = content
             .tables
             .iter()
             .filter(|table| table.valid && table.place != Place::Stray);
         let listed = others.flat_map(|table| &table.partitions);
         let mut partitions: BTreeMap<u64, Vec<&Partition>> = BTreeMap::new();
-        for partition in content.partitions().iter().chain(listed) {
+        let is_new = |partition: &Partition| {
+            plan::is_begun(partition, own) || plan::is_unfinished(content, partition, own)
+        };
+        let all = content.partitions().iter().chain(listed);
+        for partition in all.filter(|partition| !is_new(partition)) {
             partitions
                 .entry(partition.extent.start)
                 .or_default()
@@ -84,7 +125,7 @@ impl<'a> Disk<'a> {
     }
 
     /// What a name stands for; or why for nothing, or for too much.
-    fn find(&self, name: &str, given: &BTreeSet<String>) -> Result<Vec<String>, (String, String)> {
+    fn find(&self, name: &str, given: &BTreeSet<String>) -> Result<Vec<String>, Fault> {
         let at = |start: &u64| place_of(*start) == name;
         let nobodys = || region::nobodys(self.content, self.size);
         if name == "@0"
@@ -112,7 +153,8 @@ impl<'a> Disk<'a> {
                  lists",
                 signature.of.start
             );
-            return Err((evidence, format!("name it by that: --delete {start}")));
+            let advice = format!("name it by that: --delete {start}");
+            return Err(Fault::Other(evidence, advice));
         }
         // What describes no partition describes the disk.
         let (parts, others): (Vec<&Signature>, Vec<&Signature>) = signatures
@@ -144,10 +186,7 @@ impl<'a> Disk<'a> {
             found.push(self.only(name, partition)?);
         }
         match found.is_empty() {
-            true => Err((
-                format!("nothing on it is called {name}, which was named for deletion"),
-                "is it the right disk?".to_owned(),
-            )),
+            true => Err(Fault::Unknown),
             false => Ok(found),
         }
     }
@@ -161,32 +200,31 @@ impl<'a> Disk<'a> {
             .find(|partition| partition.extent.common(&Extent::between(0, self.size)) == Some(*of))
     }
 
-    /// The name of a partition that stands for no other one: by its GUID, or by its place if no table has another extent
-    /// that begins there.
-    fn only(&self, name: &str, partition: &Partition) -> Result<String, (String, String)> {
-        let others = self
-            .partitions
-            .get(&partition.extent.start)
-            .into_iter()
-            .flatten();
-        match others
-            .filter(|other| partition.guid.is_empty() && other.extent != partition.extent)
-            .count()
-        {
-            0 => Ok(of_partition(partition)),
-            _ => Err((
-                format!(
-                    "{name}, which was named for deletion, is on a partition that two tables list as two"
-                ),
-                format!(
-                    "if all that begins there may go: --delete {}",
-                    place(partition)
-                ),
-            )),
+    /// The name of a partition that stands for no other one: its GUID, or its place.
+    fn only(&self, name: &str, partition: &Partition) -> Result<String, Fault> {
+        let others = |is_same: &dyn Fn(&Partition) -> bool| {
+            let mut all = self.partitions.values().flatten();
+            all.any(|other| other.extent != partition.extent && is_same(other))
+        };
+        // A table may have a GUID twice, and an older one may have it elsewhere.
+        if !partition.guid.is_empty() && !others(&|other| other.guid == partition.guid) {
+            return Ok(partition.guid.clone());
         }
+        if !others(&|other| other.extent.start == partition.extent.start) {
+            return Ok(place(partition));
+        }
+        Err(Fault::Other(
+            format!(
+                "{name}, which was named for deletion, is on a partition that two tables list as two"
+            ),
+            format!(
+                "if all that begins there may go: --delete {}",
+                place(partition)
+            ),
+        ))
     }
 
-    fn several(&self, name: &str, places: &BTreeSet<u64>, on_disk: bool) -> (String, String) {
+    fn several(&self, name: &str, places: &BTreeSet<u64>, on_disk: bool) -> Fault {
         let partition = |start: &u64| {
             let partition = self.partitions.get(start)?.first()?;
             Some(format!(
@@ -201,10 +239,8 @@ impl<'a> Disk<'a> {
             "{name}, which was named for deletion, stands for {}",
             all.join(" and ")
         );
-        (
-            evidence,
-            "name the one that is meant by its first byte: --delete @START".to_owned(),
-        )
+        let advice = "name the one that is meant by its first byte: --delete @START";
+        Fault::Other(evidence, advice.to_owned())
     }
 
     /// Fails if something is on a partition that was not named.
@@ -214,7 +250,7 @@ impl<'a> Disk<'a> {
         of: &Extent,
         partition: &Partition,
         given: &BTreeSet<String>,
-    ) -> Result<(), (String, String)> {
+    ) -> Result<(), Fault> {
         let named = |signature: &&Signature| {
             signature
                 .uuid
@@ -241,7 +277,7 @@ impl<'a> Disk<'a> {
             "{name}, which was named for deletion, is not all of partition {number}: {}",
             rest.join(", ")
         );
-        Err((
+        Err(Fault::Other(
             evidence,
             format!(
                 "if all of it may go, name the partition: --delete {}",

@@ -3,6 +3,7 @@
 mod ext;
 mod fat;
 mod files;
+mod state;
 mod window;
 
 use std::collections::BTreeSet;
@@ -21,6 +22,8 @@ use super::record::Recorder;
 const MOST_TOLD: usize = 8;
 /// Directories below the root that are looked into for Longhorn's.
 const MOST_BELOW: usize = 64;
+/// The agent's memory on a node's state.
+const MEMORY: &str = "/lib/prejoin";
 /// Longest text that is quoted.
 const LONGEST: usize = 200;
 
@@ -43,8 +46,9 @@ const UNREAD: &[&str] = &[
     "zfs_member",
 ];
 
-/// Looks into the file system of an extent, if there is one that can be read.
-pub(crate) fn look(disk: &Recorder, of: Extent) -> Vec<Inside> {
+/// Looks into the file system of an extent, if there is one that can be read. `named` says that the extent is called
+/// as a node's state is; whatever it is called, one that a node has used is walked through.
+pub(crate) fn look(disk: &Recorder, of: Extent, named: bool) -> Vec<Inside> {
     let mut found = Found {
         of,
         inside: Vec::new(),
@@ -53,6 +57,12 @@ pub(crate) fn look(disk: &Recorder, of: Extent) -> Vec<Inside> {
     if let Some(ext) = Ext::open(&window) {
         found.linux(&ext);
         found.lacks(&ext);
+        if named || ext.list(MEMORY).is_some() {
+            // What the walk may read is its own.
+            let window = Window::new(disk, of);
+            let walked = Ext::open(&window).map(|ext| state::look(&ext, of));
+            found.inside.extend(walked.unwrap_or_default());
+        }
     }
     let window = Window::new(disk, of);
     if let Some(fat) = Fat::open(&window) {
@@ -287,7 +297,7 @@ impl Found {
         }
     }
 
-    fn linux(&mut self, files: &dyn Files) {
+    fn linux(&mut self, files: &Ext) {
         if files.list("/").is_none() {
             self.add(
                 "unread",
@@ -303,7 +313,9 @@ impl Found {
                 let is_one = |entries: &Vec<Entry>| {
                     signs.is_empty() || entries.iter().any(|e| signs.contains(&&*e.name))
                 };
-                if let Some(entries) = files.list(path).filter(is_one) {
+                // Empty directories are what an image brings for what may come.
+                let found = files.list(path).filter(is_one);
+                if let Some(entries) = found.filter(|_| !files.is_hollow(path)) {
                     self.add(kind, path, contents(&entries));
                 }
             }

@@ -7,9 +7,13 @@ use prejoin_profiles::disk::{Extent, Partition, Place, Scheme, Table};
 use super::gpt::{self, Copy};
 use super::record::Recorder;
 use super::{foreign, mbr};
+use crate::write::{PARTIAL, RELEASED};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
+/// Bytes of a GPT's entries as we write them, and of each.
+const ENTRIES: u64 = 16 << 10;
+const ENTRY: usize = 128;
 /// Pairs of overlapping partitions that are told one by one.
 const MOST_TOLD: usize = 16;
 /// Partitions whose ends are looked at.
@@ -44,6 +48,7 @@ pub(crate) fn find(disk: &Recorder, size: u64, sector_size: u32) -> Tables {
     compare(&mut copies, size);
 
     let mut parts: Vec<Extent> = copies.iter().flat_map(|copy| copy.parts.clone()).collect();
+    parts.extend(sizes.iter().flat_map(|sector| begun(disk, size, *sector)));
     let guarded = mbr.as_ref().is_some_and(|mbr| mbr.protects.is_some());
     let divided = mbr
         .as_ref()
@@ -71,6 +76,33 @@ pub(crate) fn find(disk: &Recorder, size: u64, sector_size: u32) -> Tables {
     // `block/partitions/efi.c`, `is_pmbr_valid`).
     tables.sort_by_key(|table| (!table.valid, rank(table, own, divided), table.offset));
     Tables { tables, parts }
+}
+
+/// Sectors of a table of ours that was being written when the power failed: entries that no header speaks for yet. Their
+/// types are nobody else's.
+fn begun(disk: &Recorder, size: u64, sector: u32) -> Vec<Extent> {
+    let sector = u64::from(sector);
+    let ours = [PARTIAL.to_disk(), RELEASED.to_disk()];
+    let is_ours = |entry: &[u8]| ours.iter().any(|ours| entry.starts_with(ours));
+    let is_blank = |entry: &[u8]| entry.iter().all(|byte| *byte == 0);
+    let end = size / sector * sector;
+    let mut parts = Vec::new();
+    for at in [2 * sector, end.saturating_sub(ENTRIES + sector)] {
+        let bytes = disk.bytes(at, ENTRIES as usize).unwrap_or_default();
+        for (bytes, start) in bytes
+            .chunks(sector as usize)
+            .zip((at..).step_by(sector as usize))
+        {
+            let mut entries = bytes.chunks(ENTRY);
+            if entries.clone().any(is_ours)
+                && entries.all(|entry| is_ours(entry) || is_blank(entry))
+            {
+                let length = sector;
+                parts.push(Extent { start, length });
+            }
+        }
+    }
+    parts
 }
 
 fn rank(table: &Table, own: u32, divided: bool) -> u8 {

@@ -7,7 +7,7 @@
 use std::io;
 
 use prejoin_profiles::digest::Digest;
-use prejoin_profiles::disk::{Extent, Plan, merge};
+use prejoin_profiles::disk::{Entry, Extent, Plan, merge};
 use serde::{Deserialize, Serialize};
 
 use super::{Phase, pieces};
@@ -75,21 +75,30 @@ fn record(line: &[u8]) -> Option<Record> {
     matches.then(|| serde_json::from_slice(json).ok()).flatten()
 }
 
-/// Digest of what decides where an image's bytes go and what stays. How the disk looked before is not part of it: a
-/// plan that is made anew after an interruption is the same plan.
+/// Digest of what decides where an image's bytes go, and of the table that lists them. How the disk looked before is not
+/// part of it, nor what the earlier of two runs has made and the later one keeps: a plan that is made anew after an
+/// interruption is the same plan.
 pub fn identity(plan: &Plan) -> Digest {
-    let kept: Vec<_> = plan
-        .kept
-        .iter()
-        .map(|kept| (kept.number, &kept.guid, kept.extent))
-        .collect();
+    let entry = |entry: &Entry| {
+        let Entry {
+            number,
+            extent,
+            type_guid,
+            guid,
+            name,
+            attributes,
+            origin: _,
+        } = entry.clone();
+        (number, extent, type_guid, guid, name, attributes)
+    };
+    let after: Vec<_> = plan.after.iter().map(entry).collect();
     let place = (
         plan.size,
         plan.sector_size,
         &plan.disk_guid,
         &plan.table_extents,
     );
-    let identity = (plan.image, place, &plan.after, &plan.image_extents, kept);
+    let identity = (plan.image, place, after, &plan.image_extents);
     Digest::of(&serde_json::to_vec(&identity).expect("a plan has only string keys"))
 }
 

@@ -193,7 +193,10 @@ impl<'a> Run<'a> {
         relied: &[Extent],
         before: &[kept::Fingerprint],
     ) -> Result<(), Error> {
-        // A stale copy of the table that is the only good one goes when the new table stands.
+        if let Some(released) = tables.released.as_ref().filter(|_| !todo.clear.is_empty()) {
+            self.table(Phase::Table, tables, released)?;
+        }
+        // A stale copy of the table that was the only good one goes when the new table stands.
         let (late, early): (Vec<&Piece>, Vec<&Piece>) = todo
             .clear
             .iter()

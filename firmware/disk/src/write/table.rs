@@ -6,13 +6,15 @@ use std::io;
 use prejoin_formats::gpt::{self, Partition, Place, Table};
 use prejoin_formats::guid::Guid;
 use prejoin_profiles::disk::{Entry, Extent, Origin, Plan};
+use prejoin_profiles::handoff;
 
 use super::error::{Error, Spot};
 use super::{Phase, REPAIRS};
 use crate::device::{ReadAt, WriteAt};
 
-/// Type of the image's partitions until everything in them was written and read back. Nothing mounts such a partition
-/// by itself; whoever finds one knows that writing was interrupted. It is prejoin's own
+/// Type of the image's partitions until everything in them was written and read back, and of those that a node makes
+/// for itself until it has made what goes into them: no other state or data partition is ever formatted. Nothing mounts
+/// such a partition by itself. It is prejoin's own
 /// (a random GUID, as the specification wants it), in the place of the "partition with incomplete contents" of systemd's
 /// `sysupdate`.
 pub const PARTIAL: Guid = match Guid::parse("a9e5177f-8d53-4732-8f48-a9b1d50c6590") {
@@ -20,13 +22,25 @@ pub const PARTIAL: Guid = match Guid::parse("a9e5177f-8d53-4732-8f48-a9b1d50c659
     None => panic!("the GUID is misspelt"),
 };
 
+/// Type of a partition that goes, because somebody named it or because it is of another node's system, from before its
+/// first byte is cleared until the new table stands. The names that it was released by may lie in what is cleared: whoever
+/// finds one of this type knows that it was released by all of them. It is prejoin's own, a random GUID.
+pub const RELEASED: Guid = match Guid::parse("6b68886e-e8a1-4054-a47b-a510fcc53f0f") {
+    Some(guid) => guid,
+    None => panic!("the GUID is misspelt"),
+};
+
 /// The tables of a plan.
 pub(super) struct Tables {
+    /// With what is kept and what goes, and nothing new; if anything goes that was not the node's own.
+    pub(super) released: Option<Copies>,
     /// With the image's partitions marked [`PARTIAL`].
     pub(super) partial: Copies,
     /// With everything as planned.
     pub(super) whole: Copies,
     kept: Vec<Partition>,
+    /// The same as the table of before lists them: their GUIDs may change.
+    kept_before: Vec<Partition>,
     /// GUID and extent of all that was on the disk when the plan was made, or is put there.
     known: Vec<(Guid, Extent)>,
     size: u64,
@@ -36,10 +50,12 @@ pub(super) struct Tables {
 /// A table as bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Copies {
+    /// The disk's own GUID.
+    pub(super) disk_guid: Guid,
     /// Protective MBR and primary copy, at byte 0.
     pub(super) primary: Vec<u8>,
     /// How many bytes of it are MBR and header; the rest is entries.
-    head: usize,
+    pub(super) head: usize,
     /// The backup copy.
     pub(super) backup: Vec<u8>,
     /// Where it goes.
@@ -65,7 +81,11 @@ impl Tables {
         for (entry, partition) in plan.after.iter().zip(&mut partial.partitions) {
             match entry.origin {
                 Origin::Image | Origin::Node => partition.type_guid = PARTIAL,
-                Origin::Kept => kept.push(partition.clone()),
+                // Not a state that is wiped: it keeps its place, not its type, and nothing that is in it.
+                Origin::Kept if plan.kept.iter().any(|kept| kept.number == entry.number) => {
+                    kept.push(partition.clone());
+                }
+                Origin::Kept => {}
                 Origin::Replaced | Origin::Deleted => {
                     return Err(Error::Plan(format!(
                         "partition {} goes and is in the new table",
@@ -90,6 +110,18 @@ impl Tables {
                 )));
             }
         }
+        let released = plan
+            .released
+            .iter()
+            .map(partition)
+            .collect::<Result<Vec<_>, _>>()?;
+        let released = (!released.is_empty()).then(|| Table {
+            partitions: [kept.clone(), released].concat(),
+            ..table.clone()
+        });
+        let released = released.as_ref().map(Copies::of).transpose()?;
+        let before = plan.before.iter().filter(|was| was.origin == Origin::Kept);
+        let kept_before = before.filter_map(|was| partition(was).ok()).collect();
         let (partial, whole) = (Copies::of(&partial)?, Copies::of(&table)?);
         for extent in [whole.primary_extent(), whole.backup_extent()] {
             if !plan
@@ -103,14 +135,16 @@ impl Tables {
                 )));
             }
         }
-        let entries = plan.before.iter().chain(&plan.after);
+        let entries = plan.before.iter().chain(&plan.after).chain(&plan.released);
         let known = entries
             .map(|entry| (guid(&entry.guid).unwrap_or_default(), entry.extent))
             .collect();
         Ok(Tables {
+            released,
             partial,
             whole,
             kept,
+            kept_before,
             known,
             size: plan.size,
             sector_size: plan.sector_size,
@@ -169,15 +203,7 @@ impl Tables {
             });
         }
         let sector = u64::from(self.sector_size);
-        let usual = self.whole.backup.len() as u64;
-        let start = match found.place {
-            Place::Primary => sector,
-            Place::Backup { lba } => ((lba + 1) * sector).saturating_sub(usual),
-        };
-        let mut extents = vec![Extent {
-            start,
-            length: usual,
-        }];
+        let mut extents = vec![self.whole.usual_extent(found.place, sector)];
         for finding in &found.findings {
             if let gpt::Finding::UnusualEntries { lba, count, size } = *finding {
                 extents.push(Extent {
@@ -198,15 +224,24 @@ impl Tables {
         Ok(extents)
     }
 
-    /// Whether the table on the disk lists a partition that was not written to its end.
+    /// GUIDs of the partitions that the table on the disk lists as half done: not written to their end, or about to go.
+    pub(super) fn half_done(&self, disk: &dyn ReadAt) -> Vec<Guid> {
+        let found = self.read(disk, false, &RefCell::new(None));
+        let partitions = found.map(|found| found.table.partitions);
+        let partial = partitions.into_iter().flatten();
+        partial
+            .filter(|partition| [PARTIAL, RELEASED].contains(&partition.type_guid))
+            .map(|partition| partition.guid)
+            .collect()
+    }
+
+    /// Whether the table on the disk lists a partition of an image that was not written to its end.
     pub(super) fn has_partial(&self, disk: &dyn ReadAt) -> bool {
         let found = self.read(disk, false, &RefCell::new(None));
         found.is_some_and(|found| {
-            found
-                .table
-                .partitions
-                .iter()
-                .any(|partition| partition.type_guid == PARTIAL)
+            found.table.partitions.iter().any(|partition| {
+                partition.type_guid == PARTIAL && !handoff::is_made_by_node(&partition.name)
+            })
         })
     }
 
@@ -230,10 +265,21 @@ impl Tables {
         gpt::read(read, self.size, self.sector_size).ok()
     }
 
+    /// Whether all that is kept is in a table as it is to be; one of the node's own may have the mark of the run that is
+    /// completed.
     fn lists(&self, found: &gpt::Found) -> bool {
-        self.kept
-            .iter()
-            .all(|kept| found.table.partitions.contains(kept))
+        let has = |partition: &Partition| found.table.partitions.contains(partition);
+        let lists = |kept: &Partition| {
+            let marked = Partition {
+                type_guid: PARTIAL,
+                ..kept.clone()
+            };
+            let same = |was: &&Partition| {
+                (was.number, was.start, was.size) == (kept.number, kept.start, kept.size)
+            };
+            has(kept) || has(&marked) || self.kept_before.iter().find(same).is_some_and(has)
+        };
+        self.kept.iter().all(lists)
     }
 
     /// Puts a table on the disk: the backup copy, then, when the medium has it, the primary one; the other way round where
@@ -253,10 +299,11 @@ impl Tables {
 }
 
 impl Copies {
-    fn of(table: &Table) -> Result<Self, Error> {
+    pub(super) fn of(table: &Table) -> Result<Self, Error> {
         let (backup_at, backup) = table.backup().map_err(Error::Table)?;
         let head = 2 * table.sector_size as usize;
         Ok(Copies {
+            disk_guid: table.disk_guid,
             primary: table.primary().map_err(Error::Table)?,
             head,
             backup,
@@ -264,7 +311,7 @@ impl Copies {
         })
     }
 
-    fn primary_extent(&self) -> Extent {
+    pub(super) fn primary_extent(&self) -> Extent {
         Extent {
             start: 0,
             length: self.primary.len() as u64,
@@ -278,6 +325,16 @@ impl Copies {
         }
     }
 
+    /// Where the header and the entries of a copy of that size are, as everybody writes them.
+    pub(super) fn usual_extent(&self, place: Place, sector: u64) -> Extent {
+        let length = self.backup.len() as u64;
+        let start = match place {
+            Place::Primary => sector,
+            Place::Backup { lba } => ((lba + 1) * sector).saturating_sub(length),
+        };
+        Extent { start, length }
+    }
+
     /// How many of the two copies are on the disk.
     pub(super) fn count(&self, disk: &dyn ReadAt) -> usize {
         [(0, &self.primary), (self.backup_at, &self.backup)]
@@ -286,12 +343,46 @@ impl Copies {
             .count()
     }
 
-    fn put(&self, relied: &[Extent], disk: &dyn WriteAt, phase: Phase) -> Result<u64, Error> {
+    /// What it has in one of the two places; nothing anywhere else.
+    pub(super) fn bytes(&self, place: &Extent) -> &[u8] {
+        match place.start {
+            0 => &self.primary,
+            start if start == self.backup_at => &self.backup,
+            _ => &[],
+        }
+    }
+
+    /// A disk that has nothing else.
+    pub(super) fn reader(&self) -> impl Fn(u64, &mut [u8]) -> io::Result<()> {
+        let places = [(0, &self.primary), (self.backup_at, &self.backup)];
+        move |at: u64, into: &mut [u8]| {
+            into.fill(0);
+            let found = places.iter().find_map(|(start, bytes)| {
+                let from = usize::try_from(at.checked_sub(*start)?).ok()?;
+                bytes.get(from..from.checked_add(into.len())?)
+            });
+            found
+                .into_iter()
+                .for_each(|bytes| into.copy_from_slice(bytes));
+            Ok(())
+        }
+    }
+
+    /// The primary copy in the order in which it is written: its header last, for until then a damaged one may be all
+    /// that says where the backup copy is, on a disk that has grown.
+    pub(super) fn primary_parts(&self) -> [(u64, &[u8]); 2] {
         let (head, entries) = self.primary.split_at(self.head);
-        // Its header last: until then a damaged one may be all that says where the backup copy is, on a disk that has
-        // grown.
-        let primary = [(self.head as u64, entries), (0, head)];
-        let backup = [(self.backup_at, self.backup.as_slice())];
+        [(self.head as u64, entries), (0, head)]
+    }
+
+    fn put(&self, relied: &[Extent], disk: &dyn WriteAt, phase: Phase) -> Result<u64, Error> {
+        let primary = self.primary_parts();
+        // Its header last, too: entries of ours without a header are known for what they are, a header without entries is not.
+        let (entries, header) = self.backup.split_at(self.backup.len() - self.head / 2);
+        let backup = [
+            (self.backup_at, entries),
+            (self.backup_at + entries.len() as u64, header),
+        ];
         let primary_first = relied
             .iter()
             .any(|extent| extent.meets(&self.backup_extent()));
@@ -308,7 +399,29 @@ impl Copies {
     }
 }
 
-fn put(at: u64, bytes: &[u8], disk: &dyn WriteAt, phase: Phase) -> Result<u64, Error> {
+/// Which of the two copies, the primary one and that in the last sector, count by themselves.
+pub(super) fn standing(
+    read: &dyn Fn(u64, &mut [u8]) -> io::Result<()>,
+    size: u64,
+    sector_size: u32,
+) -> [bool; 2] {
+    let sector = u64::from(sector_size);
+    let backup = |at: u64, into: &mut [u8]| {
+        if at == sector {
+            into.fill(0);
+            return Ok(());
+        }
+        read(at, into)
+    };
+    let last = size / sector - 1;
+    [
+        gpt::read(read, size, sector_size).is_ok_and(|found| found.place == Place::Primary),
+        gpt::read(backup, size, sector_size)
+            .is_ok_and(|found| found.place == Place::Backup { lba: last }),
+    ]
+}
+
+pub(super) fn put(at: u64, bytes: &[u8], disk: &dyn WriteAt, phase: Phase) -> Result<u64, Error> {
     let spot = || spot(at, bytes.len() as u64);
     let flushing = |source| Error::Flush { phase, source };
     if is(disk, at, bytes) {
@@ -346,7 +459,7 @@ fn spot(offset: u64, length: u64) -> Spot {
     }
 }
 
-fn is(disk: &dyn ReadAt, at: u64, bytes: &[u8]) -> bool {
+pub(super) fn is(disk: &dyn ReadAt, at: u64, bytes: &[u8]) -> bool {
     let mut found = vec![0; bytes.len()];
     disk.read_at(at, &mut found).is_ok() && found == bytes
 }

@@ -2,7 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod name;
+mod owner;
+mod renamed;
 mod sample;
+mod state;
+mod takeover;
+mod unfinished;
 
 use prejoin_disk::judge::{self, Intent, judge};
 use prejoin_disk::plan::{self, Wish};
@@ -101,22 +106,48 @@ fn ours(node: &str, size: u64) -> Content {
     let image = sample(node, 512, Some(2 * GIB), true);
     let completed =
         prejoin_disk::layout::complete(&image.table, size, &image.handoff.partitions).unwrap();
+    // The node has made what it had to.
+    let made = |p: &prejoin_formats::gpt::Partition| {
+        let made = image.handoff.partitions.iter().find(|m| m.name == p.name);
+        made.map_or(p.type_guid.to_string(), |made| made.type_guid.to_string())
+    };
     let partitions = completed.table.partitions.iter().map(|p| Partition {
-        type_id: p.type_guid.to_string(),
+        type_id: made(p),
         ..entry(p.number, p.start, p.size, &p.name, &p.guid.to_string())
     });
     let partitions: Vec<Partition> = partitions.collect();
     let mut content = gpt(partitions.clone(), size);
-    content.inside.push(Inside {
-        of: partitions[5].extent,
-        kind: "prejoin-node".into(),
-        path: "node.json".into(),
-        detail: vec![format!("node={node}")],
-    });
-    for (index, kind) in [(6, "ext4"), (7, "ext4")] {
-        content
-            .signatures
-            .push(signature(kind, partitions[index].extent, 1080, 2));
+    for (index, kind, detail) in [
+        (0, "efi-boot", vec![]),
+        (1, "os-release", vec!["name=Debian GNU/Linux 13".into()]),
+        (5, "prejoin-node", vec![format!("node={node}")]),
+    ] {
+        content.inside.push(Inside {
+            of: partitions[index].extent,
+            kind: kind.into(),
+            path: kind.into(),
+            detail,
+        });
+    }
+    let kinds = [
+        (6, "ext4"),
+        (7, "ext4"),
+        (0, "vfat"),
+        (1, "ext4"),
+        (2, "DM_verity_hash"),
+        (5, "vfat"),
+    ];
+    for (index, kind) in kinds {
+        content.signatures.push(Signature {
+            uuid: Some(format!("{kind}-{index}-uuid")),
+            ..signature(kind, partitions[index].extent, 1080, 2)
+        });
+    }
+    // The second slot is empty until the first update.
+    for blankness in &mut content.blankness {
+        if [partitions[3].extent, partitions[4].extent].contains(&blankness.of) {
+            blankness.first = None;
+        }
     }
     content
 }
@@ -192,37 +223,23 @@ fn a_reimage_keeps_state_and_data() {
     assert_eq!((before.len(), plan.clear.len()), (2, 0));
 }
 
+/// Partitions that the finished table marks as partial.
+fn marked(plan: &prejoin_profiles::disk::Plan) -> Vec<&str> {
+    let partial = prejoin_disk::write::PARTIAL.to_string();
+    let after = plan.after.iter();
+    after
+        .filter(|entry| entry.type_guid == partial)
+        .map(|entry| entry.name.as_str())
+        .collect()
+}
+
 #[test]
-fn wiping_the_state_is_asked_and_stays_inside() {
+fn what_the_node_is_to_make_stays_marked() {
     let size = 8 * GIB;
-    let content = ours("w1", size);
-    let state = content.partitions()[6].extent;
-    let report = verdict(content.clone(), size, &intent(Mode::ReimageWipeState, &[]));
-    assert_eq!(
-        (report.verdict, codes(&report, Severity::Confirm)),
-        (Verdict::NeedsConfirmation, vec![Code::DtState])
-    );
-    let plan = report.plan.unwrap();
-    assert!(!plan.clear.is_empty() && plan.clear.iter().all(|clear| state.covers(&clear.extent)));
-    // etcd's data in it has to be named.
-    let mut content = content;
-    let inside = |kind: &str, of| Inside {
-        of,
-        kind: kind.into(),
-        path: "/lib/etcd/member".into(),
-        detail: vec![],
-    };
-    content.inside.push(inside("etcd", state));
-    let refused = verdict(content.clone(), size, &intent(Mode::ReimageWipeState, &[]));
-    assert_eq!(codes(&refused, Severity::Refuse), [Code::DtNested]);
-    let name = guid("w1", "state").to_string();
-    let named = verdict(content, size, &intent(Mode::ReimageWipeState, &[&name]));
-    assert_eq!(
-        named.verdict,
-        Verdict::NeedsConfirmation,
-        "{:#?}",
-        named.findings
-    );
+    let install = verdict(blank(size), size, &intent(Mode::Install, &[]));
+    assert_eq!(marked(&install.plan.unwrap()), ["state", "data"]);
+    let reimage = verdict(ours("w1", size), size, &intent(Mode::Reimage, &[]));
+    assert_eq!(marked(&reimage.plan.unwrap()), [""; 0], "both were used");
 }
 
 #[test]
@@ -306,7 +323,8 @@ fn windows_is_refused_until_every_partition_is_named() {
             .advice
             .as_ref()
             .unwrap()
-            .ends_with(&format!("--delete {}", names.join(" --delete ")))
+            .ends_with(&format!(": --delete {}", names[0])),
+        "the image does not reach to the others"
     );
     let report = verdict(content.clone(), size, &intent(Mode::Install, &names));
     assert_eq!(
@@ -777,39 +795,6 @@ fn a_disk_whose_end_is_taken_has_room_in_front() {
 }
 
 #[test]
-fn a_mark_of_an_interrupted_run_does_not_hide_that_the_node_has_run() {
-    let size = 8 * GIB;
-    let mut content = ours("w1", size);
-    let partial = prejoin_disk::write::PARTIAL.to_string();
-    let marked = content
-        .tables
-        .iter_mut()
-        .flat_map(|table| &mut table.partitions);
-    marked.for_each(|partition| partition.type_id = partial.clone());
-    let kept = |content: &Content| {
-        let report = verdict(content.clone(), size, &intent(Mode::Reimage, &[]));
-        let kept = report.plan.unwrap().kept;
-        kept.iter()
-            .map(|kept| kept.name.clone())
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(kept(&content), ["state", "data"]);
-    // Older copies of a superblock are those of what was there before.
-    content.signatures[0].copy = true;
-    assert_eq!(kept(&content), ["data"]);
-    content.inside.push(Inside {
-        of: content.partitions()[6].extent,
-        kind: "etcd".into(),
-        path: "/lib/etcd".into(),
-        detail: vec![],
-    });
-    assert_eq!(kept(&content), ["state", "data"]);
-    content.inside.pop();
-    content.signatures.clear();
-    assert_eq!(kept(&content), [""; 0]);
-}
-
-#[test]
 fn nothing_of_a_node_cannot_be_reimaged() {
     let size = 8 * GIB;
     for (content, is_ours) in [
@@ -973,7 +958,7 @@ fn systems_are_known_by_what_was_found_of_them() {
         entry(number, u64::from(number) * GIB, MIB, name, &guid(number))
     };
     let mut content = gpt((1..).zip(&names).map(partition).collect(), size);
-    assert_eq!(judge::operating_system(&content), None);
+    assert_eq!(judge::operating_system(&content, None), None);
     let detail = vec!["name=Flatcar".into(), "partitions=USR-A,USR-B,ROOT".into()];
     let of = Extent::between(0, size);
     content.inside.push(Inside {
@@ -982,9 +967,10 @@ fn systems_are_known_by_what_was_found_of_them() {
         path: String::new(),
         detail,
     });
+    let system = judge::operating_system(&content, None).unwrap();
     assert_eq!(
-        judge::operating_system(&content),
-        Some(("Flatcar".into(), "partition 1, 2, 3".into()))
+        (system.name.as_str(), system.why.as_str(), system.on.len()),
+        ("Flatcar", "partition 1, 2, 3", 3)
     );
     let report = verdict(content, size, &intent(Mode::Install, &[]));
     assert!(codes(&report, Severity::Refuse).contains(&Code::LyForeign));
@@ -1360,7 +1346,11 @@ proptest! {
             }
         }
         for kept in plan.before.iter().filter(|entry| entry.origin == Origin::Kept) {
-            prop_assert!(plan.after.contains(kept), "{kept:?} is not in the new table");
+            let mut kept = kept.clone();
+            if kept.guid == own.state && mode == Mode::ReimageWipeState {
+                kept.type_guid = prejoin_disk::write::PARTIAL.to_string();
+            }
+            prop_assert!(plan.after.contains(&kept), "{kept:?} is not in the new table");
         }
         let disk_guid = image.table.disk_guid;
         let table = plan::table(&plan.after, &disk_guid, plan.sector_size, size);

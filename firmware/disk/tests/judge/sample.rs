@@ -63,10 +63,11 @@ pub(crate) fn sample(node: &str, sector_size: u32, state: Option<u64>, data: boo
     let mut start = MIB;
     let mut partitions = Vec::new();
     for ((name, size), number) in PARTITIONS.into_iter().zip(1..) {
-        let type_guid = if name == "boot" {
-            types::ESP
-        } else {
-            types::LINUX
+        let type_guid = match name {
+            "boot" => types::ESP,
+            "identity" => types::BASIC_DATA,
+            name if name.ends_with("verity") => types::ROOT_VERITY_AMD64,
+            _ => types::ROOT_AMD64,
         };
         let (guid, size) = (guid(node, name), size * MIB);
         partitions.push(gpt::Partition {

@@ -3,4 +3,5 @@
 
 mod disk;
 mod inside;
+mod state;
 mod tables;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use prejoin_disk::device::{ReadAt, WriteAt};
 use prejoin_disk::write::{
-    Chunks, Error, Event, Job, Journal, Options, Record, Sizes, Written, write,
+    Chunks, Error, Event, Job, Journal, Options, RELEASED, Record, Sizes, Written, write,
 };
 use prejoin_formats::gpt::{self, Partition, Table, types};
 use prejoin_formats::guid::Guid;
@@ -334,6 +334,8 @@ pub enum Old {
     ShiftedBadPrimary,
     /// No table, and nothing that is kept.
     Blank,
+    /// What is kept has other GUIDs than it is to have.
+    TakenOver,
 }
 
 impl Old {
@@ -458,7 +460,15 @@ impl Scenario {
             Err(error) => return Err(error.to_string()),
         };
         for kept in &self.plan.kept {
-            if found.table.partition(kept.number) != self.whole.partition(kept.number) {
+            let now = self.whole.partition(kept.number).unwrap();
+            let mut before = self.plan.before.iter();
+            let then = before.find(|entry| entry.number == kept.number).unwrap();
+            let then = Partition {
+                guid: then.guid.parse().unwrap(),
+                ..now.clone()
+            };
+            let listed = found.table.partition(kept.number);
+            if listed != Some(now) && listed != Some(&then) {
                 return Err(format!(
                     "kept partition {} is not listed by the {}",
                     kept.number, found.place
@@ -487,6 +497,38 @@ impl Scenario {
             }
         }
         Ok(())
+    }
+
+    /// What the table that counts lists.
+    pub fn listed(&self, disk: &[u8]) -> Option<Vec<Partition>> {
+        let read = |at, into: &mut [u8]| disk.read_at(at, into);
+        let found = gpt::read(read, self.plan.size, self.plan.sector_size);
+        found.ok().map(|found| found.table.partitions)
+    }
+
+    /// The disk was divided by an MBR with logical partitions, whose boot records are where the image goes.
+    pub fn logical(seed: u64) -> Self {
+        let mut scenario = Scenario::new(seed, Old::Blank, 512);
+        let places = [1, 5].map(|part| {
+            let extents = &scenario.plan.image_extents;
+            let extent = extents[extents.len() * part / 6];
+            extent.start / 512 * 512
+        });
+        let [first, second] = places.map(|place| (place / 512) as u32);
+        let mut record = |at: u64, entries: &[(u8, u32, u32)]| {
+            let sector = &mut scenario.old[at as usize..][..512];
+            sector.fill(0);
+            for (&(kind, start, count), entry) in entries.iter().zip(sector[446..].chunks_mut(16)) {
+                entry[4] = kind;
+                entry[8..12].copy_from_slice(&start.to_le_bytes());
+                entry[12..16].copy_from_slice(&count.to_le_bytes());
+            }
+            sector[510..].copy_from_slice(&[0x55, 0xaa]);
+        };
+        record(0, &[(0x83, 40, 8), (0x05, first, second - first + 16)]);
+        record(places[0], &[(0x83, 2, 2), (0x05, second - first, 16)]);
+        record(places[1], &[(0x83, 2, 8)]);
+        scenario
     }
 
     /// Where anything may be written at all.
@@ -539,6 +581,11 @@ impl Maker {
             .collect();
         let mut before = self.table.clone();
         before.partitions = kept.clone();
+        if old == Old::TakenOver {
+            for partition in &mut before.partitions {
+                partition.guid = self.random.guid();
+            }
+        }
         // What the image replaces, and what somebody named for deletion, was elsewhere in part.
         for extent in [self.image.clone(), self.free.clone()].concat() {
             if self.random.chance(60) {
@@ -683,7 +730,7 @@ impl Maker {
         let sector = before.sector_size as usize;
         let end = bytes.len();
         match old {
-            Old::Good => put_table(before, bytes, true, true),
+            Old::Good | Old::TakenOver => put_table(before, bytes, true, true),
             Old::BadPrimary => put_table(before, bytes, false, true),
             Old::BadBackup => put_table(before, bytes, true, false),
             Old::Blank => {
@@ -742,6 +789,28 @@ impl Maker {
         None
     }
 
+    /// On every third disk what goes had to be named.
+    fn released(&self, before: &Table, kept: &[Partition]) -> Vec<Entry> {
+        if !self.names.is_multiple_of(3) {
+            return Vec::new();
+        }
+        let gone = before.partitions.iter();
+        let gone = gone.filter(|partition| !kept.contains(partition));
+        let entry = |partition: &Partition| Entry {
+            number: partition.number,
+            extent: Extent {
+                start: partition.start,
+                length: partition.size,
+            },
+            type_guid: RELEASED.to_string(),
+            guid: partition.guid.to_string(),
+            name: partition.name.clone(),
+            attributes: partition.attributes,
+            origin: Origin::Deleted,
+        };
+        gone.map(entry).collect()
+    }
+
     fn plan(
         &self,
         before: &Table,
@@ -761,7 +830,7 @@ impl Maker {
             guid: partition.guid.to_string(),
             name: partition.name.clone(),
             attributes: partition.attributes,
-            origin: if kept.contains(partition) {
+            origin: if kept.iter().any(|kept| kept.number == partition.number) {
                 Origin::Kept
             } else {
                 other
@@ -792,6 +861,7 @@ impl Maker {
                 .iter()
                 .map(|partition| entry(partition, Origin::Image))
                 .collect(),
+            released: self.released(before, kept),
             clear: clear
                 .into_iter()
                 .map(|extent| Clear {

@@ -10,6 +10,7 @@ use crate::cluster::raw::Text;
 use crate::cluster::{Effect, Taint};
 use crate::digest::Digest;
 use crate::finding::{Code, Finding, private_key};
+use crate::handoff::Uuid;
 use crate::units::{Mac, Version};
 use crate::yaml::Located;
 
@@ -49,8 +50,24 @@ fn hint(code: Code, text: &str) -> Option<&'static str> {
         Code::Subnet => Some("the prefix length of a usual home network is 24"),
         Code::Range => Some("write `192.168.10.150-192.168.10.160`"),
         Code::Size => Some("write `240 GB` or `16 GiB`"),
+        Code::Id => Some(
+            "restore it from version control or `prejoin.lock`; for a new cluster remove the line, and `prejoin lock` \
+             writes a random one",
+        ),
         _ => None,
     }
+}
+
+/// The cluster's id; nil is what programs write where they have none.
+pub(super) fn cluster_id(text: Text, f: &mut Findings) -> Option<Located<Uuid>> {
+    let id = parsed::<Uuid>(text, Code::Id, f)?;
+    if id.value != Uuid::NIL {
+        return Some(id);
+    }
+    let message = "all zeroes tell no cluster from another";
+    let hint = "remove the line, and `prejoin lock` writes a random one";
+    f.push(Finding::error(Code::Id, id.position, &id, message).hint(hint));
+    None
 }
 
 /// A DNS label of RFC 1123: what Kubernetes takes for a node's name and Linux for a host's.

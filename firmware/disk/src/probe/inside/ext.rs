@@ -12,15 +12,18 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use super::files::{Entry, Files, LARGEST_FILE, MOST_ENTRIES};
+use super::files::{Child, Entry, Files, Kind, LARGEST_FILE, MOST_ENTRIES};
 use super::window::Window;
 use crate::probe::bytes::{le16, le32};
 
-const ROOT: u32 = 2;
+/// Number of the root directory.
+pub(crate) const ROOT: u32 = 2;
 /// Largest directory that is read, in bytes.
 const LARGEST_DIRECTORY: u64 = 4 << 20;
 /// Links followed on the way along one path.
 const MOST_LINKS: u32 = 8;
+/// Directories that are looked into to see whether there is something in one of them.
+const MOST_HOLLOW: u32 = 256;
 /// Components of one path, with those of its links.
 const MOST_COMPONENTS: u32 = 64;
 
@@ -46,6 +49,7 @@ pub(crate) struct Ext<'a> {
 
 #[derive(Clone)]
 struct Inode {
+    number: u32,
     mode: u16,
     size: u64,
     flags: u32,
@@ -140,6 +144,7 @@ impl<'a> Ext<'a> {
         let at = u64::from(index % self.inodes_per_group) * self.inode_size;
         let bytes = self.bytes(table.checked_add(at / self.block)?, at % self.block, 128)?;
         Some(Inode {
+            number,
             mode: le16(&bytes, 0),
             size: u64::from(le32(&bytes, 0x6c)) << 32 | u64::from(le32(&bytes, 4)),
             flags: le32(&bytes, 0x20),
@@ -246,7 +251,9 @@ impl<'a> Ext<'a> {
             if inode.size > 60 {
                 self.lacks("a directory inside its inode was not read to its end");
             }
-            block_entries(&inode.blocks[4..], &mut each);
+            if let Block::Damaged = block_entries(&inode.blocks[4..], &mut each) {
+                self.lacks("a directory is damaged");
+            }
             return;
         }
         if inode.size > LARGEST_DIRECTORY {
@@ -254,15 +261,78 @@ impl<'a> Ext<'a> {
         }
         for index in 0..inode.size.min(LARGEST_DIRECTORY).div_ceil(self.block) {
             let Some(block) = self.block_of(inode, index) else {
+                self.lacks("a directory has a hole");
                 continue;
             };
             let Some(bytes) = self.bytes(block, 0, self.block as usize) else {
                 return;
             };
-            if !block_entries(&bytes, &mut each) {
-                return;
+            match block_entries(&bytes, &mut each) {
+                Block::Whole => (),
+                Block::Damaged => self.lacks("a directory is damaged"),
+                Block::Enough => return,
             }
         }
+    }
+
+    /// What is in a directory, by the number of its inode. What cannot be read of it is among the gaps.
+    pub(crate) fn children(&self, directory: u32) -> Vec<Child> {
+        let mut found = Vec::new();
+        let Some(inode) = self.inode(directory) else {
+            self.lacks("a directory's inode cannot be read");
+            return Vec::new();
+        };
+        // One inside its inode has no entry for itself.
+        let mut is_itself = inode.flags & (INLINE | ENCRYPTED) != 0;
+        if inode.is_directory() {
+            self.entries(&inode, |number, name| {
+                match name {
+                    b"." => is_itself |= number == directory,
+                    b".." => (),
+                    name => found.push((number, name.to_vec())),
+                }
+                found.len() < MOST_ENTRIES
+            });
+        }
+        if !inode.is_directory() || !is_itself {
+            self.lacks("a directory is damaged");
+        }
+        if found.len() >= MOST_ENTRIES {
+            self.lacks("a directory has too many entries");
+        }
+        // The inode decides what it is, as for the kernel; the entry's word on it may be wrong.
+        let child = |(number, name)| {
+            let kind = match self.inode(number).map(|inode| inode.mode & 0xf000) {
+                Some(0x4000) => Kind::Directory,
+                Some(0xa000) => Kind::Link,
+                Some(0x1000 | 0x2000 | 0x6000 | 0xc000) => Kind::Special,
+                Some(_) => Kind::File,
+                None => {
+                    self.lacks("an inode cannot be read");
+                    Kind::File
+                }
+            };
+            Child { name, number, kind }
+        };
+        found.into_iter().map(child).collect()
+    }
+
+    /// Whether there is nothing in a directory but further directories, as far as a few steps tell.
+    pub(crate) fn is_hollow(&self, path: &str) -> bool {
+        let mut todo = Vec::from_iter(self.find(path).map(|inode| inode.number));
+        for _ in 0..MOST_HOLLOW {
+            let Some(directory) = todo.pop() else {
+                return true;
+            };
+            for child in self.children(directory) {
+                match child.kind {
+                    Kind::Directory => todo.push(child.number),
+                    Kind::File | Kind::Link => return false,
+                    Kind::Special => (),
+                }
+            }
+        }
+        false
     }
 
     fn child(&self, directory: &Inode, name: &str) -> Option<Inode> {
@@ -360,26 +430,39 @@ impl Inode {
     }
 }
 
-/// Entries of one block: inode (4 bytes), length of the record (2), of the name (1), type (1), name. Returns whether
-/// there is to be more.
-fn block_entries(bytes: &[u8], each: &mut impl FnMut(u32, &[u8]) -> bool) -> bool {
-    let mut rest = bytes;
+/// How the entries of a block were read.
+enum Block {
+    /// To its end.
+    Whole,
+    /// Until there were enough.
+    Enough,
+    /// As far as they make sense.
+    Damaged,
+}
+
+/// Entries of one block: inode (4 bytes), length of the record (2), of the name (1), type (1), name.
+fn block_entries(bytes: &[u8], each: &mut impl FnMut(u32, &[u8]) -> bool) -> Block {
+    let (mut rest, mut whole) = (bytes, true);
     while rest.len() >= 8 {
         let length = match le16(rest, 4) {
-            // A block of 64 KiB.
-            0 | u16::MAX => rest.len(),
+            0 | u16::MAX if bytes.len() == 64 << 10 => rest.len(),
             length => usize::from(length),
         };
         let (inode, name) = (le32(rest, 0), rest.get(8..8 + usize::from(rest[6])));
-        if inode != 0 && !name.is_none_or(|name| each(inode, name)) {
-            return false;
+        match name {
+            Some(name) if inode != 0 && !each(inode, name) => return Block::Enough,
+            None if inode != 0 => whole = false,
+            _ => (),
         }
         match rest.get(length..).filter(|_| length >= 8) {
             Some(next) => rest = next,
-            None => break,
+            None => return Block::Damaged,
         }
     }
-    true
+    match whole && rest.is_empty() {
+        true => Block::Whole,
+        false => Block::Damaged,
+    }
 }
 
 /// Groups 0 and 1 and the powers of 3, 5 and 7 have a copy of the superblock (`sparse_super`).

@@ -12,6 +12,25 @@ pub(crate) struct Entry {
     pub(crate) directory: bool,
 }
 
+/// What an inode is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Directory,
+    Link,
+    /// A pipe, a socket or a device node: nothing is in it.
+    Special,
+    /// A file, and what is none of the others.
+    File,
+}
+
+/// An entry of a directory, for walking through all of them.
+pub(crate) struct Child {
+    pub(crate) name: Vec<u8>,
+    /// Of its inode.
+    pub(crate) number: u32,
+    pub(crate) kind: Kind,
+}
+
 /// A file system that is looked into. Paths are absolute.
 pub(crate) trait Files {
     /// The entries of a directory, without `.` and `..`; `None` if there is no such directory.

@@ -2,9 +2,12 @@
 //! kept may be gone, and writing again must complete.
 #![expect(clippy::print_stdout, reason = "says how many cuts there were")]
 
+mod again;
+#[path = "../support/mod.rs"]
 mod support;
+mod world;
 
-use prejoin_disk::write::{Options, Record};
+use prejoin_disk::write::{Options, Record, Saved, before, restore};
 
 use support::{Medium, Notes, Old, Op, Random, SIZES, Scenario};
 
@@ -62,6 +65,11 @@ fn only_a_backup_in_the_midst_of_the_disk() {
 #[test]
 fn only_a_backup_where_the_new_one_goes() {
     cut_all(Old::ShiftedBadPrimary);
+}
+
+#[test]
+fn what_is_kept_gets_other_guids() {
+    cut_all(Old::TakenOver);
 }
 
 #[test]
@@ -242,6 +250,110 @@ fn complete(
         medium.bytes() == scenario.new,
         "{what}, at last: not what was planned"
     );
+}
+
+/// A table is put back on a whole image, and on what cuts have left of one.
+#[test]
+fn old_tables_come_back() {
+    let mut cuts = 0;
+    for (index, old) in Old::ALL.into_iter().enumerate() {
+        for seed in 0..4 {
+            let sector_size = if seed == 1 { 4096 } else { 512 };
+            let scenario = Scenario::new(100 * seed + index as u64, old, sector_size);
+            cuts += restore_everywhere(&scenario, &format!("{old:?}, seed {seed}"));
+        }
+    }
+    println!("{cuts} cuts");
+    assert!(cuts > 2000, "{cuts}");
+}
+
+/// The boot records of logical partitions come back, too, though they lie in what is the image's now.
+#[test]
+fn logical_partitions_come_back() {
+    let mut cuts = 0;
+    for seed in 0..6 {
+        let scenario = Scenario::logical(seed);
+        let name = format!("logical partitions, seed {seed}");
+        cuts += restore_everywhere(&scenario, &name);
+        let medium = Medium::new(scenario.old.clone());
+        let saved = before(&scenario.plan, &medium).unwrap();
+        assert!(saved.areas.len() >= 4, "{name}: {:?}", saved.areas);
+        scenario.write(&medium, None, false).unwrap();
+        restore(&medium, &saved).unwrap();
+        for area in &saved.areas {
+            let part = area.offset as usize..area.offset as usize + area.bytes.len();
+            assert!(
+                medium.bytes()[part.clone()] == scenario.old[part],
+                "{name}: {area:?}"
+            );
+        }
+    }
+    assert!(cuts > 500, "{cuts}");
+}
+
+fn restore_everywhere(scenario: &Scenario, name: &str) -> usize {
+    let medium = Medium::new(scenario.old.clone());
+    let saved = before(&scenario.plan, &medium).expect(name);
+    scenario.write(&medium, None, false).expect(name);
+    let log = medium.log();
+    let mut cuts = 0;
+    for part in 0..=5 {
+        let done = log.len() * part / 5;
+        let mut disk = scenario.old.clone();
+        log[..done].iter().for_each(|op| op.apply(&mut disk));
+        let name = format!("{name}, after {done} of {}", log.len());
+        cuts += restore_and_cut(scenario, &saved, &disk, &name);
+    }
+    cuts
+}
+
+/// One restore is recorded and cut after every operation. At any instant the disk has the table that it had or the old
+/// one, and both commands complete what they were about.
+fn restore_and_cut(scenario: &Scenario, saved: &Saved, start: &[u8], name: &str) -> usize {
+    let medium = Medium::new(start.to_vec());
+    restore(&medium, saved).expect(name);
+    let end = medium.bytes();
+    let old = scenario.listed(&scenario.old);
+    assert_eq!(scenario.listed(&end), old, "{name}");
+    let log = medium.log();
+    let (mut flushed, mut pending, mut cuts) = (start.to_vec(), Vec::new(), 0);
+    for cut in 0..=log.len() {
+        let kinds = [
+            Unflushed::Kept,
+            Unflushed::Lost,
+            Unflushed::Torn(cut as u64),
+            Unflushed::Torn(!(cut as u64)),
+        ];
+        for kind in kinds {
+            cuts += 1;
+            let disk = after(&flushed, &pending, kind);
+            let what = format!("{name}, restore cut after {cut} operations, {kind:?}");
+            scenario
+                .check(&disk)
+                .unwrap_or_else(|error| panic!("{what}: {error}"));
+            let listed = scenario.listed(&disk);
+            let had = scenario.listed(start);
+            assert!(
+                listed.is_some() || had.is_none() || old.is_none(),
+                "{what}: no table"
+            );
+            let medium = Medium::new(disk.clone());
+            assert!(saved.is_of(&medium).expect(&what), "{what}");
+            restore(&medium, saved).expect(&what);
+            assert!(medium.bytes() == end, "{what}: another restore");
+            if cuts % 5 == 0 {
+                let medium = Medium::new(disk);
+                scenario.write(&medium, None, false).expect(&what);
+                assert!(medium.bytes() == scenario.new, "{what}: another flash");
+            }
+        }
+        match log.get(cut) {
+            Some(Op::Flush) => pending.drain(..).for_each(|op: &Op| op.apply(&mut flushed)),
+            Some(op) => pending.push(op),
+            None => {}
+        }
+    }
+    cuts
 }
 
 /// The disk after a cut.
