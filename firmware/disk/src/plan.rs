@@ -163,11 +163,11 @@ pub fn plan(facts: &Facts, image: &Image, wish: &Wish) -> Planned {
                 type_guid: PARTIAL.to_string(),
                 ..entry(partition, Origin::Kept)
             },
-            false => stays(partition, &own, image.handoff),
+            false => stays(content, partition, &own, image.handoff),
         })
         .collect::<Vec<_>>();
     after.extend(brought(image, &sorted.kept));
-    let released = released(content, size, &sorted, image, &after, wish);
+    let released = released(content, size, &sorted, image, &own, &after, wish);
     let mut problem = None;
     let (mut added, mut without) = (Vec::new(), Vec::new());
     match complete(&after, image, size, &sorted) {
@@ -252,7 +252,7 @@ impl<'a> Sorted<'a> {
         };
         for partition in content.partitions() {
             let wiped = is_wiped(partition, own, wish);
-            if wish.deletes(partition) && !wiped || is_released(partition) {
+            if !wiped && (wish.deletes(partition) || is_released(partition)) {
                 sorted.deleted.push(partition);
             } else if !wiped
                 && (replaceable(content, partition, own) || is_unfinished(content, partition, own))
@@ -402,13 +402,18 @@ pub(crate) fn is_partial(partition: &Partition) -> bool {
     partition.type_id.eq_ignore_ascii_case(&PARTIAL.to_string())
 }
 
-/// The entry of a partition that stays: as it is, but that one of the node's own is partial no longer when the run is
-/// completed that has made it.
-fn stays(partition: &Partition, own: &Own, handoff: &Handoff) -> Entry {
+/// The entry of a partition that stays: as it is, but that one of the node's own is partial no longer if somebody has
+/// used it: a node makes its file system in what is marked. One whose first MiB is as the run has cleared it waits for
+/// its node, though what was on the disk before may show further in.
+fn stays(content: &Content, partition: &Partition, own: &Own, handoff: &Handoff) -> Entry {
     let entry = entry(partition, Origin::Kept);
     let mut made = handoff.partitions.iter();
     let made = made.find(|made| made.guid.to_string() == partition.guid);
-    match made.filter(|_| own.made(partition) && is_partial(partition)) {
+    let is_used = !region::is_blank_at_its_head(content, &partition.extent)
+        || region::signatures(content, &partition.extent)
+            .next()
+            .is_some();
+    match made.filter(|_| own.made(partition) && is_partial(partition) && is_used) {
         Some(made) => Entry {
             type_guid: made.type_guid.to_string(),
             ..entry
@@ -427,6 +432,7 @@ fn released(
     size: u64,
     sorted: &Sorted,
     image: &Image,
+    own: &Own,
     after: &[Entry],
     wish: &Wish,
 ) -> Vec<Entry> {
@@ -442,7 +448,11 @@ fn released(
         let own = is_own(partition) || is_partial(partition);
         (*partition, if own { PARTIAL } else { RELEASED })
     });
+    // A state that is made anew keeps its place. What is in it can be looked at only until its head is cleared.
+    let wiped = sorted.kept.iter().copied();
+    let wiped = wiped.filter(|partition| is_wiped(partition, own, wish));
     let going: Vec<(&Partition, Guid)> = deleted
+        .chain(wiped.map(|partition| (partition, RELEASED)))
         .chain(replaced)
         .filter(|(partition, _)| !region::is_container(partition))
         .collect();
@@ -450,8 +460,9 @@ fn released(
         return Vec::new();
     }
     let (disk_guid, sector_size) = (image.table.disk_guid, image.manifest.sector_size);
+    let is_going = |entry: &Entry| going.iter().any(|(going, _)| going.guid == entry.guid);
     let kept = after.iter().filter(|entry| entry.origin == Origin::Kept);
-    let mut all: Vec<Entry> = kept.cloned().collect();
+    let mut all: Vec<Entry> = kept.filter(|entry| !is_going(entry)).cloned().collect();
     let stay = all.len();
     for (partition, type_guid) in going {
         let is_free = |number: &u32| all.iter().all(|other| other.number != *number);

@@ -49,7 +49,7 @@ impl Case<'_> {
             let here = move |found: &&Inside| found.of == partition.extent && found.kind == kind;
             content.inside.iter().filter(here)
         };
-        let all = self.wish.deletes(partition);
+        let all = self.deletes(partition);
         let by_guid = format!(
             "--delete {} gives up everything on it",
             name::of_partition(partition)

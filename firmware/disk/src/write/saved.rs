@@ -124,7 +124,7 @@ impl Saved {
         let tables = Tables::of(&self.plan)?;
         let (size, sector_size) = self.geometry();
         let (partial, whole, put) = (&tables.partial, &tables.whole, self.copies(&tables)?);
-        let copies = [partial, whole, &put];
+        let copies = [partial, whole, &put].into_iter().chain(&tables.released);
         // A power cut leaves any mixture of the old sectors and the new ones.
         let mixed = |extent: Extent| -> Result<bool, Error> {
             let now = read(disk, extent.start, extent.length)?;
@@ -134,8 +134,8 @@ impl Saved {
                 .zip((0..).step_by(SECTOR))
                 .all(|(now, at)| {
                     let new =
-                        |copy: &&Copies| copy.bytes(&extent).get(at..at + now.len()) == Some(now);
-                    old.get(at..at + now.len()) == Some(now) || copies.iter().any(new)
+                        |copy: &Copies| copy.bytes(&extent).get(at..at + now.len()) == Some(now);
+                    old.get(at..at + now.len()) == Some(now) || copies.clone().any(new)
                 }))
         };
         let first = Extent {

@@ -274,8 +274,16 @@ impl Tables {
                 type_guid: PARTIAL,
                 ..kept.clone()
             };
+            // One that is taken over gets another GUID, and nothing else.
             let same = |was: &&Partition| {
-                (was.number, was.start, was.size) == (kept.number, kept.start, kept.size)
+                (was.number, was.start, was.size, was.attributes, &was.name)
+                    == (
+                        kept.number,
+                        kept.start,
+                        kept.size,
+                        kept.attributes,
+                        &kept.name,
+                    )
             };
             has(kept) || has(&marked) || self.kept_before.iter().find(same).is_some_and(has)
         };

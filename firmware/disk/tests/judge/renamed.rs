@@ -44,8 +44,11 @@ fn somebodys_partition_may_be_called_as_ours_are() {
             table.partitions.truncate(7);
             table.partitions.push(somebodys.clone());
         }
-        content.signatures.pop();
-        content.blankness.pop();
+        let listed: Vec<Extent> = content.partitions().iter().map(|p| p.extent).collect();
+        content
+            .signatures
+            .retain(|found| listed.contains(&found.of));
+        content.blankness.retain(|look| listed.contains(&look.of));
         content
             .signatures
             .push(signature("ext4", somebodys.extent, 1080, 2));

@@ -795,7 +795,9 @@ impl Maker {
             return Vec::new();
         }
         let gone = before.partitions.iter();
-        let gone = gone.filter(|partition| !kept.contains(partition));
+        // What is taken over has another GUID afterwards.
+        let place = |partition: &Partition| (partition.number, partition.start, partition.size);
+        let gone = gone.filter(|gone| kept.iter().all(|kept| place(kept) != place(gone)));
         let entry = |partition: &Partition| Entry {
             number: partition.number,
             extent: Extent {
