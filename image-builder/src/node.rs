@@ -82,7 +82,7 @@ pub enum Error {
         board: String,
         /// Why.
         #[source]
-        source: overlays::Error,
+        source: Box<overlays::Error>,
     },
     /// The archive of the node's files could not be written.
     #[error("writing the archive of the node's files")]
@@ -276,7 +276,7 @@ fn boot_image(
     let overlays = overlays::gather(spec.board, &boot.device_trees, spec.overlays, contents)
         .map_err(|source| Error::Overlays {
             board: spec.board.name.clone(),
-            source,
+            source: Box::new(source),
         })?;
     let mut tree = Tree::new();
     for file in prejoin_boot::files(spec.board, Slot::A, &command_line, overlays.keys()) {

@@ -1,5 +1,6 @@
 //! The writer: equal to the image where it must be, untouched everywhere else, on disks that fail and with chunks that
 //! are wrong.
+#![allow(clippy::unwrap_used, reason = "tests")]
 #![expect(
     clippy::disallowed_methods,
     reason = "one test kills a process that writes a file"

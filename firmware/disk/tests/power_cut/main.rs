@@ -1,5 +1,6 @@
 //! The power fails: after every operation of the writer, with what was not flushed lost, kept or torn. Nothing that is
 //! kept may be gone, and writing again must complete.
+#![allow(clippy::unwrap_used, reason = "tests")]
 #![expect(clippy::print_stdout, reason = "says how many cuts there were")]
 
 mod again;
