@@ -135,6 +135,23 @@ put i {identity_at}M
         )
     }
 
+    /// The recipe of the same disk as it was made before clusters had ids.
+    pub fn earlier(&self, recipe: &str) -> String {
+        let node = &self.manifest.node;
+        let names = self.table.partitions.iter().map(|p| p.name.clone());
+        let made = self.handoff.partitions.iter().flat_map(|partition| {
+            let name = &partition.name;
+            [name.clone(), format!("{name} file system")]
+        });
+        let mut recipe = recipe.to_owned();
+        for thing in names.chain(made).chain(["disk".to_owned()]) {
+            let now = derived::uuid(&ID, node, &thing).to_string();
+            let then = derived::uuid_without_id(CLUSTER, node, &thing).to_string();
+            recipe = recipe.replace(&now, &then);
+        }
+        recipe
+    }
+
     /// Adds the state partition as the node makes it, with what `make` puts below `tree`.
     pub fn state(&self, make: &str) -> String {
         let state = self.handoff.state();

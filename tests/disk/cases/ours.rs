@@ -21,6 +21,11 @@ pub fn cases() -> Vec<Case> {
             own.system(),
         )
         .unseen(&["table gpt stray"]),
+        live(
+            "ours-earlier",
+            "worker1's own disk, made before its cluster had an id",
+            own.earlier(&format!("{}{}", own.system(), own.state(USED))),
+        ),
         with(
             "ours-longhorn",
             "worker1's own disk, Longhorn's volumes below /var",
