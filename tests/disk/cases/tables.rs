@@ -70,7 +70,7 @@ put b 501M
         deleted(
             "lost-luks",
             "LUKS whose entry was deleted, which does not say how long it is, beside a partition",
-            "luks l 200M luks2 11111111-1111-4111-8111-000000000002\nput l 2561M",
+            "luks l 200M luks2 11111111-1111-4111-8111-000000000002\nput l 801M",
         )
         .unseen(&["signature crypto_LUKS"]),
     ]
