@@ -33,13 +33,6 @@ use round::{Kind, Maker, Owned, random_guid};
 use sparse::{Disk, Sparse};
 use support::Random;
 
-/// Kinds whose loss is counted and said, but does not fail yet, each with the point of issue 6 that mends it. Where a
-/// point is done its kinds go from here.
-const OPEN: [(Kind, &str); 0] = [];
-
-/// Whether a run that was cut must be completed by the same command (A3 of issue 6). Until then refusals are counted.
-const SAME_COMMAND_COMPLETES: bool = true;
-
 /// Seeds that have found something, tried each time.
 const RECORDED: [u64; 3] = [
     // A partition called root-a was zeroed in part, and dropped.
@@ -72,11 +65,7 @@ fn nothing_is_lost_that_was_not_named() {
     }
     println!("{tally:#?}");
     assert!(tally.lost.is_empty(), "{:#?}", tally.lost);
-    assert!(
-        !SAME_COMMAND_COMPLETES || tally.stuck.is_empty(),
-        "{:#?}",
-        tally.stuck
-    );
+    assert!(tally.stuck.is_empty(), "{:#?}", tally.stuck);
     let rounds = seeds.len() as u64;
     if rounds < ROUNDS {
         return;
@@ -109,8 +98,6 @@ struct Tally {
     survived: BTreeMap<Kind, u64>,
     /// Losses.
     lost: Vec<String>,
-    /// Losses of kinds that are known not to be safe yet.
-    open: BTreeMap<(Kind, &'static str), Vec<String>>,
     /// Runs that were cut and that the same command does not complete.
     stuck: Vec<String>,
 }
@@ -396,10 +383,7 @@ impl Round {
             };
             let what = format!("seed {}, {when}: {owned}: {what}", self.seed);
             owned.named = true;
-            match OPEN.iter().find(|(kind, _)| *kind == owned.kind) {
-                Some(&open) => tally.open.entry(open).or_default().push(what),
-                None => tally.lost.push(what),
-            }
+            tally.lost.push(what);
         }
     }
 }
