@@ -73,8 +73,8 @@ fn sectors_of_4096_bytes() {
     // A FAT32 file system has at least 65525 clusters: 256 MiB with such sectors.
     session.edit(
         "profiles/layouts/tiny.yaml",
-        "boot: 40 MiB",
-        "boot: 300 MiB",
+        "boot, purpose: boot, size: 40 MiB",
+        "boot, purpose: boot, size: 300 MiB",
     );
     session.quietly("lock");
     session.run("build one --sector-size 4096");

@@ -15,11 +15,18 @@ fn ready() -> Option<Session> {
         session.read("cluster.yaml") + "packages: [bulk]\n",
     );
     session.edit("cluster.yaml", "10.0.0.11", "10.0.0.13");
-    session.edit(
-        "profiles/layouts/tiny.yaml",
-        "root-a: 96 MiB, root-a-verity: 1 MiB",
-        "root-a: 256 MiB, root-a-verity: 4 MiB",
-    );
+    for (from, to) in [
+        (
+            "root-a, purpose: root, size: 96",
+            "root-a, purpose: root, size: 256",
+        ),
+        (
+            "root-a-verity, purpose: verity, size: 1",
+            "root-a-verity, purpose: verity, size: 4",
+        ),
+    ] {
+        session.edit("profiles/layouts/tiny.yaml", from, to);
+    }
     session.quietly("lock");
     Some(session)
 }

@@ -128,9 +128,14 @@ id: 7c1f0a52-3b0e-4c8b-9a55-0d8f6f3a1e01
 const LAYOUT: &str = "\
 name: tiny
 description: Small partitions
-inherits: single
-sizes:
-  { boot: 40 MiB, root-a: 96 MiB, root-a-verity: 1 MiB, root-b: 96 MiB, root-b-verity: 1 MiB, identity: 4 MiB }
+partitions:
+  - { name: boot, purpose: boot, size: 40 MiB }
+  - { name: root-a, purpose: root, size: 96 MiB }
+  - { name: root-a-verity, purpose: verity, size: 1 MiB }
+  - { name: root-b, purpose: root, size: 96 MiB }
+  - { name: root-b-verity, purpose: verity, size: 1 MiB }
+  - { name: identity, purpose: identity, size: 4 MiB }
+  - { name: state, purpose: state, min_size: 1 GiB, filesystem: ext4, mount: /var }
 ";
 
 /// Text of the tiny operating system's profile.
