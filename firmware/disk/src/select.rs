@@ -203,6 +203,23 @@ mod tests {
     }
 
     #[test]
+    fn the_disk_of_the_running_system_does_not_fit() {
+        let running = Device {
+            boot_medium: Some("/ is mounted from it".into()),
+            ..disk("a", 100)
+        };
+        let any = DiskSelector::default();
+        let alone = select(std::slice::from_ref(&running), &any);
+        assert_eq!(alone.chosen, None);
+        assert_eq!(
+            alone.reasons,
+            [["the running system came from it: / is mounted from it"]]
+        );
+        // The other one is meant, then.
+        assert_eq!(select(&[running, disk("b", 100)], &any).chosen, Some(1));
+    }
+
+    #[test]
     fn models_have_patterns() {
         for (pattern, fits) in [
             ("Samsung SSD 990 PRO 2TB", true),
