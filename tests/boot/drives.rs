@@ -166,6 +166,12 @@ impl Drives<'_> {
         };
         link(Path::new(PROGRAM), "prejoin");
         link(&self.lab.folder.join("cluster.yaml"), "cluster.yaml");
+        // Its layouts, without which the cluster file means nothing.
+        for layout in fs::read_dir(self.lab.folder.join("profiles/layouts")).unwrap() {
+            let layout = layout.unwrap();
+            let name = layout.file_name().into_string().unwrap();
+            link(&layout.path(), &format!("profiles/layouts/{name}"));
+        }
         // Most chunks are those of the other image.
         let other = self.folder.join("out-4096");
         fs::create_dir(&other).unwrap();
