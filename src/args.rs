@@ -53,13 +53,15 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  prejoin schema > cluster.schema.json")]
     Schema,
     /// Resolve every input to a version and a digest: writes prejoin.lock beside the cluster file.
+    ///
+    /// A cluster file that is not called cluster.yaml has a lock of its own: NAME.yaml is locked in NAME.lock.
     #[command(after_help = "Example:\n  prejoin lock && git diff prejoin.lock")]
     Lock(Lock),
     /// Build the images of all nodes, or of some.
     #[command(after_help = "Example:\n  prejoin build worker1 worker2 --offline")]
     Build(Build),
     /// Write one node's image as a file for dd, Raspberry Pi Imager, Etcher or bmaptool.
-    #[command(after_help = "Example:\n  prejoin export worker1 --format img.xz")]
+    #[command(after_help = EXPORT_HELP)]
     Export(Export),
     /// Read images back and judge them with other code than the code that made them.
     #[command(after_help = "Example:\n  prejoin verify worker1")]
@@ -74,6 +76,19 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  prejoin demo --no-boot")]
     Demo(Demo),
 }
+
+/// What `export --help` ends with.
+const EXPORT_HELP: &str = "\
+Which kind of file:\n  \
+  img.xz   for Raspberry Pi Imager, Etcher and bmaptool, or to send\n           \
+           the smallest; compressed anew, with a block map and SHA256SUMS beside it\n  \
+  raw.zst  to keep, or for a machine with zstd\n           \
+           the stored chunks as they are, in a second; unpacked several times faster\n  \
+  raw      for dd, virtual machines and whatever mounts it\n           \
+           as long as the disk, sparse where the file system allows\n\
+`prejoin flash` needs none of them: it writes the chunks themselves.\n\
+\n\
+Example:\n  prejoin export worker1 --format img.xz";
 
 /// What `flash --help` ends with.
 const FLASH_HELP: &str = "\

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::IsTerminal;
 
 use prejoin_profiles::finding::{Finding, Severity};
+pub(crate) use prejoin_profiles::units::amount as size;
 use serde_json::{Value, json};
 
 use crate::args::Colour;
@@ -115,22 +116,6 @@ fn as_json(file: &str, finding: &Finding) -> Value {
         "message": finding.message,
         "hint": finding.hint,
     })
-}
-
-/// Bytes for people.
-pub(crate) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut value = bytes as f64;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    if unit == 0 {
-        format!("{bytes} B")
-    } else {
-        format!("{value:.1} {}", UNITS[unit])
-    }
 }
 
 /// Rows in columns as wide as they need to be, the first row the heading.

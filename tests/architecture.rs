@@ -218,3 +218,100 @@ fn property_tests_draw_the_same_cases_each_time() {
     let seed = std::env::var("PROPTEST_RNG_SEED").expect("no seed is set");
     seed.parse::<u64>().expect("proptest takes a number");
 }
+
+/// Phrases that licences put at the head of a file, and what Debian's tools leave in a script. They are in two halves,
+/// so that this file has none of them.
+const FOREIGN: [(&str, &str); 8] = [
+    ("SPDX-License", "-Identifier"),
+    ("free software; ", "you can redistribute"),
+    ("under the terms of ", "the GNU"),
+    ("Licensed under ", "the Apache License"),
+    ("Permission is ", "hereby granted"),
+    ("All rights ", "reserved"),
+    ("This file is ", "part of "),
+    ("#DEB", "HELPER#"),
+];
+
+/// The tree is under its two licences as a whole: what somebody else wrote is fetched when a test runs, not kept.
+#[test]
+fn every_text_is_ours() {
+    let output = Command::new("git")
+        .args(["ls-files", "-z"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("git runs");
+    let names = String::from_utf8(output.stdout).expect("our names are UTF-8");
+    let mut seen = 0;
+    for name in names.split_terminator('\0') {
+        if name.starts_with("LICENSE-") {
+            continue;
+        }
+        // A file that is removed but not yet committed.
+        let Ok(bytes) = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/").to_owned() + name)
+        else {
+            continue;
+        };
+        seen += 1;
+        for line in String::from_utf8_lossy(&bytes).lines() {
+            assert!(!foreign(line), "{name} is somebody else's: {line}");
+        }
+    }
+    assert!(seen > 500, "only {seen} files were looked at");
+}
+
+/// Whether a line says that the file is somebody else's.
+fn foreign(line: &str) -> bool {
+    FOREIGN
+        .iter()
+        .any(|(start, end)| line.split(start).skip(1).any(|rest| rest.starts_with(end)))
+        || holder(line)
+        || generated(line)
+}
+
+/// The word for it followed by a year, a sign or a name, not by other words.
+fn holder(line: &str) -> bool {
+    let lower = line.to_lowercase();
+    lower.split("copyright").skip(1).any(|rest| {
+        let rest = rest.trim_start_matches([' ', '\t', ':']);
+        let year = rest.split(|letter: char| !letter.is_ascii_digit()).next();
+        rest.starts_with("(c)")
+            || rest.starts_with('\u{a9}')
+            || year.is_some_and(|year| year.len() == 4)
+            || (rest.starts_with("the ") && rest.contains("author"))
+    })
+}
+
+/// The mark of a debhelper program with its whole version: ours name none, or a short one.
+fn generated(line: &str) -> bool {
+    let Some((_, mark)) = line.split_once("Automatically added by dh_") else {
+        return false;
+    };
+    let version = mark.split_once('/').map_or("", |(_, version)| version);
+    let numbers = version
+        .split('.')
+        .filter(|number| number.starts_with(|letter: char| letter.is_ascii_digit()));
+    numbers.count() > 2
+}
+
+#[test]
+fn somebody_elses_lines_are_recognised() {
+    for (line, expected) in [
+        ("# C.pyright \u{a9} 2003 Somebody", true),
+        ("// c.pyright (C) Somebody", true),
+        ("C.pyright: 2020, Somebody", true),
+        ("# C.pyright The Example Authors.", true),
+        ("keep: [usr/share/doc/*/c.pyright]", false),
+        ("# Automatically added by d._installsystemd/13.24.2", true),
+        ("# Automatically added by d._installsystemd/13", false),
+    ] {
+        // With the letter that keeps this file from being found.
+        let line = line
+            .replace("c.p", "cop")
+            .replace("C.p", "Cop")
+            .replace("d._", "dh_");
+        assert_eq!(foreign(&line), expected, "{line}");
+    }
+    for (start, end) in FOREIGN {
+        assert!(foreign(&format!("#  {start}{end}")), "{start}");
+    }
+}

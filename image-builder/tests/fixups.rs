@@ -1,4 +1,5 @@
-//! Every fix-up on what it reads of real Debian 13 packages, compared with golden text and judged by other programs.
+//! Every fix-up on what it reads of packages shaped as Debian 13's, compared with golden text and judged by other
+//! programs. `tests/image` does the same with the packages themselves.
 //!
 //! `PREJOIN_BLESS=1` rewrites the golden text.
 #![expect(
@@ -20,7 +21,7 @@ use prejoin_profiles::architecture::Architecture;
 use prejoin_profiles::distribution::System;
 use prejoin_profiles::os::Os;
 
-const INPUTS: &str = include_str!("fixups/debian-13.txt");
+const INPUTS: &str = include_str!("fixups/packages.txt");
 const EPOCH: i64 = 1_763_000_000;
 
 /// Files that are compared as a whole.
@@ -44,7 +45,7 @@ const WHOLE: &[&str] = &[
     "usr/lib/os-release",
 ];
 
-/// The captured packages, and the tree of their payloads.
+/// The packages, and the tree of their payloads.
 fn inputs() -> (BTreeMap<String, Package>, Tree) {
     let (mut packages, mut tree) = (BTreeMap::new(), Tree::new());
     let mut sections = INPUTS.split("#### ");

@@ -7,7 +7,7 @@ mod version;
 
 pub use mac::Mac;
 pub use network::{AddressRange, Subnet};
-pub use size::Size;
+pub use size::{Size, amount};
 pub use version::Version;
 
 /// Gives a type with `Display` and `FromStr<Err = String>` its text as its form in documents and schemas.

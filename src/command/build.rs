@@ -86,15 +86,8 @@ pub(crate) fn all(
     wanted: &Wanted,
     report: &Report,
 ) -> Result<Vec<Made>, Failure> {
-    if let Some(name) = wanted
-        .nodes
-        .iter()
-        .find(|name| project.cluster.node(name).is_none())
-    {
-        return Err(Failure::plain(
-            Class::Input,
-            format!("the cluster file has no node `{name}`"),
-        ));
+    for name in wanted.nodes {
+        project.node(name)?;
     }
     let id = id::known(project, lock)?;
     let mut plans = project.systems()?;
@@ -216,6 +209,7 @@ fn system(
         accepted: &accepted,
         epoch: lock.epoch,
     };
+    progress.busy("building", plan.set.clone());
     let built = build::system(&request, sources.cache(), store, &|event| {
         progress.show(event)
     })

@@ -139,12 +139,16 @@ fn boot(out: &Path, project: &Project, report: &Report) -> Result<(), Failure> {
     let mut machine = qemu
         .start(&disk, &mac.unwrap_or_default())
         .map_err(environment)?;
+    // Minutes on an emulated processor: what the machine says goes by, and what matters of it stays.
+    progress.busy("booting", name.clone());
     let state = machine.watch(&log, PATIENCE, |line, at| {
+        progress.busy("booting", shown(line));
         if line.contains("prejoin: ") || line.contains(" login:") || line.contains("demo: ") {
-            report.say(format!("  {:>5.1} s  {}", at.as_secs_f64(), shown(line)));
+            progress.say(&format!("  {:>5.1} s  {}", at.as_secs_f64(), shown(line)));
         }
         line.split_once("demo: ").map(|(_, state)| state.to_owned())
     });
+    progress.clear();
     drop(machine);
     match state.map_err(environment)? {
         Some(state) if state.starts_with("system is running, failed units: none") => Ok(()),

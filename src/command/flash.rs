@@ -3,7 +3,7 @@
 pub(crate) mod ask;
 pub(crate) mod carry;
 mod image;
-pub(crate) mod intent;
+mod intent;
 mod meter;
 pub(crate) mod saved;
 mod show;
@@ -57,7 +57,7 @@ pub(crate) struct Case {
 
 pub(crate) fn run(args: &Flash, report: &Report) -> Result<(), Failure> {
     let project = Project::open(&args.cluster.file, report)?;
-    let node = intent::node(&project, &args.node)?;
+    let node = project.node(&args.node)?;
     let image = Image::open(&args.out, &args.node)?;
     let mut cases = Vec::new();
     for (index, (facts, hold)) in facts(args, &image)?.into_iter().enumerate() {

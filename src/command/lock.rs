@@ -112,6 +112,7 @@ pub(crate) fn make(
     let id = project.cluster.id.as_ref().map(|id| id.value);
     let mut lock = locking::empty(id, snapshot.releases);
     for plan in &plans {
+        progress.busy("resolving", plan.set.clone());
         let indexes = &snapshot.indexes[&plan.board.architecture];
         let universe = Universe::new(indexes, plan.board.architecture).or_fail(Class::Integrity)?;
         let request = Request {
@@ -124,6 +125,7 @@ pub(crate) fn make(
         locking::add(&mut lock, &plan.set, request_digest(plan), &resolution)
             .or_fail(Class::Input)?;
     }
+    progress.clear();
     lock.artifacts = sources.lock_artifacts(project, &plans, previous, &progress)?;
     Ok(lock)
 }
@@ -131,13 +133,28 @@ pub(crate) fn make(
 /// The lock beside a cluster file.
 pub(crate) fn read(project: &Project) -> Result<Lock, Failure> {
     let path = project.lock_path();
-    let text = settings::read(&path, "the lock").map_err(|failure| {
-        failure.hint((!path.exists()).then(|| "make one with `prejoin lock`".to_owned()))
-    })?;
+    let text = settings::read(&path, "the lock")
+        .map_err(|failure| failure.hint((!path.exists()).then(|| how_to_make(project))))?;
     Lock::parse(&text).map_err(|error| {
         Failure::plain(Class::Input, format!("reading {}: {error}", path.display()))
             .hint("delete it and run `prejoin lock`, or restore it from version control".to_owned())
     })
+}
+
+/// How a lock that is not there is made, and whose the one beside it is.
+fn how_to_make(project: &Project) -> String {
+    let other = project.file.with_file_name("prejoin.lock");
+    if project.lock_path() == other {
+        return "make one with `prejoin lock`".to_owned();
+    }
+    let make = format!(
+        "make one with `prejoin lock --file {}`",
+        project.file.display()
+    );
+    match other.exists() {
+        true => format!("{make}; {} is the lock of cluster.yaml", other.display()),
+        false => make,
+    }
 }
 
 /// A lock that was made for something else is not silently used.

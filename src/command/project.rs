@@ -110,9 +110,25 @@ impl Project {
         })
     }
 
-    /// Where its lock lies.
+    /// Where its lock lies: `prejoin.lock` beside `cluster.yaml`, `NAME.lock` beside any other `NAME.yaml`. So cluster
+    /// files in one folder do not share one.
     pub(crate) fn lock_path(&self) -> PathBuf {
-        self.file.with_file_name("prejoin.lock")
+        match self.file.file_stem() {
+            Some(name) if name != "cluster" => self.file.with_extension("lock"),
+            _ => self.file.with_file_name("prejoin.lock"),
+        }
+    }
+
+    /// The node of this name.
+    pub(crate) fn node(&self, name: &str) -> Result<&Node, Failure> {
+        let nodes = &self.cluster.nodes;
+        let found = nodes.iter().find(|node| node.name.value == name);
+        found.ok_or_else(|| {
+            let names: Vec<&str> = nodes.iter().map(|node| node.name.value.as_str()).collect();
+            let message = format!("{} has no node {name}", self.file.display());
+            Failure::plain(Class::Input, message)
+                .hint(format!("its nodes are {}", names.join(", ")))
+        })
     }
 
     /// The systems that its nodes need, each once, in order of their names.
@@ -362,6 +378,36 @@ mod tests {
             programs["file system ext4"],
             ["usr/sbin/mke2fs", "usr/sbin/e2fsck"]
         );
+    }
+
+    #[test]
+    fn a_lock_is_called_after_its_cluster_file() {
+        let mut project = Project {
+            file: PathBuf::new(),
+            text: String::new(),
+            cluster: Cluster::parse(
+                "name: lab\nos: debian-13\nkubernetes: { distribution: none }\n\
+                 network: { subnet: 10.0.0.0/24, gateway: 10.0.0.1 }\n\
+                 defaults: { board: uefi-amd64, disk: { serial: A } }\n\
+                 nodes: [{ name: one, address: 10.0.0.2 }]\n",
+            )
+            .expect("well-formed"),
+            catalog: Catalog::embedded(),
+            keys: Vec::new(),
+            findings: Vec::new(),
+            without_artifacts: false,
+            overlays: BTreeMap::new(),
+        };
+        for (file, lock) in [
+            ("cluster.yaml", "prejoin.lock"),
+            ("labs/cluster.yaml", "labs/prejoin.lock"),
+            ("labs/home.yaml", "labs/home.lock"),
+            ("at.work.yml", "at.work.lock"),
+            ("home", "home.lock"),
+        ] {
+            project.file = PathBuf::from(file);
+            assert_eq!(project.lock_path(), Path::new(lock), "{file}");
+        }
     }
 
     #[test]

@@ -99,7 +99,7 @@ def machine(results, jobs):
     return [
         f"- Machine: {facts['cores']} × {facts['processor']}, {facts['memory'] / 2**30:.0f} GiB, {facts['kernel']}, "
         f"{facts['file_system']}; load before a job {min(loads):.1f} to {max(loads):.1f}.{busy}",
-        f"- {facts['prejoin']}; {facts['mmdebstrap']}; {facts['mke2fs']}; {facts['apt']}"
+        f"- {facts['prejoin']}, beside {'; '.join(facts['peers'])}"
         + (f"; {facts['emulator']}" if facts["emulator"] else "") + ".",
         f"- Packages: Debian trixie, main, as of {facts['snapshot']}.",
     ]

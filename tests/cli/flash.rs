@@ -448,6 +448,16 @@ fn somebody_types_the_name_of_the_disk() {
         "{said}"
     );
     assert_eq!(fs::metadata(&disk).unwrap().blocks(), 0);
+    // On a terminal of 24 lines, which has scrolled, the verdict and its reasons are still to be seen.
+    let lines: Vec<&str> = said.lines().collect();
+    let asked = lines
+        .iter()
+        .position(|line| line.starts_with("Type the name of"));
+    let seen = &lines[asked.unwrap().saturating_sub(22)..asked.unwrap()];
+    let verdict = seen
+        .iter()
+        .position(|line| line.starts_with("Verdict on writing node one: "));
+    assert!(seen[verdict.expect("no verdict")..].len() < 12, "{said}");
     let (code, said) = typed("disk.img");
     assert_eq!(code, Some(0), "{said}");
     holds_image(&session, &disk);

@@ -117,3 +117,71 @@ fn a_checksum_that_cannot_be_seen() {
     assert!(!session.path("prejoin.lock").exists());
     session.golden("checksums");
 }
+
+#[test]
+fn a_folder_may_have_blanks_and_what_it_lacks_is_said_at_once() {
+    let Some(mut session) = session() else { return };
+    std::fs::rename(session.path("files"), session.path("my files, 100%")).unwrap();
+    session.edit("cluster.yaml", "./files", "'./my files, 100%'");
+    session.note("in the cluster file\n");
+    assert_eq!(session.run("lock").status.code(), Some(0));
+    std::fs::remove_file(session.path("prejoin.lock")).unwrap();
+
+    let folder = session.path("my files, 100%");
+    session.edit(
+        "cluster.yaml",
+        "artifacts: { from: './my files, 100%' }\n",
+        "",
+    );
+    let mirror = format!("artifacts={}", folder.display());
+    let output = session
+        .command("lock --mirror")
+        .arg(&mirror)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    std::fs::remove_file(session.path("prejoin.lock")).unwrap();
+
+    for architecture in ["amd64", "arm64"] {
+        std::fs::remove_file(folder.join(format!("k3s-v1.36.3+k3s1-{architecture}"))).unwrap();
+    }
+    let mut lock = session.command("lock --mirror");
+    let output = lock.arg(&mirror).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("2 files cannot be found"), "{said}");
+    for architecture in ["amd64", "arm64"] {
+        let missing = format!("\n  k3s v1.36.3+k3s1 for {architecture} cannot be found");
+        assert!(said.contains(&missing), "{said}");
+    }
+    session.golden("folders");
+}
+
+#[test]
+fn two_cluster_files_in_a_folder() {
+    let Some(mut session) = tiny::session() else {
+        return;
+    };
+    let text = session.read("cluster.yaml");
+    let id = text.lines().find(|line| line.starts_with("id: ")).unwrap();
+    let other = text.replace(id, "id: 7c1f0a52-3b0e-4c8b-9a55-0d8f6f3a1eff");
+    session.quietly("lock");
+    session.write("home.yaml", other);
+    session.note("home.yaml beside it is another cluster\n");
+    assert_eq!(
+        session.run("build one --file home.yaml").status.code(),
+        Some(3)
+    );
+    assert_eq!(session.run("lock --file home.yaml").status.code(), Some(0));
+    assert!(session.path("home.lock").exists());
+    session.quietly("build one --file home.yaml --out home");
+    session.quietly("build one");
+    session.note("the lock of one is taken for the other's\n");
+    session.write("home.lock", session.read("prejoin.lock"));
+    assert_eq!(
+        session.run("build one --file home.yaml").status.code(),
+        Some(3)
+    );
+    session.golden("two-clusters");
+}

@@ -17,6 +17,7 @@ mod firmware;
 mod initramfs;
 mod packages;
 mod root;
+mod scripts;
 #[path = "../support/tools.rs"]
 mod tools;
 mod tree;

@@ -21,7 +21,7 @@ use prejoin_profiles::architecture::Architecture;
 use prejoin_profiles::cluster::DiskSelector;
 use prejoin_profiles::digest::Digest;
 use prejoin_profiles::disk::{
-    Code, Content, Extent, Facts, Finding, Mode, Partition, Report, Severity, Verdict,
+    Code, Content, Extent, Facts, Finding, Kept, Mode, Partition, Report, Severity, Verdict, decimal,
 };
 
 use self::name::Names;
@@ -300,10 +300,12 @@ impl Case<'_> {
         let (planned, device) = (self.planned, &self.facts.device);
         let needed = self.image.manifest.size;
         if device.size < needed {
-            let evidence = format!(
-                "the image needs {needed} bytes, the disk has {}",
-                device.size
-            );
+            let (wants, has) = (decimal(needed), decimal(device.size));
+            let evidence = if wants == has {
+                format!("the image needs {needed} bytes, the disk has {}", device.size)
+            } else {
+                format!("the image needs {wants}, the disk has {has}")
+            };
             self.add(
                 Code::DvTooSmall,
                 Severity::Refuse,
@@ -317,7 +319,7 @@ impl Case<'_> {
                 .plan
                 .kept
                 .iter()
-                .map(|kept| format!("{} ({})", kept.number, kept.guid))
+                .map(kept_title)
                 .collect();
             let beside = if kept.is_empty() {
                 String::new()
@@ -405,4 +407,16 @@ fn and_more(more: usize) -> String {
         1 => ", and in one more place".into(),
         more => format!(", and in {more} more places"),
     }
+}
+
+/// `3 "data" (guid)`; what there is of it.
+fn kept_title(kept: &Kept) -> String {
+    let mut title = kept.number.to_string();
+    if !kept.name.is_empty() {
+        title.push_str(&format!(" \"{}\"", kept.name));
+    }
+    if !kept.guid.is_empty() {
+        title.push_str(&format!(" ({})", kept.guid));
+    }
+    title
 }

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use prejoin_profiles::units::amount;
+
 /// A package that was not read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -34,7 +36,7 @@ pub enum Error {
         problem: String,
     },
     /// More bytes came out of the decompressor than allowed.
-    #[error("{part} unpacks to more than {limit} bytes")]
+    #[error("{part} unpacks to more than {}", amount(*.limit))]
     Bomb {
         /// `control.tar` or `data.tar`.
         part: &'static str,
@@ -91,7 +93,7 @@ pub enum Problem {
     #[error("it is a symbolic link to `{0}`, which is no path")]
     Target(String),
     /// A file that is too large.
-    #[error("it has {size} bytes, more than {limit}")]
+    #[error("it has {}, more than {}", amount(*.size), amount(*.limit))]
     TooLarge {
         /// Its size.
         size: u64,

@@ -1,5 +1,7 @@
 //! Why a fix-up cannot be made.
 
+use prejoin_profiles::units::amount;
+
 /// A fix-up that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("applying fix-up `{rule}`")]
@@ -51,7 +53,7 @@ pub enum Cause {
         problem: String,
     },
     /// A file is larger than a rule reads.
-    #[error("`{path}` has {size} bytes; a fix-up reads at most {limit}")]
+    #[error("`{path}` has {}; a fix-up reads at most {}", amount(*.size), amount(*.limit))]
     Large {
         /// The file.
         path: String,

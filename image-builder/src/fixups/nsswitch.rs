@@ -97,7 +97,9 @@ mod tests {
     use super::super::testing::Bench;
     use super::*;
 
-    const DEBIAN: &str = include_str!("../../tests/fixups/nsswitch.conf");
+    const FILE: &str = "# Where names are looked up.\n\
+        passwd:  files\ngroup:   files\nshadow:  files\ngshadow: files\n\n\
+        hosts:   files dns\nservices: db files\n";
 
     #[test]
     fn services_enter_themselves() {
@@ -109,32 +111,32 @@ mod tests {
         ]
         .into_iter()
         .fold(Bench::new(""), Bench::package);
-        let mut root = bench.root(&[(TEMPLATE, DEBIAN)]);
+        let mut root = bench.root(&[(TEMPLATE, FILE)]);
         apply(&mut root, &bench.context()).unwrap();
         let text = root.text("etc/nsswitch.conf").unwrap();
         let changed: Vec<&str> = text
             .lines()
-            .filter(|line| !DEBIAN.lines().any(|known| known == *line))
+            .filter(|line| !FILE.lines().any(|known| known == *line))
             .collect();
         assert_eq!(
             changed,
             [
-                "passwd:         files systemd",
-                "group:          files systemd",
-                "shadow:         files systemd",
-                "gshadow:        files systemd",
-                "hosts:          files myhostname resolve [!UNAVAIL=return] dns",
+                "passwd:  files systemd",
+                "group:   files systemd",
+                "shadow:  files systemd",
+                "gshadow: files systemd",
+                "hosts:   files myhostname resolve [!UNAVAIL=return] dns",
             ]
         );
-        assert_eq!(text.lines().count(), DEBIAN.lines().count());
+        assert_eq!(text.lines().count(), FILE.lines().count());
     }
 
     #[test]
     fn alone_it_is_the_template() {
         let bench = Bench::new("").package("libc-bin");
-        let mut root = bench.root(&[(TEMPLATE, DEBIAN)]);
+        let mut root = bench.root(&[(TEMPLATE, FILE)]);
         apply(&mut root, &bench.context()).unwrap();
-        assert_eq!(root.text("etc/nsswitch.conf").unwrap(), DEBIAN);
+        assert_eq!(root.text("etc/nsswitch.conf").unwrap(), FILE);
     }
 
     #[test]

@@ -237,9 +237,18 @@ mod tests {
     use super::super::testing::Bench;
     use super::*;
 
-    const UNIX: &str = include_str!("../../tests/fixups/pam/unix");
-    const SYSTEMD: &str = include_str!("../../tests/fixups/pam/systemd");
-    const MKHOMEDIR: &str = include_str!("../../tests/fixups/pam/mkhomedir");
+    /// A profile of every type, with other lines where it comes first.
+    const FILES: &str = "Name: Passwords in files\nDefault: yes\nPriority: 256\n\
+        Auth-Type: Primary\nAuth:\n\t[success=end default=ignore]\tpam_files.so later\n\
+        Auth-Initial:\n\t[success=end default=ignore]\tpam_files.so first\n\
+        Account-Type: Primary\nAccount:\n\t[success=end new=done default=ignore]\tpam_files.so\n\
+        Session-Type: Additional\nSession:\n\trequired\tpam_files.so\n\
+        Password-Type: Primary\nPassword:\n\t[success=end default=ignore]\tpam_files.so later\n\
+        Password-Initial:\n\t[success=end default=ignore]\tpam_files.so a b\n";
+    const PEOPLE: &str = "Name: Sessions of people\nDefault: yes\nPriority: 0\n\
+        Session-Interactive-Only: yes\nSession-Type: Additional\nSession:\n\toptional\tpam_people.so\n";
+    const UNASKED: &str = "Name: Off unless asked for\nDefault: no\nPriority: 0\n\
+        Session-Type: Additional\nSession:\n\toptional\tpam_off.so\n";
 
     fn templates() -> Vec<(String, String)> {
         let template = |kind: &str| {
@@ -276,36 +285,32 @@ mod tests {
     }
 
     #[test]
-    fn debian_defaults() {
-        let profiles = [
-            ("unix", UNIX),
-            ("systemd", SYSTEMD),
-            ("mkhomedir", MKHOMEDIR),
-        ];
+    fn each_type_takes_the_profiles_that_are_on() {
+        let profiles = [("files", FILES), ("people", PEOPLE), ("unasked", UNASKED)];
         assert_eq!(
             modules(&profiles, "auth"),
-            ["auth\t[success=1 default=ignore]\tpam_unix.so nullok"]
+            ["auth\t[success=1 default=ignore]\tpam_files.so first"]
         );
         assert_eq!(
             modules(&profiles, "account"),
-            ["account\t[success=1 new_authtok_reqd=done default=ignore]\tpam_unix.so "]
+            ["account\t[success=1 new=done default=ignore]\tpam_files.so "]
         );
         assert_eq!(
             modules(&profiles, "password"),
-            ["password\t[success=1 default=ignore]\tpam_unix.so obscure yescrypt"]
+            ["password\t[success=1 default=ignore]\tpam_files.so a b"]
         );
         let permit = "session\t[default=1]\t\t\tpam_permit.so";
         assert_eq!(
             modules(&profiles, "session"),
             [
                 permit,
-                "session\trequired\tpam_unix.so ",
-                "session\toptional\tpam_systemd.so "
+                "session\trequired\tpam_files.so ",
+                "session\toptional\tpam_people.so "
             ]
         );
         assert_eq!(
             modules(&profiles, "session-noninteractive"),
-            [permit, "session\trequired\tpam_unix.so "]
+            [permit, "session\trequired\tpam_files.so "]
         );
     }
 
@@ -313,15 +318,18 @@ mod tests {
     fn jumps_count_what_follows() {
         let first = "Name: a\nDefault: yes\nPriority: 300\nAuth-Type: Primary\nAuth-Final:\n\t[success=end default=ignore]\tpam_a.so  x\ty\n\t[success=end]\tpam_b.so\n";
         assert_eq!(
-            modules(&[("unix", UNIX), ("a", first)], "auth"),
+            modules(&[("files", FILES), ("a", first)], "auth"),
             [
                 "auth\t[success=3 default=ignore]\tpam_a.so x y",
                 "auth\t[success=2]\tpam_b.so ",
-                "auth\t[success=1 default=ignore]\tpam_unix.so nullok try_first_pass"
+                "auth\t[success=1 default=ignore]\tpam_files.so later"
             ]
         );
-        let against = "Name: b\nDefault: yes\nPriority: 100\nConflicts: zz, unix\nAuth-Type: Primary\nAuth:\n\trequired pam_c.so\n";
-        assert_eq!(modules(&[("unix", UNIX), ("b", against)], "auth").len(), 1);
+        let against = "Name: b\nDefault: yes\nPriority: 100\nConflicts: zz, files\nAuth-Type: Primary\nAuth:\n\trequired pam_c.so\n";
+        assert_eq!(
+            modules(&[("files", FILES), ("b", against)], "auth").len(),
+            1
+        );
     }
 
     #[test]
@@ -332,17 +340,17 @@ mod tests {
                 .unwrap_err()
                 .to_string()
         };
-        let unix = ("usr/share/pam-configs/unix", UNIX);
+        let files = ("usr/share/pam-configs/files", FILES);
         assert_eq!(
             apply(&[]),
             "package `libpam-runtime` is unpacked but has no `usr/share/pam-configs/unix`"
         );
         assert_eq!(
-            apply(&[unix]),
+            apply(&[files]),
             "package `libpam-runtime` is unpacked but has no `usr/share/pam/common-auth`"
         );
         assert!(
-            apply(&[unix, ("usr/share/pam/common-auth", "$auth_primary\n")])
+            apply(&[files, ("usr/share/pam/common-auth", "$auth_primary\n")])
                 .contains("lacks the comments")
         );
         assert!(

@@ -46,7 +46,7 @@ mod tests {
         let mut root = bench.root(&[
             ("bin", "-> usr/bin"),
             ("usr/bin/dash", ""),
-            (TEMPLATE, "# /etc/shells: valid login shells\n/bin/sh\n"),
+            (TEMPLATE, "# Login shells.\n/bin/sh\n"),
             (
                 "usr/share/debianutils/shells.d/bash",
                 "/bin/bash\n/bin/rbash\n",
@@ -56,7 +56,7 @@ mod tests {
         apply(&mut root, &bench.context()).unwrap();
         assert_eq!(
             root.text("etc/shells").unwrap(),
-            "# /etc/shells: valid login shells\n/bin/sh\n/usr/bin/sh\n/bin/bash\n/usr/bin/bash\n/bin/rbash\n\
+            "# Login shells.\n/bin/sh\n/usr/bin/sh\n/bin/bash\n/usr/bin/bash\n/bin/rbash\n\
              /usr/bin/rbash\n/bin/dash\n/usr/bin/dash\n"
         );
     }

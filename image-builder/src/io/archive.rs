@@ -13,6 +13,7 @@ use prejoin_profiles::architecture::Architecture;
 use prejoin_profiles::digest::Digest;
 use prejoin_profiles::lock::{self, Lock};
 use prejoin_profiles::os::Repository;
+use prejoin_profiles::units::amount;
 
 use super::error::FetchError;
 use super::fetch::{Download, Fetcher};
@@ -285,7 +286,7 @@ fn unpack(listed: &Listed<'_>, path: PathBuf) -> Result<String, FetchError> {
         .read_to_end(&mut bytes)
         .map_err(|e| error(e.to_string()))?;
     if bytes.len() as u64 > limit {
-        return Err(error(format!("it has more than {limit} bytes")));
+        return Err(error(format!("it has more than {}", amount(limit))));
     }
     if let Some((_, expected)) = listed.plain {
         let found = Digest::of(&bytes).to_string();

@@ -45,7 +45,12 @@ pub enum Error {
         looked: Vec<String>,
         /// Whether a folder or mirror was named, and upstream therefore not asked.
         named: bool,
+        /// Whether each place answered that it has no such file.
+        answered: bool,
     },
+    /// Several of them are missing: all are named at once.
+    #[error("{} files cannot be found{}", .0.len(), list(.0))]
+    AllMissing(Vec<Error>),
     /// The lock is older than the cluster file, or another cluster's.
     #[error("the lock has no {name} {version} for {architecture}")]
     NotLocked {
@@ -77,6 +82,7 @@ impl Error {
     /// Who can do something about it.
     pub fn class(&self) -> Class {
         match self {
+            Error::AllMissing(all) => all.first().map_or(Class::Input, Error::class),
             Error::Missing { named: true, .. } | Error::NotLocked { .. } => Class::Input,
             Error::Missing { named: false, .. } => Class::Network,
             Error::Program(_) => Class::Integrity,
@@ -88,6 +94,7 @@ impl Error {
     /// What the user can do.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Error::AllMissing(all) => all.first()?.hint(),
             Error::Missing { named: true, .. } => Some(
                 "put the file there; upstream is asked where neither `artifacts:` nor a mirror of `artifacts` is \
                      named"
@@ -115,6 +122,11 @@ impl Error {
     }
 }
 
+/// One to a line.
+fn list(all: &[Error]) -> String {
+    all.iter().map(|error| format!("\n  {error}")).collect()
+}
+
 /// Where artifacts come from: what `settings` name for all of them ([`ARCHIVE`]) or for an upstream's host, and `from`
 /// (a folder, seen from `folder`, or an address) if the cluster file has one; else upstream. apt's sources say nothing
 /// about artifacts.
@@ -139,9 +151,10 @@ pub fn mirrors(
         let base = match from.contains("://") {
             true => from.to_owned(),
             false => {
+                // As a path, in which nothing is encoded.
                 let path = std::path::absolute(folder.join(from))
                     .map_err(FetchError::io("finding", folder))?;
-                format!("file://{}", path.display())
+                path.display().to_string()
             }
         };
         bases.insert(ARCHIVE.to_owned(), vec![base]);
@@ -161,7 +174,7 @@ pub fn lock(
     wanted: &BTreeMap<String, Wanted>,
     previous: Option<&Lock>,
 ) -> Result<BTreeMap<String, lock::Artifact>, Error> {
-    let mut locked = BTreeMap::new();
+    let (mut locked, mut missing) = (BTreeMap::new(), Vec::new());
     let total = wanted.len() as u64;
     for (at, (key, wanted)) in wanted.iter().enumerate() {
         let name = format!("{} {}", wanted.name, wanted.version);
@@ -182,11 +195,24 @@ pub fn lock(
                 unpack(wanted, &path)?;
                 known.clone()
             }
-            None => pin(fetcher, mirrors, wanted)?,
+            None => match pin(fetcher, mirrors, wanted) {
+                Ok(pinned) => pinned,
+                // The others are looked for, too, so that whoever brings files brings all of them. Where a place did
+                // not answer, it would not answer the next time either, and each time it is waited for.
+                Err(error @ Error::Missing { answered: true, .. }) => {
+                    missing.push(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            },
         };
         locked.insert(key.clone(), artifact);
     }
-    Ok(locked)
+    match missing.len() {
+        0 => Ok(locked),
+        1 => Err(missing.remove(0)),
+        _ => Err(Error::AllMissing(missing)),
+    }
 }
 
 /// Brings every wanted file into the cache, as the lock has it, and gives the paths by key.
@@ -273,7 +299,7 @@ fn pin(fetcher: &Fetcher<'_>, mirrors: &Mirrors, wanted: &Wanted) -> Result<lock
     if fetcher.offline() {
         return Err(FetchError::Offline { name, sha256: None }.into());
     }
-    let mut looked = Vec::new();
+    let (mut looked, mut answered) = (Vec::new(), true);
     for place in places(mirrors, wanted) {
         let bytes = fetcher.fetch_signed(&name, &place.archive, &place.path, MAX_PROGRAM, Ok);
         let bytes = match bytes {
@@ -281,7 +307,10 @@ fn pin(fetcher: &Fetcher<'_>, mirrors: &Mirrors, wanted: &Wanted) -> Result<lock
             Err(error @ (FetchError::Missing { .. } | FetchError::Network { .. })) => {
                 let bases = mirrors.of(&place.archive).unwrap_or_default().join(", ");
                 let answer = match error {
-                    FetchError::Network { reason, .. } => format!(" ({reason})"),
+                    FetchError::Network { reason, .. } => {
+                        answered = false;
+                        format!(" ({reason})")
+                    }
                     _ => String::new(),
                 };
                 looked.push(format!("{bases}/{}{answer}", place.path));
@@ -307,6 +336,7 @@ fn pin(fetcher: &Fetcher<'_>, mirrors: &Mirrors, wanted: &Wanted) -> Result<lock
         architecture,
         looked,
         named: is_named(mirrors),
+        answered,
     })
 }
 
@@ -404,6 +434,7 @@ fn fetch_one(
                 architecture,
                 looked,
                 named: is_named(mirrors),
+                answered: true,
             })
         }
         other => Ok(other?),

@@ -20,7 +20,9 @@ pub enum FetchError {
         archive: String,
     },
     /// An address that cannot be one.
-    #[error("`{address}` ({origin}) is not a mirror address (http://, https:// or file:///)")]
+    #[error(
+        "`{address}` ({origin}) is not a mirror address (http://, https://, file:/// or the path of a folder)"
+    )]
     Address {
         /// As it was given.
         address: String,

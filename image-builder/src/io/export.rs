@@ -11,7 +11,7 @@ use prejoin_profiles::manifest::{CHUNK_LIMIT, Manifest, Range};
 use sha2::{Digest as _, Sha256};
 
 use super::chunks::{self, ChunkStore};
-use super::output;
+use super::{output, xz};
 use crate::events::{Event, Sink};
 
 /// What kind of file.
@@ -185,43 +185,33 @@ fn img_xz(
     file: &mut File,
     events: Sink,
 ) -> Result<Done, Trouble> {
-    // Two threads' worth of 8 MiB blocks: bounded memory, and a file that can be unpacked in parallel.
-    let stream = liblzma::stream::MtStreamBuilder::new()
-        .threads(2)
-        .block_size(8 << 20)
-        .preset(2)
-        .check(liblzma::stream::Check::Crc64)
-        .encoder()
-        .map_err(io::Error::from)?;
-    let mut hashing = Hashing {
+    let mut packed = xz::Writer::new(Hashing {
         inner: BufWriter::with_capacity(1 << 20, file),
         sha256: Sha256::new(),
-    };
-    let mut encoder = liblzma::write::XzEncoder::new_stream(&mut hashing, stream);
+    })?;
     let zeroes = vec![0; CHUNK_LIMIT as usize];
     let mut blocks = Blocks::default();
     for (offset, range) in manifest.placed() {
         match range {
             Range::Data { length, digest } => {
                 let bytes = store.read(&digest, length)?;
-                encoder.write_all(&bytes)?;
+                packed.bytes(&bytes)?;
                 blocks.defined(offset, &bytes);
             }
-            Range::Zero { length } | Range::Skip { length } => {
+            Range::Zero { length } => {
+                packed.zeroes(length)?;
                 let mut left = length;
                 while left > 0 {
                     let part = &zeroes[..left.min(CHUNK_LIMIT) as usize];
-                    encoder.write_all(part)?;
-                    if matches!(range, Range::Zero { .. }) {
-                        blocks.defined(offset + length - left, part);
-                    }
+                    blocks.defined(offset + length - left, part);
                     left -= part.len() as u64;
                 }
             }
+            Range::Skip { length } => packed.zeroes(length)?,
         }
         progress(manifest, offset + range.length(), events);
     }
-    encoder.finish()?;
+    let mut hashing = packed.finish()?;
     hashing.inner.flush()?;
     Ok(Done {
         compressed: Digest(hashing.sha256.finalize().into()),

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use prejoin_profiles::digest::Digest;
 use prejoin_profiles::lock::Lock;
+use prejoin_profiles::units::amount;
 use ureq::http::header::{CONTENT_RANGE, RANGE};
 use ureq::http::{Response, StatusCode};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
@@ -346,8 +347,8 @@ impl<'a> Fetcher<'a> {
                 Ok(0) if partial.done() == download.size => return Ok(()),
                 Ok(0) => {
                     return Err(Failure::Transient(format!(
-                        "it ends after {} bytes",
-                        partial.done()
+                        "it ends after {}",
+                        amount(partial.done())
                     )));
                 }
                 Ok(read) => read,

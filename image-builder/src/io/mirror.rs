@@ -137,12 +137,14 @@ fn folder(path: &Path) -> Vec<(PathBuf, String)> {
 fn check(addresses: &[String], by: &str) -> Result<Vec<String>, FetchError> {
     let mut checked: Vec<String> = Vec::new();
     for address in addresses {
-        let trimmed = address.trim().trim_end_matches('/');
+        let wrong = || FetchError::Address {
+            address: address.clone(),
+            origin: by.to_owned(),
+        };
+        let address = local(address).ok_or_else(wrong)?;
+        let trimmed = address.trim_end_matches('/');
         if !is_address(trimmed) {
-            return Err(FetchError::Address {
-                address: address.clone(),
-                origin: by.to_owned(),
-            });
+            return Err(wrong());
         }
         if !checked.iter().any(|known| known == trimmed) {
             checked.push(trimmed.to_owned());
@@ -151,14 +153,42 @@ fn check(addresses: &[String], by: &str) -> Result<Vec<String>, FetchError> {
     Ok(checked)
 }
 
+/// An address in the form that is used here. A folder may be named by its path alone, `/srv/mirror`, `./mirror`. Behind
+/// `file://` stands a path as the file system has it: what an address says as `%20` is a blank.
+fn local(address: &str) -> Option<String> {
+    let address = address.trim();
+    if let Some(path) = address.strip_prefix("file://") {
+        return Some(format!("file://{}", decoded(path)?));
+    }
+    if !address.starts_with(['/', '.']) {
+        return Some(address.to_owned());
+    }
+    let path = std::path::absolute(address).ok()?;
+    Some(format!("file://{}", path.to_str()?))
+}
+
+/// A path with `%20` and its kind resolved; none if that is no text, or a byte that no path has.
+fn decoded(path: &str) -> Option<String> {
+    let mut pieces = path.split('%');
+    let mut bytes = pieces.next()?.as_bytes().to_vec();
+    for piece in pieces {
+        let byte = u8::from_str_radix(piece.get(..2)?, 16).ok()?;
+        bytes.push(byte);
+        bytes.extend_from_slice(&piece.as_bytes()[2..]);
+    }
+    String::from_utf8(bytes).ok()
+}
+
 fn is_address(text: &str) -> bool {
-    let rest = ["http://", "https://", "file://"]
+    if let Some(path) = text.strip_prefix("file://") {
+        return path.starts_with('/') && path.len() > 1 && !path.contains(char::is_control);
+    }
+    let rest = ["http://", "https://"]
         .into_iter()
         .find_map(|scheme| text.strip_prefix(scheme));
-    let local = text.starts_with("file://");
     rest.is_some_and(|rest| {
-        rest.starts_with('/') == local
-            && rest.len() > 1
+        !rest.is_empty()
+            && !rest.starts_with('/')
             && !rest.contains(|c: char| c.is_whitespace() || c.is_control())
     })
 }
@@ -216,6 +246,9 @@ mod tests {
             "http:///x",
             "http://",
             "http://a b",
+            "file:///srv/a%0ab",
+            "file:///srv/100%",
+            "file:///",
         ] {
             let settings = Settings {
                 flags: map("ours", bad),
@@ -228,6 +261,27 @@ mod tests {
                 ),
                 "{bad}"
             );
+        }
+    }
+
+    #[test]
+    fn a_folder_is_an_address() {
+        let here = std::env::current_dir().unwrap();
+        let here = here.to_str().unwrap();
+        for (given, expected) in [
+            ("/srv/mirror/", "file:///srv/mirror"),
+            ("/srv/a b", "file:///srv/a b"),
+            ("/srv/100%", "file:///srv/100%"),
+            ("./a b", &format!("file://{here}/a b")),
+            ("file:///srv/a b", "file:///srv/a b"),
+            ("file:///srv/a%20b%25", "file:///srv/a b%"),
+        ] {
+            let settings = Settings {
+                flags: map("ours", given),
+                ..Settings::default()
+            };
+            let mirrors = Mirrors::find(["ours"], &settings).unwrap();
+            assert_eq!(mirrors.of("ours").unwrap(), [expected], "{given}");
         }
     }
 }

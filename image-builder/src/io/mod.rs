@@ -16,3 +16,4 @@ pub mod reader;
 pub mod render;
 pub mod unpack;
 pub mod verify;
+mod xz;

@@ -55,7 +55,7 @@ pub(crate) fn run(args: &DiskList, report: &Report) -> Result<(), Failure> {
 
 fn selector(args: &DiskList, node: &str, report: &Report) -> Result<DiskSelector, Failure> {
     let project = Project::open(&args.cluster.file, report)?;
-    let node = super::super::flash::intent::node(&project, node)?;
+    let node = project.node(node)?;
     Ok(node.disk.value.clone())
 }
 

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use prejoin_image_builder::class::Class;
 use prejoin_profiles::disk::{Code, Device, Verdict};
 
-use super::{Case, exit, last};
+use super::{Case, exit, last, show};
 use crate::args::Flash;
 use crate::failure::Failure;
 use crate::report::Report;
@@ -36,6 +36,9 @@ fn one(args: &Flash, case: &Case, report: &Report) -> Result<bool, Failure> {
             .hint("look at the verdict again with --dry-run, and confirm that one".to_owned()));
     }
     if !report.is_json() && std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
+        // Once more, right above the question: a plan is longer than a terminal is high.
+        let colour = report.is_coloured(true);
+        report.say(show::judgement(&case.judgement, colour).trim_end());
         return typed(device).map(|()| true);
     }
     if device.file && verdict == Verdict::Ok {

@@ -14,22 +14,6 @@ use crate::args::{Flash, FlashMode};
 use crate::command::project::Project;
 use crate::failure::Failure;
 
-/// The node of this name.
-pub(crate) fn node<'a>(project: &'a Project, name: &str) -> Result<&'a Node, Failure> {
-    let nodes = &project.cluster.nodes;
-    nodes
-        .iter()
-        .find(|node| node.name.value == name)
-        .ok_or_else(|| {
-            let names: Vec<&str> = nodes.iter().map(|node| node.name.value.as_str()).collect();
-            Failure::plain(
-                Class::Input,
-                format!("{} has no node {name}", project.file.display()),
-            )
-            .hint(format!("its nodes are {}", names.join(", ")))
-        })
-}
-
 /// What is wanted of one disk.
 pub(crate) fn intent(
     args: &Flash,

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::settings::Stopwatch;
 
 const BYTES: &str =
-    "{prefix} {msg:>10} [{bar:30}] {bytes}/{total_bytes} {binary_bytes_per_sec}, {eta} left";
+    "{prefix} {msg:>10} [{wide_bar}] {bytes}/{total_bytes} {binary_bytes_per_sec}, {eta} left";
 const PLAIN: &str = "{prefix} {msg}";
 
 /// How much was done in a phase, and how long it took.

@@ -19,19 +19,30 @@ pub(crate) fn case(case: &Case, width: usize, colour: bool) -> String {
         picture::sentence(&device, &printable(&case.facts.content))
     );
     text.push_str(&picture::line(&report.regions, width, colour));
-    text.push_str(&format!(
-        "\nVerdict on writing node {}: {}\n",
-        report.node,
-        verdict(report.verdict, colour)
-    ));
-    for finding in &report.findings {
-        text.push_str(&self::finding(finding, colour));
-    }
+    text.push_str(&judged(&report, colour));
     if let Some(plan) = &report.plan {
         text.push_str(&self::plan(plan));
     }
     if let Some(token) = &report.token {
         text.push_str(&format!("\nToken: {token}\n"));
+    }
+    text
+}
+
+/// The verdict and its reasons alone.
+pub(crate) fn judgement(report: &Report, colour: bool) -> String {
+    judged(&printable(report), colour)
+}
+
+/// The same of what is printable already.
+fn judged(report: &Report, colour: bool) -> String {
+    let mut text = format!(
+        "\nVerdict on writing node {}: {}\n",
+        report.node,
+        verdict(report.verdict, colour)
+    );
+    for finding in &report.findings {
+        text.push_str(&self::finding(finding, colour));
     }
     text
 }
