@@ -16,7 +16,7 @@ use prejoin_image_builder::resolve::Wanted;
 use prejoin_profiles::board::Board;
 use prejoin_profiles::catalog::{Catalog, Kind};
 use prejoin_profiles::check;
-use prejoin_profiles::cluster::{Cluster, Node};
+use prejoin_profiles::cluster::{Cluster, Node, User};
 use prejoin_profiles::digest::Digest;
 use prejoin_profiles::distribution;
 use prejoin_profiles::finding::{Code, Finding, Severity};
@@ -169,6 +169,13 @@ impl Project {
                 );
             }
         }
+        // A login shell that is not there shuts its user out. That of everybody else is the operating system's business.
+        let given = |user: &&User| user.shell.position.line != 0;
+        for user in self.cluster.users.iter().filter(given) {
+            if let Some(program) = image_program(&user.shell) {
+                os.require(&format!("user {}", user.name.value), &[], &[program]);
+            }
+        }
         let layout = self.catalog.layout(&node.layout.value).map_err(profile)?;
         let brought = os.provide(&layout).map_err(|filesystem| {
             let message = format!(
@@ -225,6 +232,16 @@ impl Project {
             nodes: Vec::new(),
         })
     }
+}
+
+/// A program's path in the image, where `/bin` is a link to `/usr/bin`; none if it is not of the image.
+fn image_program(path: &str) -> Option<String> {
+    let path = path.strip_prefix('/')?;
+    let merged = path.strip_prefix("usr/").unwrap_or(path);
+    let program = ["bin/", "sbin/"]
+        .iter()
+        .any(|folder| merged.starts_with(folder));
+    program.then(|| format!("usr/{merged}"))
 }
 
 /// Nobody reads more at once.
@@ -362,6 +379,29 @@ mod tests {
             programs["file system ext4"],
             ["usr/sbin/mke2fs", "usr/sbin/e2fsck"]
         );
+    }
+
+    #[test]
+    fn a_login_shell_has_to_be_in_the_image() {
+        let text = "name: lab\nos: debian-13\nkubernetes: { distribution: none }\n\
+                    network: { subnet: 10.0.0.0/24, gateway: 10.0.0.1 }\npackages: [fish]\nusers:\n  \
+                    - { name: me, shell: /bin/fish }\n  - { name: you }\n  - { name: her, shell: /opt/bin/own }\n\
+                    defaults: { board: uefi-amd64, disk: { serial: A } }\nnodes:\n  \
+                    - { name: one, address: 10.0.0.2 }\n";
+        let project = Project {
+            file: PathBuf::from("cluster.yaml"),
+            text: text.to_owned(),
+            cluster: Cluster::parse(text).expect("well-formed"),
+            catalog: Catalog::embedded(),
+            keys: Vec::new(),
+            findings: Vec::new(),
+            without_artifacts: false,
+            overlays: BTreeMap::new(),
+        };
+        let systems = project.systems().expect("known profiles");
+        let programs = &systems[0].os.required_programs;
+        assert_eq!(programs["user me"], ["usr/bin/fish"]);
+        assert!(!programs.contains_key("user you") && !programs.contains_key("user her"));
     }
 
     #[test]
