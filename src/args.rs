@@ -133,7 +133,7 @@ pub(crate) struct Init {
     /// Where to write it. The JSON schema for editors is written beside it.
     #[arg(short, long, value_name = "FILE", default_value = "cluster.yaml")]
     pub(crate) file: PathBuf,
-    /// Public key that may log in to the nodes [default: that of ~/.ssh; with several, a terminal is asked].
+    /// Public key that may log in to the nodes [default: one of ~/.ssh].
     #[arg(long, value_name = "FILE")]
     pub(crate) ssh_key: Option<PathBuf>,
 }
