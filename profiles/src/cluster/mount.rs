@@ -105,11 +105,11 @@ impl CloudConfig {
                 problem(Some(index), message, "leave them out")
             }),
         };
-        let usually_checked = u8::from(source.contains("/dev/") || source.contains('=')) * 2;
+        let disk = !remote && (source.starts_with("/dev/") || source.contains('='));
         Ok(Mount {
             options: options(field(3).unwrap_or("defaults"), remote),
             dump: number(4, 0)?,
-            pass: number(5, usually_checked)?,
+            pass: number(5, if disk { 2 } else { 0 })?,
             kind: kind.to_owned(),
             source: source.to_owned(),
             point: point.to_owned(),
