@@ -145,9 +145,12 @@ pub(crate) struct Init {
     /// Which example to start from; `list` shows them.
     #[arg(long, default_value = "demo", value_name = "NAME")]
     pub(crate) example: String,
-    /// Where to write it.
+    /// Where to write it. The JSON schema for editors is written beside it.
     #[arg(short, long, value_name = "FILE", default_value = "cluster.yaml")]
     pub(crate) file: PathBuf,
+    /// Public key that may log in to the nodes [default: one of ~/.ssh].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ssh_key: Option<PathBuf>,
 }
 
 /// `prejoin lock`

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::Architecture;
+use crate::cluster::Transport;
 
 /// A kind of machine, one file under `boards/`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +22,9 @@ pub struct Board {
     pub firmware: Firmware,
     /// Logical sector sizes of disks that the firmware can start from.
     pub sector_sizes: Vec<u32>,
+    /// How disks can be attached that it starts from, where that is known; any when empty.
+    #[serde(default)]
+    pub transports: Vec<Transport>,
     /// Kernel by operating system name; an operating system that is not listed does not fit this board. Without any,
     /// the board is only there to be inherited from.
     pub kernel: BTreeMap<String, Kernel>,
@@ -139,6 +143,7 @@ pub(crate) struct Draft {
     architecture: Option<Architecture>,
     firmware: Option<Firmware>,
     sector_sizes: Option<Vec<u32>>,
+    transports: Option<Vec<Transport>>,
     kernel: BTreeMap<String, Kernel>,
     packages: Vec<String>,
     exclude: Vec<String>,
@@ -167,6 +172,7 @@ impl Draft {
             architecture: self.architecture.or(parent.architecture),
             firmware: self.firmware.or(parent.firmware),
             sector_sizes: self.sector_sizes.or(parent.sector_sizes),
+            transports: self.transports.or(parent.transports),
             kernel: overridden(parent.kernel, self.kernel),
             packages: appended(parent.packages, &self.packages),
             exclude: appended(parent.exclude, &self.exclude),
@@ -190,6 +196,7 @@ impl Draft {
             architecture: self.architecture.ok_or("architecture")?,
             firmware: self.firmware.ok_or("firmware")?,
             sector_sizes: self.sector_sizes.ok_or("sector_sizes")?,
+            transports: self.transports.unwrap_or_default(),
             kernel: self.kernel,
             packages: self.packages,
             exclude: self.exclude,

@@ -80,7 +80,7 @@ macro_rules! embedded {
 const EMBEDDED: &[(Kind, &str, &str)] = embedded! {
     Board "boards": "uefi" "uefi-amd64" "uefi-arm64" "raspberry-pi" "rpi4" "rpi5";
     Layout "layouts": "single" "longhorn" "ceph";
-    Set "sets": "longhorn" "ceph" "keepalived";
+    Set "sets": "longhorn" "ceph" "keepalived" "nfs";
 };
 
 /// The example clusters by name.

@@ -3,7 +3,10 @@
 //! [`Cluster::parse`] has made sure that each value is well-formed; here they are held against each other and against
 //! the [`Catalog`]. Pure: the same file and catalog give the same findings, in document order.
 
+pub mod cloud_init;
+mod files;
 mod kubernetes;
+mod login;
 mod network;
 mod node;
 mod profile;
@@ -22,6 +25,9 @@ pub fn check(cluster: &Cluster, catalog: &Catalog) -> Vec<Finding> {
     let f = &mut findings;
     id(cluster, f);
     node::check(cluster, f);
+    login::check(cluster, catalog, f);
+    files::check(cluster, f);
+    cloud_init::check(cluster, catalog, f);
     network::check(cluster, f);
     kubernetes::check(cluster, f);
     profile::check(cluster, catalog, f);

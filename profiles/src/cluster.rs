@@ -3,11 +3,13 @@
 //! [`Cluster::parse`] turns text into values that are well-formed one by one (addresses are addresses, keys are keys)
 //! with the defaults filled in; whether they make sense together is `check`'s question.
 
+mod cloud_config;
 mod disk;
 mod endpoint;
 mod file;
 mod id;
 mod kubernetes;
+mod mount;
 mod network;
 mod node;
 mod raw;
@@ -17,14 +19,16 @@ mod user;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+pub use cloud_config::{CloudConfig, PROTECTED_KEYS, Step};
 pub use disk::{DiskSelector, Transport};
 pub use endpoint::{Endpoint, Provider};
 pub use file::{Content, File};
 pub use id::with_id;
 pub use kubernetes::{Containerd, Distribution, Kubernetes};
+pub use mount::{Mount, MountProblem};
 pub use network::Network;
 pub use node::{Effect, Node, Role, Taint};
-pub use user::{SshKey, User};
+pub use user::{PLACEHOLDER_KEY, SshKey, User, with_keys};
 
 use crate::finding::{Code, Finding, private_key};
 use crate::handoff::Uuid;
@@ -56,8 +60,8 @@ pub struct Cluster {
     pub sets: Vec<Located<String>>,
     /// Files on every node.
     pub files: Vec<File>,
-    /// The user's own cloud-config, merged into the generated one on every node; always a mapping.
-    pub cloud_init: Option<Located<serde_json::Value>>,
+    /// The user's own cloud-config, merged into the generated one on every node.
+    pub cloud_init: Option<CloudConfig>,
     /// Addresses of package archives by archive name, tried in order.
     pub mirrors: BTreeMap<String, Vec<Located<String>>>,
     /// Maintainer scripts that were read and found to do nothing an image needs: `package/script@sha256:digest`.
@@ -124,7 +128,7 @@ impl Cluster {
     pub fn api_port(&self) -> u16 {
         self.endpoint
             .as_ref()
-            .map_or(Endpoint::PORT, |endpoint| endpoint.port)
+            .map_or(Endpoint::PORT, |endpoint| endpoint.port.value)
     }
 
     /// Address that the API server's name must resolve to on the nodes: the endpoint's, else the first control

@@ -74,15 +74,15 @@ codes! {
     Size = "size",
     /// Malformed serial number or disk identifier.
     Serial = "serial",
-    /// Malformed public key.
+    /// Malformed public key, or the examples'.
     Key = "key",
     /// A private key in the cluster file.
     PrivateKey = "private-key",
     /// Malformed password hash.
     Password = "password",
-    /// A user who cannot log in.
+    /// A user who cannot log in, or nobody who can become root.
     Login = "login",
-    /// A file on a path that is not writable, or not a clean path.
+    /// A file on a path that is not writable, not clean, or the system's.
     FilePath = "file-path",
     /// A file without content, with two, or with a malformed mode or owner.
     FileContent = "file-content",
@@ -94,7 +94,7 @@ codes! {
     Script = "script",
     /// Malformed label or taint.
     Label = "label",
-    /// cloud-init that is not a mapping, or sets what prejoin sets.
+    /// cloud-init that is not a mapping, sets what prejoin sets, or does nothing.
     CloudInit = "cloud-init",
     /// Malformed time zone, name server or time server.
     Host = "host",
@@ -148,6 +148,8 @@ codes! {
     DataDisk = "data-disk",
     /// A node that cannot be told apart on the wire.
     Anonymous = "anonymous",
+    /// A disk that the board has no place for.
+    BoardDisk = "board-disk",
     /// Hardware that is known to be too weak for its role.
     Weak = "weak",
 }
@@ -202,7 +204,9 @@ impl Finding {
         let shown = document
             .lines()
             .nth(line.wrapping_sub(1) as usize)
-            .filter(|line| !secret(line));
+            .filter(|line| {
+                !secret(line) && !matches!(self.code, Code::Password | Code::PrivateKey)
+            });
         let margin = " ".repeat(line.to_string().len());
         if line == 0 {
             out.push_str(&format!("{margin}--> {file}\n"));
@@ -259,7 +263,11 @@ fn secret(line: &str) -> bool {
             .next()
             .is_some_and(|host| host.contains('@'))
     });
-    address || private_key(line).is_some() || line.contains("password")
+    address
+        || private_key(line).is_some()
+        || ["password", "passwd:", "passphrase"]
+            .iter()
+            .any(|word| line.contains(word))
 }
 
 /// Where a private key begins in a text, as a byte offset.

@@ -25,5 +25,6 @@ pub mod os;
 pub mod path;
 pub mod scripts;
 pub mod set;
+pub mod timezones;
 pub mod units;
 pub mod yaml;

@@ -1,5 +1,7 @@
 //! Reading YAML that people wrote: bounded, strict, and with a position for every complaint.
 
+mod plain;
+
 use std::fmt;
 use std::ops::Deref;
 
@@ -196,12 +198,29 @@ impl<T: JsonSchema> JsonSchema for Located<T> {
 }
 
 impl Error {
+    /// Whatever else is wrong follows from it: keys of the one are missing in the other.
+    fn second(position: Position) -> Self {
+        Error {
+            position,
+            text: "---".to_owned(),
+            message: "a second document begins here, and a file holds one".to_owned(),
+            hint: Some("put it into a file of its own, or remove this line".to_owned()),
+        }
+    }
+
     fn new(error: &serde_saphyr::Error, document: &str) -> Self {
         use serde_saphyr::Error as Yaml;
         let error = error.without_snippet();
+        if let Some(position) = plain::second_document(document) {
+            return Error::second(position);
+        }
         let mut position = error.location().map(Position::of).unwrap_or_default();
         let mut text = String::new();
         let mut hint = None;
+        let error = match error {
+            Yaml::AliasError { error, .. } => error.as_ref(),
+            error => error,
+        };
         let message = match error {
             Yaml::SerdeUnknownField {
                 field, expected, ..
@@ -246,23 +265,30 @@ impl Error {
                     shorten(unexpected)
                 )
             }
-            Yaml::Unexpected { expected, .. } => {
-                let (what, advice) = wanted(expected);
-                hint = advice.map(str::to_owned);
-                format!("{what} is expected here")
-            }
+            Yaml::InvalidScalar { ty, .. } => said(plain::scalar(ty), &mut hint),
+            Yaml::InvalidBooleanStrict { .. } => said(plain::scalar("bool"), &mut hint),
+            Yaml::NullIntoString { .. } => said(plain::nothing(), &mut hint),
+            Yaml::Unexpected { expected, .. } => said(plain::event(expected), &mut hint),
             Yaml::Budget { .. }
             | Yaml::AliasReplayLimitExceeded { .. }
             | Yaml::AliasExpansionLimitExceeded { .. } => {
                 hint = Some("write it out, or move parts into files of their own".into());
                 "the document is nested too deeply, or repeats too much".into()
             }
-            Yaml::MultipleDocuments { .. } => {
-                hint = Some("remove what follows `---`".into());
-                "there is more than one document in the file".into()
-            }
             Yaml::Eof { .. } => "the document ends too early, or is empty".into(),
-            other => first_line(&other.to_string()),
+            other => {
+                let message = other.to_string();
+                if let Some(open) = plain::open_quote(document, position) {
+                    position = open;
+                    text = excerpt(document, open);
+                    hint = Some("close it on this line".into());
+                    "a quote is opened here and not closed".into()
+                } else if let Some(words) = plain::syntax(&message) {
+                    said(words, &mut hint)
+                } else {
+                    first_line(&message)
+                }
+            }
         };
         if position.line == 0 {
             position = Position {
@@ -286,23 +312,11 @@ impl Error {
     }
 }
 
-/// A parser's event in the words of someone who writes YAML.
-fn wanted(expected: &str) -> (&str, Option<&'static str>) {
-    match expected {
-        "sequence start" => (
-            "a list",
-            Some("put it into `[ ]`, or on lines of their own after `-`"),
-        ),
-        "mapping start" | "struct mapping start" => (
-            "a group of keys",
-            Some("write `key: value` on indented lines, or in `{ }`"),
-        ),
-        other if other.contains("scalar") => (
-            "a single value",
-            Some("quote it when it holds `:`, `#`, `{` or `[`"),
-        ),
-        other => (other, None),
-    }
+/// The message of plain words; their hint goes where hints are kept.
+fn said(words: (String, Option<&'static str>), hint: &mut Option<String>) -> String {
+    let (message, advice) = words;
+    *hint = advice.map(str::to_owned);
+    message
 }
 
 /// The word of `document` at `position`, for errors that do not carry the text themselves.
@@ -368,6 +382,9 @@ fn shorten_to(text: &str, limit: usize) -> String {
 
 /// "did you mean …" or the list of what is known.
 pub fn nearest<S: AsRef<str>>(word: &str, known: &[S]) -> String {
+    if let Some(meant) = plain::synonym(word, known) {
+        return format!("`{meant}` is what it is called here");
+    }
     let folded = |text: &str| text.to_lowercase().replace(['-', ' '], "_");
     let wanted: Vec<char> = folded(word).chars().take(40).collect();
     let best = known

@@ -2,6 +2,7 @@
 
 use prejoin_profiles::catalog::{Catalog, Error, Kind};
 use prejoin_profiles::check;
+use prejoin_profiles::cluster::with_keys;
 use prejoin_profiles::layout::Disk;
 use prejoin_profiles::units::Size;
 
@@ -53,12 +54,18 @@ fn a_user_board_adds_to_the_one_it_inherits() {
     );
     assert!(catalog.names(Kind::Board).contains(&"pi5-fan".to_owned()));
 
-    let cluster = include_str!("../clusters/pi5-kubeadm-longhorn.yaml")
-        .replace("board: rpi5", "board: pi5-fan")
-        .replace(
-            "name: shelf\n",
-            "name: shelf\nid: 7c1f0a52-3b0e-4c8b-9a55-0d8f6f3a1e01\n",
-        );
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIABlOcBMddiKzm5nnTEJPs9MNvNNanpaFCwQiPyP1gMD"
+        .parse()
+        .unwrap();
+    let cluster = with_keys(
+        include_str!("../clusters/pi5-kubeadm-longhorn.yaml"),
+        &[key],
+    )
+    .replace("board: rpi5", "board: pi5-fan")
+    .replace(
+        "name: shelf\n",
+        "name: shelf\nid: 7c1f0a52-3b0e-4c8b-9a55-0d8f6f3a1e01\n",
+    );
     assert!(check::read(&cluster, &catalog).unwrap().1.is_empty());
     assert!(check::read(&cluster, &Catalog::embedded()).is_err());
 }

@@ -21,6 +21,7 @@ os: debian-13
 kubernetes: { distribution: kubeadm, version: v1.36.3 }
 network: { subnet: 192.168.1.0/24, gateway: 192.168.1.1 }
 defaults: { board: uefi-amd64, disk: { transport: nvme } }
+users: [{ name: me, sudo: true, ssh_keys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIABlOcBMddiKzm5nnTEJPs9MNvNNanpaFCwQiPyP1gMD] }]
 nodes:
   - { name: a, address: 192.168.1.11, mac: \"02:00:00:00:00:01\", role: control-plane }
 ";
@@ -130,7 +131,7 @@ fn anchors_and_merge_keys_work_and_point_at_where_they_are_used() {
     assert_eq!(findings.len(), 1, "{findings:?}");
     assert_eq!(
         (findings[0].code, findings[0].position.line),
-        (Code::DuplicateMac, 9)
+        (Code::DuplicateMac, 10)
     );
 }
 

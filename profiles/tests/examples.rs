@@ -13,7 +13,8 @@ use std::process::Command;
 
 use prejoin_profiles::catalog::{CLUSTERS, Catalog, Kind};
 use prejoin_profiles::check;
-use prejoin_profiles::cluster::{Cluster, with_id};
+use prejoin_profiles::cluster::{Cluster, with_id, with_keys};
+use prejoin_profiles::finding::{Code, Severity};
 use prejoin_profiles::handoff::Uuid;
 
 fn folder(name: &str) -> BTreeSet<String> {
@@ -30,17 +31,43 @@ fn folder(name: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// Somebody's key, with a comment that YAML would take for something else.
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIABlOcBMddiKzm5nnTEJPs9MNvNNanpaFCwQiPyP1gMD me: \"it's #1\"";
+
 #[test]
 fn every_example_is_sound() {
     let catalog = Catalog::embedded();
     for (name, text) in CLUSTERS {
         // As `prejoin init` writes them: an id that all of the world has would tell nobody from anybody.
         assert_eq!(Cluster::parse(text).unwrap().id, None, "{name}");
-        let text = &with_id(text, &Uuid::random([7; 16])).expect(name);
+        // Nor does everybody's key: the file as it is lets in whoever has the other half of the placeholder.
+        let placeholder = check::read(text, &catalog).expect_err(name);
+        let refused = placeholder
+            .iter()
+            .filter(|finding| finding.severity == Severity::Error);
+        let codes: Vec<Code> = refused.map(|finding| finding.code).collect();
+        assert_eq!(codes, [Code::Key], "{name}");
+        let text = with_keys(text, &[KEY.parse().unwrap()]);
+        let text = &with_id(&text, &Uuid::random([7; 16])).expect(name);
         match check::read(text, &catalog) {
             Ok((_, findings)) => assert_eq!(check::render(&findings, name, text), "", "{name}"),
             Err(findings) => panic!("{name}:\n{}", check::render(&findings, name, text)),
         }
+    }
+}
+
+/// Without a key the file stays a cluster file, and the check says that nobody gets in.
+#[test]
+fn an_example_without_a_key_says_so() {
+    let catalog = Catalog::embedded();
+    for (name, text) in CLUSTERS {
+        let text = with_id(&with_keys(text, &[]), &Uuid::random([7; 16])).expect(name);
+        let (cluster, findings) = check::read(&text, &catalog).expect(name);
+        assert!(cluster.users[0].keys.is_empty(), "{name}");
+        assert!(
+            findings.iter().any(|finding| finding.code == Code::Login),
+            "{name}: {findings:?}"
+        );
     }
 }
 

@@ -13,9 +13,9 @@ use prejoin_profiles::catalog::CLUSTERS;
 use prejoin_profiles::cluster::{self, Cluster};
 
 use super::build::{self, Wanted};
-use super::id;
 use super::inputs::Sources;
 use super::project::Project;
+use super::{id, ssh_key};
 use super::{lock, verify};
 use crate::args::Demo;
 use crate::failure::{Failure, OrFail};
@@ -51,7 +51,8 @@ pub(crate) fn run(args: &Demo, report: &Report) -> Result<(), Failure> {
         known = Cluster::parse(&before).ok().and_then(|cluster| cluster.id);
     }
     let id = known.map_or_else(id::draw, |id| Ok(id.value))?;
-    let text = cluster::with_id(text, &id).expect("examples are written line by line");
+    let text = cluster::with_keys(text, &ssh_key::choose(None, report)?);
+    let text = cluster::with_id(&text, &id).expect("examples are written line by line");
     output::write(&file, text.as_bytes()).or_fail(Class::Environment)?;
     let mut project = Project::open(&file, report)?;
     project.without_artifacts = true;

@@ -1,16 +1,18 @@
 //! `prejoin init`
 #![expect(clippy::disallowed_methods, reason = "writes the cluster file")]
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::Write;
+use std::path::Path;
 
 use prejoin_image_builder::class::Class;
+use prejoin_image_builder::io::output;
 use prejoin_profiles::catalog::CLUSTERS;
-use prejoin_profiles::cluster;
+use prejoin_profiles::cluster::{self, Cluster};
 
-use super::id;
+use super::{id, ssh_key};
 use crate::args::Init;
-use crate::failure::Failure;
+use crate::failure::{Failure, OrFail};
 use crate::report::{Report, table};
 
 pub(crate) fn run(args: &Init, report: &Report) -> Result<(), Failure> {
@@ -25,8 +27,15 @@ pub(crate) fn run(args: &Init, report: &Report) -> Result<(), Failure> {
         )
         .hint("`prejoin init --example list` shows them".to_owned()));
     };
-    let text = cluster::with_id(text, &id::draw()?).expect("examples are written line by line");
     let path = args.file.display();
+    if args.file.exists() {
+        // Before anything is asked. Whether it is there is decided again when it is written.
+        return Err(exists(&path.to_string()));
+    }
+    let keys = ssh_key::choose(args.ssh_key.as_deref(), report)?;
+    let text = cluster::with_keys(text, &keys);
+    let text = cluster::with_id(&text, &id::draw()?).expect("examples are written line by line");
+    let text = format!("# yaml-language-server: $schema={SCHEMA}\n{text}");
     // Never over an existing file: it may be the only description of a running cluster.
     let written = OpenOptions::new()
         .write(true)
@@ -34,16 +43,37 @@ pub(crate) fn run(args: &Init, report: &Report) -> Result<(), Failure> {
         .open(&args.file)
         .and_then(|mut file| file.write_all(text.as_bytes()));
     written.map_err(|error| {
-        let exists = error.kind() == std::io::ErrorKind::AlreadyExists;
-        let class = if exists {
-            Class::Input
-        } else {
-            Class::Environment
-        };
-        Failure::plain(class, format!("writing {path}: {error}"))
-            .hint(exists.then(|| "choose another name with --file".to_owned()))
+        if error.kind() == std::io::ErrorKind::AlreadyExists {
+            return exists(&path.to_string());
+        }
+        Failure::plain(Class::Environment, format!("writing {path}: {error}"))
     })?;
+    schema(&args.file, report)?;
     report.say(format!("wrote {path}; edit it, then run `prejoin check`"));
+    Ok(())
+}
+
+/// What the first line of the file names: editors look for it beside the file.
+const SCHEMA: &str = "prejoin.schema.json";
+
+fn exists(path: &str) -> Failure {
+    Failure::plain(Class::Input, format!("{path} is there already"))
+        .hint("choose another name with --file".to_owned())
+}
+
+/// Writes the schema beside the cluster file, anew where an older one is there.
+fn schema(file: &Path, report: &Report) -> Result<(), Failure> {
+    let path = file.with_file_name(SCHEMA);
+    let text = Cluster::schema();
+    let known = fs::read_to_string(&path).ok();
+    if known.as_deref() == Some(text.as_str()) {
+        return Ok(());
+    }
+    output::write(&path, text.as_bytes()).or_fail(Class::Environment)?;
+    report.say(format!(
+        "wrote {}; editors that know yaml-language-server check the file while you type",
+        path.display()
+    ));
     Ok(())
 }
 

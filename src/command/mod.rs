@@ -11,6 +11,7 @@ mod init;
 mod inputs;
 mod lock;
 mod project;
+mod ssh_key;
 mod verify;
 
 use prejoin_profiles::cluster::Cluster;

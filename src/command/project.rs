@@ -16,7 +16,7 @@ use prejoin_image_builder::resolve::Wanted;
 use prejoin_profiles::board::Board;
 use prejoin_profiles::catalog::{Catalog, Kind};
 use prejoin_profiles::check;
-use prejoin_profiles::cluster::{Cluster, Node};
+use prejoin_profiles::cluster::{Cluster, Node, User};
 use prejoin_profiles::digest::Digest;
 use prejoin_profiles::distribution;
 use prejoin_profiles::finding::{Code, Finding, Severity};
@@ -185,6 +185,13 @@ impl Project {
                 );
             }
         }
+        // A login shell that is not there shuts its user out. That of everybody else is the operating system's business.
+        let given = |user: &&User| user.shell.position.line != 0;
+        for user in self.cluster.users.iter().filter(given) {
+            if let Some(program) = image_program(&user.shell) {
+                os.require(&format!("user {}", user.name.value), &[], &[program]);
+            }
+        }
         let layout = self.catalog.layout(&node.layout.value).map_err(profile)?;
         let brought = os.provide(&layout).map_err(|filesystem| {
             let message = format!(
@@ -241,6 +248,16 @@ impl Project {
             nodes: Vec::new(),
         })
     }
+}
+
+/// A program's path in the image, where `/bin` is a link to `/usr/bin`; none if it is not of the image.
+fn image_program(path: &str) -> Option<String> {
+    let path = path.strip_prefix('/')?;
+    let merged = path.strip_prefix("usr/").unwrap_or(path);
+    let program = ["bin/", "sbin/"]
+        .iter()
+        .any(|folder| merged.starts_with(folder));
+    program.then(|| format!("usr/{merged}"))
 }
 
 /// Nobody reads more at once.
@@ -355,16 +372,8 @@ mod tests {
         catalog
             .extend(Kind::Layout, "large", "profiles/layouts/large.yaml", layout)
             .expect("well-formed");
-        let project = Project {
-            file: PathBuf::from("cluster.yaml"),
-            text: text.to_owned(),
-            cluster: Cluster::parse(text).expect("well-formed"),
-            catalog,
-            keys: Vec::new(),
-            findings: Vec::new(),
-            without_artifacts: false,
-            overlays: BTreeMap::new(),
-        };
+        let mut project = project(text);
+        project.catalog = catalog;
         let systems = project.systems().expect("known profiles");
         let [plain, large] = &systems[..] else {
             panic!("{} systems", systems.len());
@@ -382,22 +391,12 @@ mod tests {
 
     #[test]
     fn a_lock_is_called_after_its_cluster_file() {
-        let mut project = Project {
-            file: PathBuf::new(),
-            text: String::new(),
-            cluster: Cluster::parse(
-                "name: lab\nos: debian-13\nkubernetes: { distribution: none }\n\
-                 network: { subnet: 10.0.0.0/24, gateway: 10.0.0.1 }\n\
-                 defaults: { board: uefi-amd64, disk: { serial: A } }\n\
-                 nodes: [{ name: one, address: 10.0.0.2 }]\n",
-            )
-            .expect("well-formed"),
-            catalog: Catalog::embedded(),
-            keys: Vec::new(),
-            findings: Vec::new(),
-            without_artifacts: false,
-            overlays: BTreeMap::new(),
-        };
+        let mut project = project(
+            "name: lab\nos: debian-13\nkubernetes: { distribution: none }\n\
+             network: { subnet: 10.0.0.0/24, gateway: 10.0.0.1 }\n\
+             defaults: { board: uefi-amd64, disk: { serial: A } }\n\
+             nodes: [{ name: one, address: 10.0.0.2 }]\n",
+        );
         for (file, lock) in [
             ("cluster.yaml", "prejoin.lock"),
             ("labs/cluster.yaml", "labs/prejoin.lock"),
@@ -408,6 +407,21 @@ mod tests {
             project.file = PathBuf::from(file);
             assert_eq!(project.lock_path(), Path::new(lock), "{file}");
         }
+    }
+
+    #[test]
+    fn a_login_shell_has_to_be_in_the_image() {
+        let project = project(
+            "name: lab\nos: debian-13\nkubernetes: { distribution: none }\n\
+             network: { subnet: 10.0.0.0/24, gateway: 10.0.0.1 }\npackages: [fish]\nusers:\n  \
+             - { name: me, shell: /bin/fish }\n  - { name: you }\n  - { name: her, shell: /opt/bin/own }\n\
+             defaults: { board: uefi-amd64, disk: { serial: A } }\nnodes:\n  \
+             - { name: one, address: 10.0.0.2 }\n",
+        );
+        let systems = project.systems().expect("known profiles");
+        let programs = &systems[0].os.required_programs;
+        assert_eq!(programs["user me"], ["usr/bin/fish"]);
+        assert!(!programs.contains_key("user you") && !programs.contains_key("user her"));
     }
 
     #[test]
@@ -429,5 +443,19 @@ mod tests {
                 .iter()
                 .all(|finding| finding.hint.is_some() && finding.severity == Severity::Error)
         );
+    }
+
+    /// A project of this cluster file, with nothing around it.
+    fn project(text: &str) -> Project {
+        Project {
+            file: PathBuf::from("cluster.yaml"),
+            text: text.to_owned(),
+            cluster: Cluster::parse(text).expect("well-formed"),
+            catalog: Catalog::embedded(),
+            keys: Vec::new(),
+            findings: Vec::new(),
+            without_artifacts: false,
+            overlays: BTreeMap::new(),
+        }
     }
 }

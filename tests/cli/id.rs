@@ -8,6 +8,7 @@ use prejoin_profiles::lock::Lock;
 
 use crate::session::Session;
 use crate::tiny;
+use crate::words::KEY;
 
 /// The id in a cluster file.
 fn id_in(session: &Session, file: &str) -> Option<String> {
@@ -33,8 +34,11 @@ fn refused(session: &mut Session, command: &str) -> String {
 #[test]
 fn init_draws_an_id_of_its_own() {
     let session = Session::new();
+    session.write("key.pub", format!("ssh-ed25519 {KEY} me\n"));
     let ids = ["one.yaml", "two.yaml"].map(|file| {
-        session.quietly(&format!("init --example pi5-k3s --file {file}"));
+        session.quietly(&format!(
+            "init --example pi5-k3s --file {file} --ssh-key key.pub"
+        ));
         let said = session.quietly(&format!("check --file {file}"));
         assert!(said.contains("0 warnings"), "{said}");
         id_in(&session, file).unwrap()

@@ -117,7 +117,8 @@ kubernetes: { distribution: none }
 network: { subnet: 10.0.0.0/24, gateway: 10.0.0.1 }
 users:
   - name: you
-    ssh_keys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICYrsxiEiVvbRTElukkbgwOFASNOWqDRbUJ0fWtlQElS you@laptop]
+    sudo: true
+    ssh_keys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIABlOcBMddiKzm5nnTEJPs9MNvNNanpaFCwQiPyP1gMD you@laptop]
 defaults: { role: worker, layout: tiny, disk: { serial: X1 } }
 nodes:
   - { name: one, board: tiny-amd64, address: 10.0.0.11, disk: { serial: A1 } }

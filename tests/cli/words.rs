@@ -52,6 +52,15 @@ fn init_never_overwrites() {
     let mut session = Session::new();
     session.run("init --example list");
     session.run("init");
+    let schema = session.read("prejoin.schema.json");
+    assert_eq!(schema, session.quietly("schema"));
+    let first = session
+        .read("cluster.yaml")
+        .lines()
+        .next()
+        .unwrap()
+        .to_owned();
+    assert_eq!(first, "# yaml-language-server: $schema=prejoin.schema.json");
     session.write("cluster.yaml", "mine\n");
     session.run("init --example pi5-k3s");
     assert_eq!(session.read("cluster.yaml"), "mine\n");
@@ -60,12 +69,51 @@ fn init_never_overwrites() {
     session.golden("init");
 }
 
+/// Somebody's public key.
+pub const KEY: &str = "AAAAC3NzaC1lZDI1NTE5AAAAIABlOcBMddiKzm5nnTEJPs9MNvNNanpaFCwQiPyP1gMD";
+
+/// The key is found, chosen or named; the examples' own opens nothing.
+#[test]
+fn init_writes_a_key() {
+    let mut session = Session::new();
+    let keys = |session: &Session, file: &str| session.read(file).matches(KEY).count();
+    session.set("HOME", session.path("home").display().to_string());
+    session.run("init --file none.yaml");
+    session.run("check --file none.yaml");
+    session.write("home/.ssh/id_rsa.pub", "no key\n");
+    session.write(
+        "home/.ssh/id_ed25519.pub",
+        format!("ssh-ed25519 {KEY} me@home\n"),
+    );
+    session.run("init --file found.yaml");
+    assert_eq!(keys(&session, "found.yaml"), 1);
+    session.run("check --file found.yaml");
+    session.write(
+        "other.pub",
+        format!("\nssh-ed25519 {KEY} one\nssh-ed25519 {KEY} two: \"#\"\n"),
+    );
+    session.run("init --file named.yaml --ssh-key other.pub");
+    assert_eq!(keys(&session, "named.yaml"), 2);
+    session.run("check --file named.yaml");
+    session.run("init --file nothing.yaml --ssh-key home/.ssh/id_rsa.pub");
+    session.run("init --file nothing.yaml --ssh-key nowhere.pub");
+    assert!(!session.path("nothing.yaml").exists());
+    let (_, example) = CLUSTERS[0];
+    session.write("copied.yaml", example);
+    let output = session.run("check --file copied.yaml");
+    assert_eq!(output.status.code(), Some(1));
+    session.golden("init-key");
+}
+
 #[test]
 fn every_example_is_sound() {
     let mut session = Session::new();
+    session.write("key.pub", format!("ssh-ed25519 {KEY} me\n"));
     for (name, _) in CLUSTERS {
         let file = format!("{name}.yaml");
-        session.quietly(&format!("init --example {name} --file {file}"));
+        session.quietly(&format!(
+            "init --example {name} --file {file} --ssh-key key.pub"
+        ));
         let output = session.run(&format!("check --file {file}"));
         assert_eq!(output.status.code(), Some(0), "{name}");
     }
@@ -79,6 +127,7 @@ kubernetes: { distribution: kubeadm, version: v1.36.3 }
 network: { subnet: 10.0.0.0/24, gateway: 10.0.0.1 }
 nodes:
   - { name: one, board: rpi5, address: 10.0.0.11, role: control-plane, disk: { transport: nvme } }
+users: [{ name: me, sudo: true, ssh_keys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIABlOcBMddiKzm5nnTEJPs9MNvNNanpaFCwQiPyP1gMD] }]
 id: 7c1f0a52-3b0e-4c8b-9a55-0d8f6f3a1e01
 ";
 

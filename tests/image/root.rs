@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use prejoin_formats::tree::{Content, Contents, Entry, Kind};
 use prejoin_profiles::digest::Digest;
+use prejoin_profiles::timezones;
 
 use crate::cluster::{Lab, NODES, lab};
 use crate::tools::{checked, folder, golden, line, skipped, tool, tried};
@@ -199,6 +200,17 @@ fn contents_are_what_their_digests_say() {
         }
     }
     assert!(checked > 1000, "{checked} files");
+}
+
+/// What `prejoin check` takes for a time zone is one on the node.
+#[test]
+fn every_time_zone_that_the_check_knows_is_there() {
+    let Some(lab) = lab() else { return };
+    let expected = tree::expected(lab, "pc");
+    for zone in timezones::names() {
+        let path = format!("usr/share/zoneinfo/{zone}");
+        assert!(expected.root.entry(path.as_bytes()).is_some(), "{zone}");
+    }
 }
 
 #[test]

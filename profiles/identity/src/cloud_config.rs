@@ -4,7 +4,7 @@ use prejoin_profiles::cluster::{Cluster, Node, User};
 use serde_json::{Map, Value, json};
 
 use crate::merge::{Part, merge};
-use crate::{Error, Scope, accounts, document, hosts};
+use crate::{Error, Scope, accounts, document, hosts, own};
 
 /// The node's `user-data`. It holds no secret; password hashes stand in it only where the user gave them.
 pub(crate) fn user_data(cluster: &Cluster, node: &Node) -> Result<String, Error> {
@@ -25,6 +25,7 @@ pub(crate) fn user_data(cluster: &Cluster, node: &Node) -> Result<String, Error>
             )?;
         }
     }
+    own::replace(&mut document, cluster, node);
     let yaml = document::yaml(&document::Sorted(&Value::Object(document)));
     Ok(format!("#cloud-config\n{yaml}"))
 }

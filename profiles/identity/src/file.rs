@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prejoin_profiles::cluster::{Cluster, Content, Distribution, File, Node};
 use prejoin_profiles::os::Ids;
 
-use crate::{Error, accounts, hosts, k3s, kubeadm};
+use crate::{Error, accounts, hosts, k3s, kubeadm, own};
 
 /// A regular file of one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,6 +113,7 @@ fn generated(cluster: &Cluster, node: &Node) -> Result<Vec<NodeFile>, Error> {
             text,
         ));
     }
+    files.extend(own::files(cluster, node));
     files.extend(match cluster.kubernetes.distribution.value {
         Distribution::Kubeadm => kubeadm::files(cluster, node)?,
         Distribution::K3s => k3s::files(cluster, node)?,

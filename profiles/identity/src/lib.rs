@@ -18,6 +18,7 @@ pub mod k3s;
 pub mod kubeadm;
 mod merge;
 mod network_config;
+mod own;
 mod seed;
 
 pub use accounts::FIRST_USER;

@@ -4,45 +4,11 @@
 //! one wins, where the cluster's goes over the generated one and the node's over the cluster's. cloud-init's own
 //! `merge_how` is not involved: the node gets one document.
 
+use prejoin_profiles::cluster::PROTECTED_KEYS;
 use prejoin_profiles::yaml::Position;
 use serde_json::{Map, Value};
 
 use crate::{Error, Scope};
-
-/// What only prejoin can say, and what it says it from.
-const PROTECTED: &[(&str, &str)] = &[
-    ("hostname", "the node's `name`"),
-    (
-        "fqdn",
-        "the node's `name` and the first of `network.search`",
-    ),
-    ("local-hostname", "the node's `name`"),
-    (
-        "prefer_fqdn_over_hostname",
-        "the image: Kubernetes knows the node by its short name",
-    ),
-    ("preserve_hostname", "the image"),
-    ("create_hostname_file", "the image"),
-    (
-        "manage_etc_hosts",
-        "the cluster's nodes: add names with a file `/etc/hosts`",
-    ),
-    ("network", "`network` and the node's `address`"),
-    ("instance-id", "the content of the seed"),
-    ("instance_id", "the content of the seed"),
-    (
-        "datasource",
-        "the image: the seed is on the node's own disk",
-    ),
-    (
-        "datasource_list",
-        "the image: the seed is on the node's own disk",
-    ),
-    (
-        "manual_cache_clean",
-        "the image: a new seed must take effect",
-    ),
-];
 
 /// One part of the user's cloud-config and where it stands.
 pub(crate) struct Part<'a> {
@@ -56,7 +22,7 @@ pub(crate) fn merge(base: &mut Map<String, Value>, part: &Part<'_>) -> Result<()
     let Value::Object(document) = part.document else {
         return Err(part.shape("", "mapping", part.document));
     };
-    for (key, source_of_truth) in PROTECTED {
+    for (key, source_of_truth) in PROTECTED_KEYS {
         if document.contains_key(*key) {
             let (scope, position) = (part.scope.clone(), part.position);
             return Err(Error::Protected {
@@ -209,7 +175,7 @@ mod tests {
 
     #[test]
     fn what_is_generated_is_protected() {
-        for (key, _) in PROTECTED {
+        for (key, _) in PROTECTED_KEYS {
             let error = merged(json!({}), json!({ *key: "mine" })).unwrap_err();
             assert!(
                 matches!(&error, Error::Protected { key: found, .. } if found == key),

@@ -12,7 +12,9 @@ use std::fs;
 use std::path::Path;
 
 use prejoin_identity::{INTERFACE, Seed};
+use prejoin_profiles::check::cloud_init::{BASE_KEYS, MODULES};
 use prejoin_profiles::cluster::{Cluster, Node};
+use prejoin_profiles::os::Os;
 use support::{CloudInit, clusters, traps};
 
 fn write(cluster: &Cluster, node: &Node, folder: &Path) {
@@ -170,4 +172,55 @@ fn networkd_gets_a_file_that_matches_the_interface() {
     Destination=::/0
     Gateway=fd00:10::1
     ");
+}
+
+/// What `prejoin check` takes for the keys of a module is what cloud-init's own schema says, and the modules that the
+/// image runs are modules of cloud-init.
+#[test]
+fn the_check_knows_the_keys_of_every_module() {
+    let Some(cloud_init) = CloudInit::find() else {
+        return;
+    };
+    let script = r"
+import json, os, cloudinit.config.schema as schema
+found = json.load(open(os.path.join(os.path.dirname(schema.__file__), 'schemas', 'schema-cloud-config-v1.json')))
+modules = {}
+for part in found['allOf']:
+    name = part['$ref'].rsplit('/', 1)[1]
+    if name.startswith('cc_'):
+        modules[name[3:]] = sorted(found['$defs'][name]['properties'])
+keys = {key for module in modules.values() for key in module}
+print(json.dumps({'modules': modules, 'base': sorted(set(found['properties']) - keys)}))
+folder = os.path.dirname(os.path.realpath(schema.__file__))
+print(json.dumps(sorted(name[3:-3] for name in os.listdir(folder) if name.startswith('cc_'))))
+";
+    let folder = tempfile::tempdir().unwrap();
+    let output = cloud_init
+        .python(folder.path())
+        .args(["-c", script])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let mut lines = said
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let table: std::collections::BTreeMap<_, _> = MODULES.iter().copied().collect();
+    assert_eq!(
+        lines.next().unwrap(),
+        serde_json::json!({ "modules": table, "base": BASE_KEYS }),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let known = lines.next().unwrap();
+    let known: Vec<&str> = known
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|name| name.as_str().unwrap())
+        .collect();
+    let os = Os::built_in("debian-13").unwrap();
+    for module in os.cloud_init.values().flatten() {
+        let name = module.replace('-', "_");
+        assert!(known.contains(&name.as_str()), "{module}");
+    }
 }

@@ -16,6 +16,8 @@ pub(super) fn check(cluster: &Cluster, f: &mut Vec<Finding>) {
     }
     quorum(cluster, f);
     endpoint(cluster, f);
+    endpoint_place(cluster, f);
+    domain(cluster, f);
     versions(cluster, f);
     containerd(cluster, f);
     components(cluster, f);
@@ -159,6 +161,97 @@ fn endpoint(cluster: &Cluster, f: &mut Vec<Finding>) {
     helpers(cluster, provider, f);
 }
 
+/// Ports of programs that every node runs, or every control plane.
+const PORTS: [(u16, &str); 11] = [
+    (22, "sshd"),
+    (53, "systemd-resolved"),
+    (2379, "etcd"),
+    (2380, "etcd"),
+    (2381, "etcd"),
+    (10248, "the kubelet"),
+    (10249, "kube-proxy"),
+    (10250, "the kubelet"),
+    (10256, "kube-proxy"),
+    (10257, "the controller manager"),
+    (10259, "the scheduler"),
+];
+
+/// The endpoint may not be what something else already is.
+fn endpoint_place(cluster: &Cluster, f: &mut Vec<Finding>) {
+    let Some(endpoint) = &cluster.endpoint else {
+        return;
+    };
+    if let Some((port, who)) = PORTS.iter().find(|(port, _)| *port == endpoint.port.value) {
+        let message = format!("port {port} of every control plane is taken by {who}");
+        let at = &endpoint.port;
+        f.push(Finding::error(Code::Endpoint, at.position, at, message).hint("use 6443"));
+    }
+    let Some(name) = &endpoint.name else { return };
+    let lower = name.to_lowercase();
+    let full = |node: &Node| {
+        let mut domains = cluster.network.search.iter();
+        domains.any(|domain| lower == format!("{}.{}", node.name.value, domain.to_lowercase()))
+    };
+    let same = |node: &&Node| lower == node.name.value || full(node);
+    if let Some(node) = cluster.nodes.iter().find(same) {
+        let message = format!(
+            "the endpoint has the name of node `{}`, which means that node and no other",
+            node.name.value
+        );
+        let finding = Finding::error(Code::Endpoint, name.position, name, message);
+        f.push(finding.hint("choose a name of its own, such as `k8s.home.arpa`"));
+    } else if ["localhost", "kubernetes", "kubernetes.default"].contains(&lower.as_str()) {
+        let message = format!("`{name}` means something else on every node, or in every pod");
+        let finding = Finding::error(Code::Endpoint, name.position, name, message);
+        f.push(finding.hint("choose a name of its own, such as `k8s.home.arpa`"));
+    }
+}
+
+/// CoreDNS answers for everything below the domain, so no name there means anything else to a pod.
+fn domain(cluster: &Cluster, f: &mut Vec<Finding>) {
+    let domain = &cluster.kubernetes.dns_domain;
+    let lower = domain.to_lowercase();
+    let endpoint = cluster
+        .endpoint
+        .as_ref()
+        .and_then(|endpoint| endpoint.name.as_ref());
+    let within = |name: &str| name == lower || name.ends_with(&format!(".{lower}"));
+    let (message, hint) = if lower == "local" {
+        (
+            "`local` belongs to multicast DNS (RFC 6762): nodes do not ask a name server for it"
+                .to_owned(),
+            "leave `dns_domain` out: it is `cluster.local`",
+        )
+    } else if lower.parse::<std::net::IpAddr>().is_ok() {
+        (
+            "an address is no domain".to_owned(),
+            "leave `dns_domain` out: it is `cluster.local`",
+        )
+    } else if let Some(name) = endpoint.filter(|name| within(&name.to_lowercase())) {
+        (
+            format!(
+                "the endpoint `{name}` lies in the domain of services, where pods do not find it"
+            ),
+            "give the services a domain of their own",
+        )
+    } else if let Some(search) = cluster
+        .network
+        .search
+        .iter()
+        .find(|name| within(&name.to_lowercase()))
+    {
+        (
+            format!(
+                "the search domain `{search}` lies in the domain of services: pods find none of its machines"
+            ),
+            "give the services a domain of their own",
+        )
+    } else {
+        return;
+    };
+    f.push(Finding::error(Code::Host, domain.position, domain, message).hint(hint));
+}
+
 /// What a provider of the shared address needs.
 fn helpers(cluster: &Cluster, provider: &Located<Provider>, f: &mut Vec<Finding>) {
     let has = |list: &[Located<String>]| list.iter().any(|name| name.value == "keepalived");
@@ -205,7 +298,7 @@ fn versions(cluster: &Cluster, f: &mut Vec<Finding>) {
     for version in std::iter::once(version).chain(overrides().map(|(_, version)| version)) {
         form(version, kubernetes.distribution.value, f);
     }
-    unknown_company(version, kubernetes.distribution.value, f);
+    age(version, f);
     let oldest_plane = overrides()
         .filter(|(node, _)| node.role.value == Role::ControlPlane)
         .map(|(_, v)| v.numbers())
@@ -308,24 +401,51 @@ fn form(version: &Located<Version>, distribution: Distribution, f: &mut Vec<Find
     }
 }
 
-/// A version newer than what we know the company of. Its pause image, above all, may be another one than kubeadm's, and
-/// then no pod starts where nothing can be pulled.
-fn unknown_company(version: &Located<Version>, distribution: Distribution, f: &mut Vec<Finding>) {
-    let newest = Definition::built_in(distribution).and_then(|definition| definition.newest());
-    let Some((major, minor)) =
-        newest.filter(|newest| (version.major, version.minor) > *newest && version.major == 1)
-    else {
+/// How many minor releases of Kubernetes get fixes at a time (kubernetes.io, "Version Skew Policy"). k3s follows.
+const SUPPORTED: u16 = 3;
+
+/// A version that is older than those that get fixes, or newer than what is known here. What is known is known of
+/// Kubernetes itself (distributions/kubeadm.yaml): a program of this age cannot know more, whatever the date is.
+fn age(version: &Located<Version>, f: &mut Vec<Finding>) {
+    let kubeadm = Definition::built_in(Distribution::Kubeadm);
+    let Some((major, newest)) = kubeadm.and_then(|definition| definition.newest()) else {
         return;
     };
-    let message = format!(
-        "what goes with Kubernetes 1.{} is not known: it gets containerd, runc, CNI plugins, crictl and the pause image \
-         of {major}.{minor}",
-        version.minor
-    );
-    let finding = Finding::warning(Code::Version, version.position, version, message);
-    f.push(finding.hint(
-        "compare with `kubeadm config images list`; another `config.toml` of containerd's can come with `files:`",
-    ));
+    if version.major != major || version.minor < OLDEST {
+        return;
+    }
+    let finding = |message| Finding::warning(Code::Version, version.position, version, message);
+    let minor = version.minor;
+    if minor > newest {
+        let message = match version.build {
+            // k3s brings what goes with it.
+            Some(_) => format!(
+                "Kubernetes {major}.{minor} is newer than this prejoin, which knows {major}.{newest}"
+            ),
+            // Its pause image, above all, may be another one than kubeadm's, and then no pod starts where nothing can
+            // be pulled.
+            None => format!(
+                "what goes with Kubernetes {major}.{minor} is not known: it gets containerd, runc, CNI plugins, crictl \
+                 and the pause image of {major}.{newest}"
+            ),
+        };
+        let hint = match version.build {
+            Some(_) => {
+                "is the number right? Releases of k3s are listed at https://github.com/k3s-io/k3s/releases"
+            }
+            None => {
+                "is the number right? Compare with `kubeadm config images list`; another `config.toml` of \
+                 containerd's can come with `files:`"
+            }
+        };
+        f.push(finding(message).hint(hint));
+    } else if minor + SUPPORTED <= newest {
+        let oldest = newest + 1 - SUPPORTED;
+        let message = format!(
+            "Kubernetes {major}.{minor} gets no fixes any more, not even of security holes"
+        );
+        f.push(finding(message).hint(format!("{major}.{oldest} to {major}.{newest} do")));
+    }
 }
 
 /// containerd 1.x lacks the CRI call `RuntimeConfig`; the kubelet's way around it goes in 1.38

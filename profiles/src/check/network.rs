@@ -1,14 +1,17 @@
 //! Addresses and networks.
 
+use std::fmt::Display;
 use std::net::IpAddr;
 
 use crate::cluster::{Cluster, Distribution, Network, Provider};
 use crate::finding::{Code, Finding};
-use crate::units::Subnet;
+use crate::units::{AddressRange, Subnet};
 use crate::yaml::Located;
 
 pub(super) fn check(cluster: &Cluster, f: &mut Vec<Finding>) {
     let network = &cluster.network;
+    special(cluster, f);
+    name_servers(cluster, f);
     inside(&network.gateway, "the gateway", network, f);
     nodes(cluster, f);
     endpoint(cluster, f);
@@ -17,6 +20,72 @@ pub(super) fn check(cluster: &Cluster, f: &mut Vec<Finding>) {
         overlaps(network, f);
         families(network, f);
         sizes(cluster, f);
+    }
+}
+
+/// Networks that no machine of one's own can be in (RFC 6890 and its registries).
+const SPECIAL: [(&str, &str); 9] = [
+    ("0.0.0.0/8", "means \"this network\""),
+    ("127.0.0.0/8", "is every machine's own loopback"),
+    ("169.254.0.0/16", "is link-local: no router passes it on"),
+    ("224.0.0.0/4", "is multicast"),
+    ("240.0.0.0/4", "is reserved"),
+    ("::/127", "is every machine's own loopback"),
+    ("::ffff:0:0/96", "is IPv4 in the form of IPv6"),
+    ("fe80::/10", "is link-local: no router passes it on"),
+    ("ff00::/8", "is multicast"),
+];
+
+/// A special network that shares addresses with a range, and what it is.
+fn special_network(range: AddressRange) -> Option<(&'static str, &'static str)> {
+    SPECIAL.into_iter().find(|(text, _)| {
+        let network: Subnet = text.parse().expect("our own networks are well-formed");
+        range.overlaps(network.into())
+    })
+}
+
+fn special(cluster: &Cluster, f: &mut Vec<Finding>) {
+    let network = &cluster.network;
+    let mut ranges = vec![special_use("the nodes' network", &network.subnet)];
+    if cluster.kubernetes.distribution.value != Distribution::None {
+        ranges.push(special_use("the pods' network", &network.pods));
+        ranges.push(special_use("the services' network", &network.services));
+    }
+    for pool in &network.load_balancer {
+        ranges.push(special_use("the load-balancer pool", pool));
+    }
+    // The gateway is one where the file names none, and lies in the nodes' network.
+    let named = |server: &&Located<IpAddr>| server.position != network.gateway.position;
+    for server in network.dns.iter().filter(named) {
+        ranges.push(special_use("the name server", server));
+    }
+    let endpoint = cluster.endpoint.as_ref();
+    if let Some(address) = endpoint.and_then(|endpoint| endpoint.address.as_ref()) {
+        ranges.push(special_use("the endpoint", address));
+    }
+    f.extend(ranges.into_iter().flatten());
+}
+
+/// The complaint about addresses in a special network.
+fn special_use<T>(who: &str, addresses: &Located<T>) -> Option<Finding>
+where
+    T: Copy + Display + Into<AddressRange>,
+{
+    let (special, what) = special_network(addresses.value.into())?;
+    let message = format!("{who} {addresses} lies in {special}, which {what}");
+    let finding = Finding::error(Code::Subnet, addresses.position, addresses, message);
+    let hint = "private networks are 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 and fd00::/8";
+    Some(finding.hint(hint))
+}
+
+/// `resolv.conf` of pods takes three (resolv.conf(5), `MAXNS`); the kubelet leaves out the rest.
+fn name_servers(cluster: &Cluster, f: &mut Vec<Finding>) {
+    const MOST: usize = 3;
+    if let Some(beyond) = cluster.network.dns.get(MOST) {
+        let number = cluster.network.dns.len();
+        let message = format!("{number} name servers, and pods ask the first {MOST} only");
+        let finding = Finding::warning(Code::Host, beyond.position, beyond, message);
+        f.push(finding.hint("keep three"));
     }
 }
 
@@ -145,6 +214,7 @@ fn pools(cluster: &Cluster, f: &mut Vec<Finding>) {
                     .hint("leave it out of the pool"),
             );
         }
+        f.extend(pool_place(pool, network));
         if let Some(other) = network.load_balancer[..index]
             .iter()
             .find(|other| other.overlaps(pool.value))
@@ -165,6 +235,40 @@ fn pools(cluster: &Cluster, f: &mut Vec<Finding>) {
                     Finding::error(Code::NetworkOverlap, pool.position, pool, message).hint(hint),
                 );
             }
+        }
+    }
+}
+
+/// A pool is of the nodes' network, where its addresses are announced by ARP, or none of it (BGP); and nobody may have
+/// the network's first address or its last.
+fn pool_place(pool: &Located<AddressRange>, network: &Network) -> Option<Finding> {
+    let subnet = network.subnet.value;
+    let (first, last) = (pool.first(), pool.last());
+    match (subnet.contains(first), subnet.contains(last)) {
+        (true, true) => {
+            let reserved = first.is_ipv4() && subnet.host_bits() > 1;
+            let what = if reserved && first == subnet.base() {
+                "own address"
+            } else if reserved && last == subnet.last() {
+                "broadcast address"
+            } else {
+                return None;
+            };
+            let message = format!("the load-balancer pool holds the network's {what}");
+            let finding = Finding::error(Code::OutsideSubnet, pool.position, pool, message);
+            Some(finding.hint("leave it out of the pool"))
+        }
+        (false, false) if !pool.overlaps(subnet.into()) => {
+            let message =
+                format!("the load-balancer pool is outside of the nodes' network {subnet}");
+            let finding = Finding::warning(Code::OutsideSubnet, pool.position, pool, message);
+            Some(finding.hint("only with BGP can it be reached there; announced by ARP it has to be in the network"))
+        }
+        _ => {
+            let message =
+                format!("the load-balancer pool is only in part in the nodes' network {subnet}");
+            let finding = Finding::error(Code::OutsideSubnet, pool.position, pool, message);
+            Some(finding.hint("end it where the network ends"))
         }
     }
 }

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{duplicates, place, twice};
-use crate::cluster::{Cluster, DiskSelector, File, Node, Role, Transport};
+use crate::cluster::{Cluster, File, Node, Role, Transport};
 use crate::finding::{Code, Finding};
-use crate::yaml::Located;
 
 pub(super) fn check(cluster: &Cluster, f: &mut Vec<Finding>) {
     let nodes = || cluster.nodes.iter();
@@ -83,20 +82,7 @@ fn disks(cluster: &Cluster, f: &mut Vec<Finding>) {
                 }
             }
         }
-        let same = |data: &&Located<DiskSelector>| data.value == node.disk.value;
-        if let Some(data) = node
-            .data_disk
-            .as_ref()
-            .filter(same)
-            .filter(|data| !data.is_unique())
-        {
-            let message = format!(
-                "`disk` and `data_disk` of node `{}` describe the same disk",
-                node.name.value
-            );
-            let finding = Finding::error(Code::DuplicateDisk, data.position, &"", message);
-            f.push(finding.hint("tell them apart by `transport`, `model`, sizes or `serial`"));
-        }
+        f.extend(same_disk(node));
         for (key, selector) in [
             ("disk", Some(&node.disk)),
             ("data_disk", node.data_disk.as_ref()),
@@ -110,6 +96,34 @@ fn disks(cluster: &Cluster, f: &mut Vec<Finding>) {
             }
         }
     }
+}
+
+/// `disk` and `data_disk` of one node. Where all that fit the one fit the other, too, no machine has a disk for each:
+/// the first would match both.
+fn same_disk(node: &Node) -> Option<Finding> {
+    let data = node.data_disk.as_ref()?;
+    let disk = &node.disk;
+    // Two serial numbers that are the same were found already.
+    if disk.is_unique() && data.is_unique() || disk.excludes(data) {
+        return None;
+    }
+    let at = place(data, &node.name);
+    let finding = if disk.implies(data) || data.implies(disk) {
+        let message = format!(
+            "`disk` and `data_disk` of node `{}` describe the same disk",
+            node.name.value
+        );
+        Finding::error(Code::DuplicateDisk, at, &"", message)
+    } else if disk.is_unique() || data.is_unique() {
+        return None;
+    } else {
+        let message = format!(
+            "one disk may be both `disk` and `data_disk` of node `{}`",
+            node.name.value
+        );
+        Finding::warning(Code::DuplicateDisk, at, &"", message)
+    };
+    Some(finding.hint("tell them apart by `transport`, `model`, sizes or `serial`"))
 }
 
 fn anonymous(node: &Node, f: &mut Vec<Finding>) {

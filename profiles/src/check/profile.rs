@@ -44,7 +44,10 @@ pub(super) fn check(cluster: &Cluster, catalog: &Catalog, f: &mut Vec<Finding>) 
             .nodes
             .iter()
             .filter(|node| node.board.value == *name);
-        same.for_each(|node| command_line(node, &board, f));
+        for node in same {
+            command_line(node, &board, f);
+            attached(node, &board, f);
+        }
     }
     let layouts: BTreeSet<&str> = cluster
         .nodes
@@ -116,6 +119,33 @@ fn command_line(node: &Node, board: &Board, f: &mut Vec<Finding>) {
     );
     let finding = Finding::error(Code::KernelArgument, last.position, last, message);
     f.push(finding.hint(format!("{} fit", kernel_args::LONGEST)));
+}
+
+/// A system disk that the board has no place for, or does not start from.
+fn attached(node: &Node, board: &Board, f: &mut Vec<Finding>) {
+    let Some(transport) = node.disk.transport else {
+        return;
+    };
+    if board.transports.is_empty() || board.transports.contains(&transport) {
+        return;
+    }
+    let usual: Vec<String> = board
+        .transports
+        .iter()
+        .map(|known| format!("`transport: {}`", known.name()))
+        .collect();
+    let message = format!(
+        "the board `{}` of node `{}` has no place for a disk on {}",
+        board.name,
+        node.name.value,
+        transport.name()
+    );
+    let at = place(&node.disk, &node.name);
+    let finding = Finding::warning(Code::BoardDisk, at, &transport.name(), message);
+    f.push(finding.hint(format!(
+        "use {}: a drive in a USB case is `usb`, whatever is in the case",
+        usual.join(" or ")
+    )));
 }
 
 /// A mirror of an archive that nobody knows would never be asked; one that others use may be there for them.

@@ -13,7 +13,7 @@ pub struct Endpoint {
     /// Shared (virtual) address.
     pub address: Option<Located<IpAddr>>,
     /// TCP port.
-    pub port: u16,
+    pub port: Located<u16>,
     /// Who moves the shared address to a living control plane.
     pub provider: Located<Provider>,
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{DiskSelector, File};
+use crate::cluster::{CloudConfig, DiskSelector, File};
 use crate::units::{Mac, Version};
 use crate::yaml::Located;
 
@@ -42,8 +42,8 @@ pub struct Node {
     pub packages: Vec<Located<String>>,
     /// Files on this node beside the cluster's.
     pub files: Vec<File>,
-    /// The user's own cloud-config for this node, merged after the cluster's; always a mapping.
-    pub cloud_init: Option<Located<serde_json::Value>>,
+    /// The user's own cloud-config for this node, merged after the cluster's.
+    pub cloud_init: Option<CloudConfig>,
 }
 
 /// What a node does in the cluster.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
+use super::cloud_config::Tree;
 use super::{Distribution, Provider, Role, Transport};
 use crate::yaml::Located;
 
@@ -35,7 +36,7 @@ pub(super) struct Cluster {
     pub(super) endpoint: Option<Located<Endpoint>>,
     /// Networks of nodes, pods, services and load balancers.
     pub(super) network: Network,
-    /// Time zone, such as `Europe/Berlin`. UTC when not given.
+    /// Time zone, such as `Europe/Berlin`: a name of Debian's tzdata. UTC when not given.
     #[serde(default)]
     pub(super) timezone: Option<Text>,
     /// People who may log in to the nodes.
@@ -44,17 +45,18 @@ pub(super) struct Cluster {
     /// Debian packages on every node, beside those of operating system and board.
     #[serde(default)]
     pub(super) packages: Vec<Text>,
-    /// Sets of packages and kernel modules by purpose: `longhorn`, `ceph`, `nfs`, or your own under `profiles/sets/`.
+    /// Sets of packages and kernel modules by purpose: `longhorn`, `ceph`, `nfs`, `keepalived`, or your own under `profiles/sets/`.
     #[serde(default)]
-    #[schemars(extend("examples" = [["longhorn"], ["ceph"]]))]
+    #[schemars(extend("examples" = [["longhorn"], ["ceph"], ["nfs"]]))]
     pub(super) sets: Vec<Text>,
     /// Files on every node.
     #[serde(default)]
     pub(super) files: Vec<File>,
-    /// Your own cloud-config, merged into the generated one on every node.
+    /// Your own cloud-config, merged into the generated one on every node. `mounts` and the `trusted` of `ca_certs` are
+    /// done by prejoin itself; `prejoin check` says which other keys do nothing.
     #[serde(default)]
     #[schemars(with = "Option<BTreeMap<String, serde_json::Value>>")]
-    pub(super) cloud_init: Option<Located<serde_json::Value>>,
+    pub(super) cloud_init: Option<Located<Tree>>,
     /// Mirrors by archive name (`debian`, `debian-security`, `raspberrypi`; for Kubernetes' programs `dl.k8s.io`,
     /// `github.com`, or `artifacts` for all of them): one address, or several tried in order.
     #[serde(default)]
@@ -116,7 +118,7 @@ pub(super) struct Endpoint {
     /// Shared (virtual) address, outside of every load-balancer pool and of the router's DHCP range.
     #[serde(default)]
     pub(super) address: Option<Text>,
-    /// Port. Default: 6443.
+    /// Port, which nothing else on the control planes may use. Default: 6443.
     #[serde(default)]
     #[schemars(range(min = 1, max = 65535))]
     pub(super) port: Option<Located<u16>>,
@@ -133,7 +135,7 @@ pub(super) struct Network {
     pub(super) subnet: Text,
     /// The router's address in it.
     pub(super) gateway: Text,
-    /// Name servers. Default: the gateway.
+    /// Name servers; pods ask the first three. Default: the gateway.
     #[serde(default)]
     pub(super) dns: Option<Vec<Text>>,
     /// DNS search domains.
@@ -176,7 +178,7 @@ pub(super) struct User {
     /// Hash of a password for the console (`mkpasswd -m yescrypt`). Without one, no password works.
     #[serde(default)]
     pub(super) password_hash: Option<Text>,
-    /// Login shell. Default: /bin/bash.
+    /// Login shell; the package of another one than bash has to be named under `packages`. Default: /bin/bash.
     #[serde(default)]
     pub(super) shell: Option<Text>,
 }
@@ -290,7 +292,7 @@ pub(super) struct Node {
     /// Your own cloud-config for this node, merged after the cluster's.
     #[serde(default)]
     #[schemars(with = "Option<BTreeMap<String, serde_json::Value>>")]
-    pub(super) cloud_init: Option<Located<serde_json::Value>>,
+    pub(super) cloud_init: Option<Located<Tree>>,
 }
 
 /// What a disk must be like to be chosen. Everything given must hold, and exactly one disk may match.

@@ -163,12 +163,14 @@ fn endpoint(raw: raw::Endpoint, f: &mut Findings) -> Endpoint {
         address: raw
             .address
             .and_then(|address| parsed(address, Code::Address, f)),
-        port: raw.port.map_or(Endpoint::PORT, |port| nonzero(port, f)),
+        port: raw
+            .port
+            .map_or(Located::nowhere(Endpoint::PORT), |port| nonzero(port, f)),
         provider: raw.provider.unwrap_or(Located::nowhere(Provider::None)),
     }
 }
 
-fn nonzero(port: Located<u16>, f: &mut Findings) -> u16 {
+fn nonzero(port: Located<u16>, f: &mut Findings) -> Located<u16> {
     if port.value == 0 {
         f.push(
             Finding::error(
@@ -180,7 +182,7 @@ fn nonzero(port: Located<u16>, f: &mut Findings) -> u16 {
             .hint("use 6443"),
         );
     }
-    port.value
+    port
 }
 
 fn network(raw: raw::Network, k3s: bool, f: &mut Findings) -> Option<Network> {

@@ -90,6 +90,15 @@ impl AddressRange {
     }
 }
 
+impl From<IpAddr> for AddressRange {
+    fn from(address: IpAddr) -> Self {
+        AddressRange {
+            first: address,
+            last: address,
+        }
+    }
+}
+
 impl From<Subnet> for AddressRange {
     fn from(subnet: Subnet) -> Self {
         AddressRange {

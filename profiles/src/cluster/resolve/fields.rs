@@ -1,16 +1,17 @@
 //! Rules for single values.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use super::Findings;
+use crate::cluster::cloud_config::Tree;
 use crate::cluster::raw::Text;
-use crate::cluster::{Effect, Taint};
+use crate::cluster::{CloudConfig, Effect, Taint};
 use crate::digest::Digest;
 use crate::finding::{Code, Finding, private_key};
 use crate::handoff::Uuid;
+use crate::timezones;
 use crate::units::{Mac, Version};
 use crate::yaml::Located;
 
@@ -267,65 +268,37 @@ pub(super) fn accepted_script(text: Text, f: &mut Findings) -> Text {
     text
 }
 
-/// `Area/City` as in the tz database, by form: the data base itself is in the image.
+/// A name of the tz database, as the image has it.
 pub(super) fn timezone(text: Text, f: &mut Findings) -> Text {
-    let part = |part: &str| {
-        part.starts_with(|c: char| c.is_ascii_alphabetic())
-            && part
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"_+-".contains(&b))
-    };
-    if !text.split('/').all(part) || text.len() > 64 {
+    if !timezones::is_known(&text) {
         let message = "not a time zone";
-        f.push(
-            Finding::error(Code::Host, text.position, &text, message)
-                .hint("write it as `Europe/Berlin` or `UTC`"),
-        );
+        let finding = Finding::error(Code::Host, text.position, &text, message);
+        f.push(finding.hint(timezones::advice(&text)));
     }
     text
 }
 
-/// The user's cloud-config: a mapping that leaves alone what prejoin itself must say.
-pub(super) fn mapping(
-    document: Located<serde_json::Value>,
-    f: &mut Findings,
-) -> Option<Located<serde_json::Value>> {
-    let Some(map) = document.as_object() else {
-        let message = "cloud-config is a mapping of keys";
-        let finding = Finding::error(Code::CloudInit, document.position, &"", message);
+/// The user's cloud-config: a mapping without secrets. What it says is `check`'s business.
+pub(super) fn mapping(document: Located<Tree>, f: &mut Findings) -> Option<CloudConfig> {
+    let document = CloudConfig::from(document);
+    let at = document.position;
+    if !document.value.is_object() {
+        let finding = Finding::error(
+            Code::CloudInit,
+            at,
+            &"",
+            "cloud-config is a mapping of keys",
+        );
         f.push(finding.hint("indent the keys below `cloud_init:`, without `#cloud-config`"));
         return None;
-    };
-    if private_key(&document.to_string()).is_some() {
+    }
+    if private_key(&document.value.to_string()).is_some() {
         // cloud-init keeps its input readable in /var/lib/cloud and on the identity partition.
-        let finding = Finding::error(
-            Code::PrivateKey,
-            document.position,
-            &"",
-            "a private key stands in the cloud-config",
-        );
+        let message = "a private key stands in the cloud-config";
+        let finding = Finding::error(Code::PrivateKey, at, &"", message);
         f.push(
             finding.hint("keep it in a file of its own and name that as `source` under `files:`"),
         );
-    }
-    let owned = BTreeMap::from([
-        ("hostname", "the node's `name`"),
-        ("fqdn", "the node's `name`"),
-        ("network", "`network` and the node's `address`"),
-        (
-            "datasource_list",
-            "prejoin: the seed is the node's own disk",
-        ),
-        ("datasource", "prejoin: the seed is the node's own disk"),
-    ]);
-    for (key, source) in owned {
-        if map.contains_key(key) {
-            let message = format!("`{key}` is set by {source}");
-            f.push(
-                Finding::error(Code::CloudInit, document.position, &key, message)
-                    .hint("remove it from `cloud_init`"),
-            );
-        }
     }
     Some(document)
 }

@@ -1,5 +1,7 @@
 //! People and files.
 
+use std::str::FromStr;
+
 use super::Findings;
 use crate::cluster::raw::{self, Text};
 use crate::cluster::{Content, File, SshKey, User};
@@ -67,7 +69,7 @@ pub(super) fn user(raw: raw::User, f: &mut Findings) -> User {
             .collect(),
         shell: raw
             .shell
-            .map_or_else(|| "/bin/bash".to_owned(), |shell| shell.value),
+            .unwrap_or_else(|| Located::nowhere("/bin/bash".to_owned())),
         sudo: raw.sudo,
         name,
         keys,
@@ -152,25 +154,36 @@ fn ssh_key(text: Text, f: &mut Findings) -> Option<Located<SshKey>> {
         );
         return None;
     }
-    let mut words = text.split_ascii_whitespace();
-    let (kind, data) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
-    let problem = key_problem(&text, kind, data);
-    if let Some(problem) = problem {
-        let finding = Finding::error(Code::Key, text.position, &text, problem);
-        f.push(
-            finding.hint("copy the whole line of the `.pub` file: `ssh-ed25519 AAAA… you@machine`"),
-        );
-        return None;
+    match text.parse::<SshKey>() {
+        Ok(key) => Some(Located::at(key, text.position)),
+        Err(problem) => {
+            let finding = Finding::error(Code::Key, text.position, &text, problem);
+            f.push(
+                finding.hint(
+                    "copy the whole line of the `.pub` file: `ssh-ed25519 AAAA… you@machine`",
+                ),
+            );
+            None
+        }
     }
-    let comment = words.collect::<Vec<_>>().join(" ");
-    Some(Located::at(
-        SshKey {
-            kind: kind.to_owned(),
-            data: data.to_owned(),
-            comment,
-        },
-        text.position,
-    ))
+}
+
+impl FromStr for SshKey {
+    type Err = &'static str;
+
+    /// A line of a `.pub` file.
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        let mut words = text.split_ascii_whitespace();
+        let (kind, data) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
+        match key_problem(text, kind, data) {
+            Some(problem) => Err(problem),
+            None => Ok(SshKey {
+                kind: kind.to_owned(),
+                data: data.to_owned(),
+                comment: words.collect::<Vec<_>>().join(" "),
+            }),
+        }
+    }
 }
 
 fn key_problem(text: &str, kind: &str, data: &str) -> Option<&'static str> {
