@@ -66,6 +66,9 @@ pub(crate) enum Command {
     /// Read images back and judge them with other code than the code that made them.
     #[command(after_help = "Example:\n  prejoin verify worker1")]
     Verify(Verify),
+    /// Remove what nobody needs any more from the cache and the folder of the build.
+    #[command(after_help = "Example:\n  prejoin prune --dry-run")]
+    Prune(Prune),
     /// Look at disks and image files: nothing is written, but by `restore`.
     #[command(subcommand, after_help = "Example:\n  prejoin disk list worker1")]
     Disk(Disk),
@@ -201,11 +204,32 @@ pub(crate) struct Export {
 /// `prejoin verify`
 #[derive(Debug, Group)]
 pub(crate) struct Verify {
-    /// Nodes to verify; all that were built if none is named.
+    /// Nodes to verify; all of the cluster file that were built if none is named.
     pub(crate) nodes: Vec<String>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterFile,
     /// Folder that `build` wrote to.
     #[arg(short, long, value_name = "FOLDER", default_value = "out")]
     pub(crate) out: PathBuf,
+}
+
+/// `prejoin prune`
+#[derive(Debug, Group)]
+pub(crate) struct Prune {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterFile,
+    /// Folder for downloads and unpacked packages [default: $XDG_CACHE_HOME/prejoin].
+    #[arg(long, value_name = "FOLDER", env = "PREJOIN_CACHE")]
+    pub(crate) cache: Option<PathBuf>,
+    /// Folder that `build` wrote to.
+    #[arg(short, long, value_name = "FOLDER", default_value = "out")]
+    pub(crate) out: PathBuf,
+    /// Remove from the cache what was not used for so long.
+    #[arg(long, value_name = "DAYS", default_value_t = 30)]
+    pub(crate) unused_for: u16,
+    /// Show what would be removed, remove nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// `prejoin disk`

@@ -93,6 +93,10 @@ impl Progress {
                 attempt,
                 reason,
             } => self.say(&format!("{name}: attempt {attempt} failed: {reason}")),
+            Event::Waiting { folder } => self.say(&format!(
+                "waiting for another prejoin that uses {}",
+                folder.display()
+            )),
             Event::Warning { message } => self.say(&format!("warning: {message}")),
             _ => {}
         }

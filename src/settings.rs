@@ -31,6 +31,11 @@ pub(crate) fn now() -> i64 {
         .map_or(0, |since| since.as_secs() as i64)
 }
 
+/// The time.
+pub(crate) fn clock() -> SystemTime {
+    SystemTime::now()
+}
+
 /// An environment variable that is set and not empty.
 pub(crate) fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())

@@ -15,6 +15,7 @@ use prejoin_formats::tree::{Contents, Kind, Tree};
 use prejoin_image_builder::assemble::{Filter, assemble};
 use prejoin_image_builder::deb::Limits;
 use prejoin_image_builder::fixups::{self, Context, Root};
+use prejoin_image_builder::io::known::Known;
 use prejoin_image_builder::io::unpack::{Deb, unpack};
 use prejoin_profiles::digest::Digest;
 use prejoin_profiles::os::Os;
@@ -37,7 +38,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         let sha256 = Digest::of(&std::fs::read(&path)?);
         debs.push(Deb { path, sha256 });
     }
-    let unpacked = unpack(&debs, Path::new(cache), &Limits::default(), &|_| {})?;
+    let unpacked = unpack(
+        &debs,
+        Path::new(cache),
+        &Known::default(),
+        &Limits::default(),
+        &|_| {},
+    )?;
     let packages: Vec<_> = unpacked.packages.iter().collect();
     let filter = Filter::new(
         os.exclude.iter().map(String::as_str),

@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use prejoin_image_builder::assemble::{Filter, assemble};
 use prejoin_image_builder::deb::Limits;
+use prejoin_image_builder::io::known::Known;
 use prejoin_image_builder::io::unpack::{Deb, unpack};
 use prejoin_image_builder::libraries;
 use prejoin_profiles::digest::Digest;
@@ -37,7 +38,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("{} packages, hashed in {:?}", debs.len(), start.elapsed());
     let start = Instant::now();
-    let unpacked = unpack(&debs, Path::new(cache), &Limits::default(), &|_| {})?;
+    let unpacked = unpack(
+        &debs,
+        Path::new(cache),
+        &Known::default(),
+        &Limits::default(),
+        &|_| {},
+    )?;
     println!("unpacked or opened in {:?}", start.elapsed());
     let start = Instant::now();
     let packages: Vec<_> = unpacked.packages.iter().collect();

@@ -1,5 +1,7 @@
 //! Progress of long work as values; only the command line draws.
 
+use std::path::PathBuf;
+
 /// Something that happened. Further kinds of work add their own variants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -39,6 +41,11 @@ pub enum Event {
         done: u64,
         /// Units in all.
         total: u64,
+    },
+    /// Another program has a folder, and this one waits for it.
+    Waiting {
+        /// Which folder.
+        folder: PathBuf,
     },
     /// Something that is worth telling but did not stop the work.
     Warning {

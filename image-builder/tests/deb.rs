@@ -18,6 +18,7 @@ use std::process::Command;
 use prejoin_formats::tree::{Content, Contents, Kind};
 use prejoin_image_builder::assemble::{self, Filter, assemble};
 use prejoin_image_builder::deb::{self, Limits, Sink};
+use prejoin_image_builder::io::known::Known;
 use prejoin_image_builder::io::pack::{self, Store};
 use prejoin_image_builder::io::unpack::{self, Deb, Unpacked, unpack};
 use prejoin_image_builder::libraries;
@@ -418,8 +419,12 @@ fn write(folder: &Path, name: &str, control: &str, members: &[Member]) -> Deb {
     }
 }
 
+/// With the cache's folder as the output folder, too.
 fn unpacked(debs: &[Deb], cache: &Path) -> Unpacked {
-    unpack(debs, cache, &Limits::default(), &|_| {}).unwrap()
+    let known = Known::open(cache);
+    let unpacked = unpack(debs, cache, &known, &Limits::default(), &|_| {}).unwrap();
+    known.save(cache).unwrap();
+    unpacked
 }
 
 fn content(store: &Store, package: &Package, path: &str) -> Vec<u8> {
@@ -513,10 +518,11 @@ fn a_torn_pack_is_made_again_and_a_damaged_content_is_found() {
     let error = read_all(&path).unwrap_err().to_string();
     assert!(error.starts_with(path.to_str().unwrap()), "{error}");
     assert!(
-        error.contains(" is damaged at byte 16; delete it"),
+        error.contains(" is damaged at byte 16; it was removed"),
         "{error}"
     );
-    std::fs::write(&path, &whole).unwrap();
+    unpacked(&debs, folder.path());
+    assert_eq!(std::fs::read(&path).unwrap(), whole);
     read_all(&path).unwrap();
 }
 
@@ -531,6 +537,42 @@ fn read_all(path: &Path) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A pack whose content somebody changed, with every checksum of its own computed anew, is another package's.
+#[test]
+fn a_pack_of_other_content_is_not_this_packages() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cache, out) = (folder.path().join("cache"), folder.path().join("out"));
+    let member = |content: &[u8]| [Member::file("./usr/bin/hello", content)];
+    let deb = write(folder.path(), "a", "", &member(b"good"));
+    let evil = write(folder.path(), "evil", "", &member(b"evil"));
+    let build = |deb: &Deb, out: &Path| {
+        let known = Known::open(out);
+        let debs = std::slice::from_ref(deb);
+        let made = unpack(debs, &cache, &known, &Limits::default(), &|_| {})?;
+        known.save(out).unwrap();
+        Ok::<_, unpack::Error>(content(&made.store, &made.packages[0], "usr/bin/hello"))
+    };
+    build(&evil, &folder.path().join("elsewhere")).unwrap();
+    let (path, forged) = [&deb, &evil]
+        .map(|deb| pack::path(&cache, &deb.sha256))
+        .into();
+    let forge = || std::fs::copy(&forged, &path).unwrap();
+    forge();
+    assert!(pack::open(&path).is_ok(), "it is whole in itself");
+    assert_eq!(
+        build(&deb, &out).unwrap(),
+        b"good",
+        "found by the first build"
+    );
+    forge();
+    assert_eq!(build(&deb, &out).unwrap(), b"good", "changed after a build");
+    assert_eq!(build(&deb, &out).unwrap(), b"good");
+    forge();
+    std::fs::remove_file(&deb.path).unwrap();
+    let error = build(&deb, &out).unwrap_err();
+    assert!(matches!(error, unpack::Error::Open { .. }), "{error}");
 }
 
 #[test]
@@ -561,13 +603,21 @@ fn a_package_that_is_not_the_locked_one_is_refused() {
     let error = unpack(
         std::slice::from_ref(&deb),
         folder.path(),
+        &Known::default(),
         &Limits::default(),
         &|_| {},
     )
     .unwrap_err();
     assert!(matches!(error, unpack::Error::Deb { .. }), "{error}");
     deb.sha256 = Digest::of(b"other");
-    let error = unpack(&[deb], folder.path(), &Limits::default(), &|_| {}).unwrap_err();
+    let error = unpack(
+        &[deb],
+        folder.path(),
+        &Known::default(),
+        &Limits::default(),
+        &|_| {},
+    )
+    .unwrap_err();
     assert!(matches!(error, unpack::Error::Digest { .. }), "{error}");
     assert_eq!(
         std::fs::read_dir(folder.path().join("unpacked"))

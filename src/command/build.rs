@@ -9,6 +9,7 @@ use prejoin_identity::Seed;
 use prejoin_image_builder::class::Class;
 use prejoin_image_builder::io::build::{self, Built};
 use prejoin_image_builder::io::chunks::ChunkStore;
+use prejoin_image_builder::io::hold::Hold;
 use prejoin_image_builder::io::unpack::{self, Deb};
 use prejoin_image_builder::node;
 use prejoin_image_builder::sbom::Origin;
@@ -107,22 +108,81 @@ pub(crate) fn all(
     }
 
     let progress = Progress::new();
-    let debs = sources.packages(lock, &plans, &progress)?;
+    let debs = sources.packages(lock, &plans, out, &progress)?;
     let store = ChunkStore::create(out).or_fail(Class::Environment)?;
-    let lock_digest = lock.digest();
+    let events = |event| progress.show(event);
+    let store = store.held(Hold::shared(out, &events));
+    let _turn = Hold::alone(store.folder(), &events);
+    build::sweep(out, &store);
+    let work = Work {
+        project,
+        lock,
+        lock_digest: lock.digest(),
+        id: &id,
+        sources,
+        out,
+        store: &store,
+        sector_size: wanted.sector_size,
+        progress: &progress,
+        report,
+    };
     let (mut made, mut bills) = (Vec::new(), Vec::new());
     for plan in &plans {
-        let (built, took) = system(
-            plan,
-            project,
-            lock,
-            &debs[&plan.set],
-            sources,
-            &store,
-            &progress,
-        )?;
-        progress.clear();
-        report.step(format!(
+        let (nodes, bill) = work.healing(plan, &debs[&plan.set])?;
+        made.extend(nodes);
+        bills.push(bill);
+    }
+    let manifests: Vec<Manifest> = made.iter().map(|made| made.manifest.clone()).collect();
+    build::commit(&manifests, &bills, out, &store).map_err(failure)?;
+    Ok(made)
+}
+
+/// What every system and node of one run is built with.
+struct Work<'a> {
+    project: &'a Project,
+    lock: &'a Lock,
+    lock_digest: Digest,
+    id: &'a Uuid,
+    sources: &'a Sources,
+    out: &'a Path,
+    store: &'a ChunkStore,
+    sector_size: u32,
+    progress: &'a Progress,
+    report: &'a Report,
+}
+
+/// A bill of materials: where it lies and what it says.
+type Bill = (PathBuf, String);
+
+impl Work<'_> {
+    /// Builds a system and its nodes. Where packs turn out to be damaged, which removes them, once more with their
+    /// packages.
+    fn healing(&self, plan: &SystemPlan, debs: &[Deb]) -> Result<(Vec<Made>, Bill), Failure> {
+        let before = self.sources.packs(debs);
+        let failure = match self.attempt(plan, debs) {
+            Err(failure) => failure,
+            done => return done,
+        };
+        let is_lost = |path: &&PathBuf| !path.exists();
+        let Some(lost) = before.iter().find(is_lost) else {
+            return Err(failure);
+        };
+        self.progress.clear();
+        self.progress.say(&format!(
+            "warning: {} was damaged and is made again",
+            lost.display()
+        ));
+        let plans = std::slice::from_ref(plan);
+        let debs = self
+            .sources
+            .packages(self.lock, plans, self.out, self.progress)?;
+        self.attempt(plan, &debs[&plan.set])
+    }
+
+    fn attempt(&self, plan: &SystemPlan, debs: &[Deb]) -> Result<(Vec<Made>, Bill), Failure> {
+        let (built, took) = self.system(plan, debs)?;
+        self.progress.clear();
+        self.report.step(format!(
             "{}: {} packages, {} paths, root {} in {}, {:.1} s",
             plan.set,
             built.contents.packages.len(),
@@ -131,25 +191,86 @@ pub(crate) fn all(
             size(built.summary.blocks * 4096),
             took.as_secs_f64()
         ));
-        for node in &plan.nodes {
-            made.push(one(
-                node,
-                &id,
-                plan,
-                project,
-                &built,
-                &lock_digest,
-                lock.epoch,
-                wanted.sector_size,
-                &store,
-            )?);
-        }
-        built.remember(sources.cache(), &plan.set);
-        bills.push(bill(plan, project, lock, &built, out)?);
+        let nodes = plan.nodes.iter().map(|node| self.node(node, plan, &built));
+        let nodes = nodes.collect::<Result<_, _>>()?;
+        built.remember(self.out, &plan.set);
+        let bill = bill(plan, self.project, self.lock, &built, self.out)?;
+        Ok((nodes, bill))
     }
-    let manifests: Vec<Manifest> = made.iter().map(|made| made.manifest.clone()).collect();
-    build::commit(&manifests, &bills, out, &store).map_err(failure)?;
-    Ok(made)
+
+    fn system(&self, plan: &SystemPlan, debs: &[Deb]) -> Result<(Built, Duration), Failure> {
+        let Work { sources, lock, .. } = self;
+        let stopwatch = Stopwatch::start();
+        let programs = sources.programs(self.project, plan, lock, self.progress)?;
+        let accepted: Vec<String> = self
+            .project
+            .cluster
+            .accept_scripts
+            .iter()
+            .map(|line| line.value.clone())
+            .collect();
+        let agent = AGENTS
+            .iter()
+            .find(|(architecture, _)| *architecture == plan.board.architecture);
+        let request = build::Request {
+            set: &plan.set,
+            board: &plan.board,
+            os: &plan.os,
+            debs,
+            programs: &programs,
+            agent: agent.expect("every architecture has its agent").1,
+            scripts: &scripts::Table::built_in(&plan.base),
+            accepted: &accepted,
+            epoch: lock.epoch,
+        };
+        let places = build::Places {
+            cache: sources.cache(),
+            out: self.out,
+            store: self.store,
+        };
+        self.progress.busy("building", plan.set.clone());
+        let built = build::system(&request, &places, &|event| self.progress.show(event))
+            .map_err(|error| named(error, lock))?;
+        Ok((built, stopwatch.elapsed()))
+    }
+
+    fn node(&self, node: &Node, plan: &SystemPlan, built: &Built) -> Result<Made, Failure> {
+        let Work { project, store, .. } = self;
+        let stopwatch = Stopwatch::start();
+        let before = store.written();
+        let layout = project
+            .catalog
+            .layout(&node.layout.value)
+            .or_fail(Class::Input)?;
+        let seed = Seed::of(&project.cluster, node).or_fail(Class::Input)?;
+        let spec = node::Spec {
+            cluster: self.id,
+            cluster_name: &project.cluster.name.value,
+            name: &node.name.value,
+            board: &plan.board,
+            kernel_args: node
+                .kernel_args
+                .iter()
+                .map(|text| text.value.clone())
+                .collect(),
+            sector_size: self.sector_size,
+            layout: &layout,
+            seed: seed
+                .files()
+                .iter()
+                .map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec()))
+                .collect(),
+            files: files(project, plan, node)?,
+            overlays: &project.overlays,
+            epoch: self.lock.epoch,
+        };
+        let manifest = build::node(&spec, built, &self.lock_digest, store).map_err(failure)?;
+        Ok(Made {
+            manifest,
+            added: store.written() - before,
+            took: stopwatch.elapsed(),
+        })
+    }
 }
 
 /// A system's bill of materials: where it lies and what it says.
@@ -159,7 +280,7 @@ fn bill(
     lock: &Lock,
     built: &Built,
     out: &Path,
-) -> Result<(PathBuf, String), Failure> {
+) -> Result<Bill, Failure> {
     let base = project
         .catalog
         .os(&plan.base)
@@ -176,96 +297,6 @@ fn bill(
         programs: &plan.distribution.artifacts,
     };
     Ok(build::bill(&plan.set, built, &origin, out, lock.epoch))
-}
-
-fn system(
-    plan: &SystemPlan,
-    project: &Project,
-    lock: &Lock,
-    debs: &[Deb],
-    sources: &Sources,
-    store: &ChunkStore,
-    progress: &Progress,
-) -> Result<(Built, Duration), Failure> {
-    let stopwatch = Stopwatch::start();
-    let programs = sources.programs(project, plan, lock, progress)?;
-    let accepted: Vec<String> = project
-        .cluster
-        .accept_scripts
-        .iter()
-        .map(|line| line.value.clone())
-        .collect();
-    let agent = AGENTS
-        .iter()
-        .find(|(architecture, _)| *architecture == plan.board.architecture);
-    let request = build::Request {
-        set: &plan.set,
-        board: &plan.board,
-        os: &plan.os,
-        debs,
-        programs: &programs,
-        agent: agent.expect("every architecture has its agent").1,
-        scripts: &scripts::Table::built_in(&plan.base),
-        accepted: &accepted,
-        epoch: lock.epoch,
-    };
-    progress.busy("building", plan.set.clone());
-    let built = build::system(&request, sources.cache(), store, &|event| {
-        progress.show(event)
-    })
-    .map_err(|error| named(error, lock))?;
-    Ok((built, stopwatch.elapsed()))
-}
-
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the whole context of one node, called from one place"
-)]
-fn one(
-    node: &Node,
-    cluster: &Uuid,
-    plan: &SystemPlan,
-    project: &Project,
-    built: &Built,
-    lock: &Digest,
-    epoch: i64,
-    sector_size: u32,
-    store: &ChunkStore,
-) -> Result<Made, Failure> {
-    let stopwatch = Stopwatch::start();
-    let before = store.written();
-    let layout = project
-        .catalog
-        .layout(&node.layout.value)
-        .or_fail(Class::Input)?;
-    let seed = Seed::of(&project.cluster, node).or_fail(Class::Input)?;
-    let spec = node::Spec {
-        cluster,
-        cluster_name: &project.cluster.name.value,
-        name: &node.name.value,
-        board: &plan.board,
-        kernel_args: node
-            .kernel_args
-            .iter()
-            .map(|text| text.value.clone())
-            .collect(),
-        sector_size,
-        layout: &layout,
-        seed: seed
-            .files()
-            .iter()
-            .map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec()))
-            .collect(),
-        files: files(project, plan, node)?,
-        overlays: &project.overlays,
-        epoch,
-    };
-    let manifest = build::node(&spec, built, lock, store).map_err(failure)?;
-    Ok(Made {
-        manifest,
-        added: store.written() - before,
-        took: stopwatch.elapsed(),
-    })
 }
 
 /// The node's own files as a tree.

@@ -1,16 +1,19 @@
 //! Where a build's inputs come from: mirrors, cache, keys.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use prejoin_image_builder::class::Class;
 use prejoin_image_builder::io::artifacts::{self, Programs};
 use prejoin_image_builder::io::cache::Cache;
 use prejoin_image_builder::io::error::FetchError;
 use prejoin_image_builder::io::fetch::{self, Fetcher};
+use prejoin_image_builder::io::hold::Hold;
+use prejoin_image_builder::io::known::Known;
 use prejoin_image_builder::io::mirror::{self, Mirrors};
-use prejoin_image_builder::io::pack;
 use prejoin_image_builder::io::unpack::Deb;
+use prejoin_image_builder::io::{pack, prune};
+use prejoin_profiles::digest::Digest;
 use prejoin_profiles::distribution::Wanted;
 use prejoin_profiles::lock::{self, Lock};
 
@@ -20,9 +23,23 @@ use crate::args::Inputs;
 use crate::failure::Failure;
 use crate::progress::Progress;
 
+/// The cache's folder: the one that is named, or this user's.
+pub(crate) fn cache_root(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    let root = named.map(Path::to_owned).or_else(Cache::default_root);
+    root.ok_or_else(|| {
+        Failure::plain(
+            Class::Environment,
+            "finding a cache folder: neither XDG_CACHE_HOME nor HOME is set",
+        )
+        .hint("name one with --cache".to_owned())
+    })
+}
+
 /// The settings of everything that fetches.
 pub(crate) struct Sources {
     cache: Cache,
+    /// Nobody prunes the cache meanwhile.
+    _hold: Hold,
     mirrors: mirror::Settings,
     offline: bool,
 }
@@ -30,17 +47,7 @@ pub(crate) struct Sources {
 impl Sources {
     /// From flags, environment, cluster file and the host's apt settings, in falling order.
     pub(crate) fn new(inputs: &Inputs, project: &Project) -> Result<Self, Failure> {
-        let root = inputs
-            .cache
-            .clone()
-            .or_else(Cache::default_root)
-            .ok_or_else(|| {
-                Failure::plain(
-                    Class::Environment,
-                    "finding a cache folder: neither XDG_CACHE_HOME nor HOME is set",
-                )
-                .hint("name one with --cache".to_owned())
-            })?;
+        let root = cache_root(inputs.cache.as_deref())?;
         let mut flags: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let known = project.catalog.archives();
         for flag in &inputs.mirror {
@@ -79,8 +86,12 @@ impl Sources {
             ..Default::default()
         }
         .with_host();
+        let cache = Cache::new(root);
+        let hold = Hold::shared(cache.root(), &|event| Progress::new().show(event));
+        cache.sweep();
         Ok(Sources {
-            cache: Cache::new(root),
+            cache,
+            _hold: hold,
             mirrors,
             offline: inputs.offline,
         })
@@ -109,11 +120,13 @@ impl Sources {
         done.map_err(|error| Failure::new(error.class(), &error).hint(error.hint()))
     }
 
-    /// Every package of these systems as a file of the cache, by set.
+    /// Every package of these systems as a file of the cache, by set; those are left out of the cache whose packs builds
+    /// into `out` have made.
     pub(crate) fn packages(
         &self,
         lock: &Lock,
         plans: &[SystemPlan],
+        out: &Path,
         progress: &Progress,
     ) -> Result<Debs, Failure> {
         let archives: Vec<&str> = lock
@@ -131,18 +144,36 @@ impl Sources {
             wanted.sort_by(|a, b| a.name.cmp(&b.name));
             wanted.dedup();
             // What was unpacked before is not read again, and need not be there any more.
-            wanted.retain(|download| !pack::is_whole(&pack::path(self.cache(), &download.sha256)));
+            let known = Known::open(out);
+            wanted.retain(|download| !self.is_unpacked(&download.sha256, &known));
             fetcher.fetch_all(&wanted)?;
             for plan in plans {
                 let listed = fetch::downloads(lock, &plan.set)?;
-                let deb = |download: &fetch::Download| Deb {
-                    path: self.cache.path(&download.sha256),
-                    sha256: download.sha256,
+                let deb = |download: &fetch::Download| {
+                    let path = self.cache.path(&download.sha256);
+                    prune::touch(&path);
+                    Deb {
+                        path,
+                        sha256: download.sha256,
+                    }
                 };
                 debs.insert(plan.set.clone(), listed.iter().map(deb).collect());
             }
             Ok(debs)
         })
+    }
+
+    fn is_unpacked(&self, deb: &Digest, known: &Known) -> bool {
+        let index = pack::index_of(&pack::path(self.cache(), deb));
+        index.is_some_and(|index| known.vouches(deb, &index))
+    }
+
+    /// Those of these packages that have a pack.
+    pub(crate) fn packs(&self, debs: &[Deb]) -> Vec<PathBuf> {
+        debs.iter()
+            .map(|deb| pack::path(self.cache(), &deb.sha256))
+            .filter(|path| path.exists())
+            .collect()
     }
 
     /// The programs of a system's Kubernetes distribution, where they go.

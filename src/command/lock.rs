@@ -1,10 +1,11 @@
 //! `prejoin lock`
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use prejoin_image_builder::class::Class;
 use prejoin_image_builder::io::archive::{self, Query};
-use prejoin_image_builder::io::output;
+use prejoin_image_builder::io::{output, part};
 use prejoin_image_builder::locking;
 use prejoin_image_builder::repository::Universe;
 use prejoin_image_builder::resolve::{self, Request};
@@ -36,6 +37,7 @@ pub(crate) fn run(args: &args::Lock, report: &Report) -> Result<(), Failure> {
     if let Some(previous) = &previous {
         id::same_as_locked(&project, previous)?;
     }
+    part::sweep(path.parent().unwrap_or(Path::new("")));
     let sources = Sources::new(&args.inputs, &project)?;
     let lock = make(&project, &sources, previous.as_ref(), args.accept_expired)?;
     output::write(&path, lock.to_yaml().as_bytes()).or_fail(Class::Environment)?;

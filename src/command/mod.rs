@@ -11,6 +11,7 @@ mod init;
 mod inputs;
 mod lock;
 mod project;
+mod prune;
 mod ssh_key;
 mod verify;
 
@@ -34,6 +35,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Command::Build(build) => build::run(&build, &report),
         Command::Export(export) => export::run(&export, &report),
         Command::Verify(verify) => verify::run(&verify, &report),
+        Command::Prune(prune) => prune::run(&prune, &report),
         Command::Disk(disk) => disk::run(&disk, &report),
         Command::Flash(flash) => flash::run(&flash, &report),
         Command::Demo(demo) => demo::run(&demo, &report),

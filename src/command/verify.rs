@@ -1,14 +1,15 @@
 //! `prejoin verify`
-#![expect(clippy::disallowed_methods, reason = "reads manifests")]
 
-use std::fs;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use prejoin_image_builder::class::Class;
 use prejoin_image_builder::io::build;
 use prejoin_image_builder::io::chunks::{self, ChunkStore};
+use prejoin_image_builder::io::hold::Hold;
 use prejoin_image_builder::io::verify::{self, Verified};
+use prejoin_profiles::cluster::Cluster;
 use prejoin_profiles::manifest::Manifest;
 use serde_json::json;
 
@@ -20,7 +21,7 @@ use crate::settings;
 
 pub(crate) fn run(args: &Verify, report: &Report) -> Result<(), Failure> {
     let nodes = if args.nodes.is_empty() {
-        built(&args.out)?
+        wanted(args, report)?
     } else {
         args.nodes.clone()
     };
@@ -58,16 +59,11 @@ pub(crate) fn one(out: &Path, node: &str) -> Result<Verified, Failure> {
 
 /// A chunk that cannot be read, and what makes it readable again.
 pub(crate) fn damage(error: &chunks::Error, node: &str) -> Failure {
-    match error {
-        chunks::Error::Io { .. } => Failure::new(Class::Environment, error),
-        // A build leaves alone what is there.
-        chunks::Error::Damaged { path, .. } => Failure::new(Class::Integrity, error).hint(format!(
-            "delete {}, then {}",
-            path.display(),
-            again(node)
-        )),
-        _ => Failure::new(Class::Integrity, error).hint(again(node)),
-    }
+    let class = match error {
+        chunks::Error::Io { .. } => return Failure::new(Class::Environment, error),
+        _ => Class::Integrity,
+    };
+    Failure::new(class, error).hint(again(node))
 }
 
 fn again(node: &str) -> String {
@@ -77,6 +73,8 @@ fn again(node: &str) -> String {
 /// A node's manifest and the store with its chunks.
 pub(crate) fn open(out: &Path, node: &str) -> Result<(Arc<Manifest>, Arc<ChunkStore>), Failure> {
     let path = build::manifest_path(out, node);
+    // Before the manifest is read: nobody prunes its chunks from here on.
+    let hold = Hold::shared(out, &|event| Progress::new().show(event));
     let text = settings::read(&path, "the manifest").map_err(|failure| {
         failure.hint((!path.exists()).then(|| format!("build it first: `prejoin build {node}`")))
     })?;
@@ -90,33 +88,48 @@ pub(crate) fn open(out: &Path, node: &str) -> Result<(Arc<Manifest>, Arc<ChunkSt
         );
         return Err(Failure::plain(Class::Integrity, message));
     }
-    Ok(build::open(out, manifest))
+    Ok(build::open(out, manifest, hold))
+}
+
+/// Every node with a manifest, but for those that the cluster file has no more.
+fn wanted(args: &Verify, report: &Report) -> Result<Vec<String>, Failure> {
+    let (mut nodes, out) = (built(&args.out)?, &args.out);
+    if let Some((cluster, known)) = cluster(&args.cluster.file) {
+        let is_gone = |node: &String| {
+            let manifest = settings::read_bytes(&build::manifest_path(out, node)).ok();
+            let manifest = manifest.and_then(|text| Manifest::parse(&text).ok());
+            manifest.is_some_and(|manifest| manifest.cluster == cluster && !known.contains(node))
+        };
+        for gone in nodes.extract_if(.., |node| is_gone(node)) {
+            report.say(format!(
+                "{gone} is not in {} any more: not verified, and `prejoin prune` removes it",
+                args.cluster.file.display()
+            ));
+        }
+    }
+    Ok(nodes)
+}
+
+/// The cluster's name and its nodes, if there is a cluster file and it can be read.
+fn cluster(file: &Path) -> Option<(String, BTreeSet<String>)> {
+    let text = settings::read(file, "the cluster file").ok()?;
+    let cluster = Cluster::parse(&text).ok()?;
+    let nodes = cluster.nodes.into_iter().map(|node| node.name.value);
+    Some((cluster.name.value, nodes.collect()))
 }
 
 /// Every node with a manifest.
 fn built(out: &Path) -> Result<Vec<String>, Failure> {
-    let entries = fs::read_dir(out).map_err(|error| {
+    let nodes = build::nodes(out).map_err(|error| {
         Failure::plain(Class::Input, format!("listing {}: {error}", out.display()))
             .hint("run `prejoin build` first, or name the folder with --out".to_owned())
     })?;
-    let mut nodes: Vec<String> = entries
-        .filter_map(|entry| {
-            entry
-                .ok()?
-                .file_name()
-                .to_str()?
-                .strip_suffix(".manifest.json")
-                .map(str::to_owned)
-        })
-        .filter(|name| !name.starts_with('.'))
-        .collect();
     if nodes.is_empty() {
         return Err(
             Failure::plain(Class::Input, format!("{} holds no manifest", out.display()))
                 .hint("run `prejoin build` first, or name the folder with --out".to_owned()),
         );
     }
-    nodes.sort();
     Ok(nodes)
 }
 

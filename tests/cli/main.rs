@@ -20,6 +20,7 @@ mod hostile;
 mod id;
 mod interrupted;
 mod kernel;
+mod leftovers;
 #[path = "../../image-builder/tests/made/mod.rs"]
 #[expect(dead_code, reason = "shared with other tests")]
 mod made;

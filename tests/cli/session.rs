@@ -229,7 +229,7 @@ fn redact(text: &str) -> String {
                 line = format!("{before}\"{key}\": [N]{rest}");
             }
         }
-        out.push_str(&process(line.trim_end()));
+        out.push_str(line.trim_end());
         out.push('\n');
     }
     port(&folders(&saved(&out)))
@@ -288,25 +288,6 @@ fn hexadecimal(word: &str) -> String {
         }
     }
     out
-}
-
-/// Replaces the number of the process in names of unfinished files.
-fn process(line: &str) -> String {
-    let Some((before, after)) = line.rsplit_once(".new-") else {
-        let Some((before, after)) = line.split_once(".part") else {
-            return line.to_owned();
-        };
-        let name = before.trim_end_matches(|c: char| c.is_ascii_digit());
-        return if name.len() < before.len() {
-            format!("{name}[PROCESS].part{after}")
-        } else {
-            line.to_owned()
-        };
-    };
-    format!(
-        "{before}.new-[PROCESS]{}",
-        after.trim_start_matches(|c: char| c.is_ascii_digit())
-    )
 }
 
 fn port(text: &str) -> String {

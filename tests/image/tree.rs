@@ -6,6 +6,7 @@ use prejoin_formats::tree::Tree;
 use prejoin_image_builder::deb::Limits;
 use prejoin_image_builder::io::cache::Cache;
 use prejoin_image_builder::io::fetch;
+use prejoin_image_builder::io::known::Known;
 use prejoin_image_builder::io::unpack::{self, Deb, Unpacked};
 use prejoin_image_builder::package::Package;
 use prejoin_image_builder::system;
@@ -79,7 +80,14 @@ pub fn expected(lab: &Lab, node: &str) -> Expected {
         os.required_modules.insert(set.name, set.modules);
     }
     let debs = debs(&lock, &set(&lock, &board.name));
-    let contents = unpack::unpack(&debs, &cache(), &Limits::default(), &|_| ()).unwrap();
+    let contents = unpack::unpack(
+        &debs,
+        &cache(),
+        &Known::default(),
+        &Limits::default(),
+        &|_| (),
+    )
+    .unwrap();
     let packages: Vec<&Package> = contents.packages.iter().collect();
     let spec = system::Spec {
         board: &board,

@@ -266,11 +266,6 @@ pub fn programs(
         let Some(path) = paths.get(key) else { continue };
         for artifact::Program { path, content } in unpack(wanted, path)? {
             let digest = cache.store(&content)?;
-            // What lies there from an earlier run is looked at before it goes into an image.
-            if cache.find(&digest).is_err() {
-                cache.discard(&digest)?;
-                cache.store(&content)?;
-            }
             programs
                 .tree
                 .insert(&path, Entry::blob(digest.0, content.len() as u64, 0o755));

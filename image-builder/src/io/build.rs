@@ -1,6 +1,9 @@
 //! Building: from package files to a system's chunks, and from a system to a node's manifest.
 
+#![expect(clippy::disallowed_methods, reason = "lists manifests")]
+
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,8 +21,11 @@ use prejoin_profiles::scripts::Table;
 
 use super::artifacts::Programs;
 use super::chunks::{self, ChunkStore};
+use super::hold::Hold;
+use super::known::{self, Known};
 use super::memo::Memo;
 use super::output;
+use super::part;
 use super::render::{self, Cut};
 use super::unpack::{self, Deb};
 use crate::class::Class;
@@ -39,11 +45,21 @@ const ROOT_WINDOW: u64 = manifest::CHUNK_LIMIT;
 const WINDOW: u64 = 256 << 10;
 
 impl Built {
-    /// Remembers how its images were made, which makes the next build of the system `set` a quick one.
-    pub fn remember(&self, cache: &Path, set: &str) {
-        // Without it the next build is right, too, only slower: a cache that cannot be written spoils nothing.
-        let _ = self.memo.save(cache, set);
+    /// Remembers how its images were made, which makes the next build of the system `set` into `out` a quick one.
+    pub fn remember(&self, out: &Path, set: &str) {
+        // Without it the next build is right, too, only slower: a file that cannot be written spoils nothing.
+        let _ = self.memo.save(out, set);
     }
+}
+
+/// Where a build reads from and writes to.
+pub struct Places<'a> {
+    /// Downloads and packs; others may be able to write to it.
+    pub cache: &'a Path,
+    /// Manifests, chunks, and what builds remember.
+    pub out: &'a Path,
+    /// The chunks.
+    pub store: &'a ChunkStore,
 }
 
 /// One operating system for one board, to be built once for all its nodes.
@@ -173,13 +189,13 @@ impl Error {
 
 /// Builds one system: unpacks what was never unpacked, assembles, fixes up, plans the file system, and stores its
 /// chunks while hashing them for dm-verity.
-pub fn system(
-    request: &Request,
-    cache: &Path,
-    store: &ChunkStore,
-    events: Sink,
-) -> Result<Built, Error> {
-    let mut unpacked = unpack::unpack(request.debs, cache, &Limits::default(), events)?;
+pub fn system(request: &Request, places: &Places, events: Sink) -> Result<Built, Error> {
+    let Places { cache, out, store } = places;
+    let known = Known::open(out);
+    let limits = Limits::default();
+    let mut unpacked = unpack::unpack(request.debs, cache, &known, &limits, events)?;
+    // Now, because whatever stops this build is mended and tried again. Without it the next one is only slower.
+    let _ = known.save(out);
     for (digest, path) in &request.programs.files {
         unpacked
             .store
@@ -213,7 +229,7 @@ pub fn system(
         window: ROOT_WINDOW,
         verity_salt: Some(salt),
     };
-    let mut memo = Memo::open(cache, request.set);
+    let mut memo = Memo::open(out, request.set);
     let data = render::render(&filesystem.image, &unpacked.store, store, cut, &memo)?;
     let verity = Verity::from_leaves(data.leaves, &salt, fleet_guid(request.set, "root hashes"));
     let mut hashes = Image::zero(verity.bytes.len() as u64);
@@ -362,6 +378,13 @@ pub fn bill(
     )
 }
 
+/// Removes what interrupted runs left in an output folder.
+pub fn sweep(out: &Path, store: &ChunkStore) {
+    part::sweep(out);
+    part::sweep(&known::folder(out));
+    store.sweep();
+}
+
 /// Writes the manifests and bills of materials, after everything that they name is on the disk.
 pub fn commit(
     manifests: &[Manifest],
@@ -387,7 +410,25 @@ pub fn manifest_path(out: &Path, node: &str) -> PathBuf {
     out.join(format!("{node}.manifest.json"))
 }
 
-/// A manifest and its store, shared with readers.
-pub fn open(out: &Path, manifest: Manifest) -> (Arc<Manifest>, Arc<ChunkStore>) {
-    (Arc::new(manifest), Arc::new(ChunkStore::open(out)))
+/// Every node with a manifest, sorted.
+pub fn nodes(out: &Path) -> std::io::Result<Vec<String>> {
+    let mut nodes = Vec::new();
+    for entry in fs::read_dir(out)? {
+        let name = entry?.file_name();
+        let node = name
+            .to_str()
+            .and_then(|name| name.strip_suffix(".manifest.json"));
+        nodes.extend(
+            node.filter(|node| !node.starts_with('.'))
+                .map(str::to_owned),
+        );
+    }
+    nodes.sort();
+    Ok(nodes)
+}
+
+/// A manifest and its store, shared with readers; the folder is held as long as they use it.
+pub fn open(out: &Path, manifest: Manifest, hold: Hold) -> (Arc<Manifest>, Arc<ChunkStore>) {
+    let store = ChunkStore::open(out).held(hold);
+    (Arc::new(manifest), Arc::new(store))
 }

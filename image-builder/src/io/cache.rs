@@ -2,20 +2,22 @@
 //!
 //! `sha256/ab/abcd...` are finished files. `partial/abcd...` are downloads under way, locked by whoever writes them; one
 //! gets into place by a rename after its digest was right and its bytes were on the disk, so that nothing half written
-//! is ever found under a finished name.
+//! is ever found under a finished name. What others may have written is compared with its digest before it is used.
 #![expect(clippy::disallowed_methods, reason = "the cache is files")]
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use prejoin_profiles::digest::Digest;
+use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 
 use super::error::FetchError;
+use super::{output, part, prune};
 
 /// A folder of downloads.
 #[derive(Debug)]
@@ -98,6 +100,7 @@ impl Cache {
             });
         }
         self.set_verified(*sha256);
+        prune::touch(&path);
         Ok(Some(path))
     }
 
@@ -118,7 +121,8 @@ impl Cache {
         }
     }
 
-    /// Begins or takes up a download. Waits while another thread or process has it.
+    /// Begins or takes up a download. Waits while another thread or process has it. A finished file that is altered is
+    /// none.
     pub fn begin(&self, sha256: &Digest) -> Result<Begin, FetchError> {
         let target = self.path(sha256);
         let path = self.root.join("partial").join(sha256.to_string());
@@ -131,6 +135,8 @@ impl Cache {
                 .write(true)
                 .create(true)
                 .truncate(false)
+                // A link that somebody put here would have a file of ours overwritten.
+                .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
                 .open(&path);
             let mut file = file.map_err(FetchError::io("opening", &path))?;
             file.lock().map_err(FetchError::io("locking", &path))?;
@@ -143,14 +149,16 @@ impl Cache {
             }
             let there = fs::metadata(&path).ok();
             if there.is_none_or(|there| (there.dev(), there.ino()) != (here.dev(), here.ino())) {
-                if target.exists() {
-                    return Ok(Begin::Finished(target));
-                }
                 continue;
             }
-            if target.exists() {
-                fs::remove_file(&path).map_err(FetchError::io("removing", &path))?;
-                return Ok(Begin::Finished(target));
+            match self.find(sha256) {
+                Ok(Some(target)) => {
+                    fs::remove_file(&path).map_err(FetchError::io("removing", &path))?;
+                    return Ok(Begin::Finished(target));
+                }
+                Err(FetchError::Cache { .. }) => self.discard(sha256)?,
+                Ok(None) => {}
+                Err(error) => return Err(error),
             }
             let (hash, done) = hash_file(&mut file).map_err(FetchError::io("reading", &path))?;
             return Ok(Begin::Partial(Partial {
@@ -190,7 +198,7 @@ impl Cache {
         fs::remove_file(&path).map_err(FetchError::io("removing", &path))
     }
 
-    /// Stores bytes that are in memory, and gives their digest.
+    /// Stores bytes that are in memory, unless they are there, and gives their digest.
     pub fn store(&self, bytes: &[u8]) -> Result<Digest, FetchError> {
         let sha256 = Digest::of(bytes);
         if let Begin::Partial(mut partial) = self.begin(&sha256)? {
@@ -204,16 +212,42 @@ impl Cache {
 
     /// The release seen last of a suite, for work without a network; its signature must be checked again.
     pub fn release(&self, archive: &str, suite: &str) -> Result<Option<Vec<u8>>, FetchError> {
-        read_bounded(&self.release_path(archive, suite), crate::release::MAX_SIZE)
+        let path = self.release_path(archive, suite);
+        prune::touch(&path);
+        read_bounded(&path, crate::release::MAX_SIZE)
     }
 
     /// Remembers a verified release.
     pub fn set_release(&self, archive: &str, suite: &str, bytes: &[u8]) -> Result<(), FetchError> {
         let path = self.release_path(archive, suite);
         create_parent(&path)?;
-        let new = path.with_extension(format!("new-{}", std::process::id()));
-        fs::write(&new, bytes).map_err(FetchError::io("writing", &new))?;
-        fs::rename(&new, &path).map_err(FetchError::io("moving into place", &path))
+        output::write(&path, bytes).map_err(
+            |output::Error {
+                 doing,
+                 path,
+                 source,
+             }| {
+                FetchError::Io {
+                    doing,
+                    path,
+                    source,
+                }
+            },
+        )
+    }
+
+    /// Removes what interrupted runs left: files under way, and downloads of what is finished by now. Other downloads
+    /// are taken up where they broke off.
+    pub fn sweep(&self) {
+        for folder in ["unpacked", "releases"] {
+            part::sweep(&self.root.join(folder));
+        }
+        for path in part::names(&self.root.join("partial")) {
+            let digest = part::file_name(&path).and_then(|name| name.parse().ok());
+            if digest.is_some_and(|digest| self.path(&digest).exists()) {
+                part::remove_dead(&path);
+            }
+        }
     }
 
     fn release_path(&self, archive: &str, suite: &str) -> PathBuf {
@@ -381,6 +415,47 @@ mod tests {
             "{error}"
         );
         assert_eq!(error.class(), crate::class::Class::Integrity);
+    }
+
+    #[test]
+    fn an_altered_file_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let digest = Cache::new(folder.path()).store(b"content").unwrap();
+        let cache = Cache::new(folder.path());
+        let path = cache.path(&digest);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, b"Content").unwrap();
+        assert_eq!(cache.store(b"content").unwrap(), digest);
+        assert_eq!(fs::read(&path).unwrap(), b"content");
+    }
+
+    #[test]
+    fn a_link_in_the_cache_is_not_written_through() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path().join("cache"));
+        let (digest, own) = (Digest::of(b"content"), folder.path().join("own"));
+        fs::write(&own, b"mine").unwrap();
+        let partial = cache.root().join("partial").join(digest.to_string());
+        create_parent(&partial).unwrap();
+        std::os::unix::fs::symlink(&own, &partial).unwrap();
+        assert!(cache.begin(&digest).is_err());
+        assert_eq!(fs::read(&own).unwrap(), b"mine");
+    }
+
+    #[test]
+    fn a_sweep_takes_what_nobody_will_need() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path());
+        let done = cache.store(b"done").unwrap();
+        let (wanted, running) = (Digest::of(b"wanted"), Digest::of(b"running"));
+        partial(&cache, &wanted).append(b"wan").unwrap();
+        let running = partial(&cache, &running);
+        let left = cache.root().join("partial").join(done.to_string());
+        fs::write(&left, b"do").unwrap();
+        cache.sweep();
+        assert!(!left.exists());
+        assert_eq!(partial(&cache, &wanted).done(), 3);
+        assert!(running.path.exists());
     }
 
     #[test]

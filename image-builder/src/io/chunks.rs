@@ -2,7 +2,9 @@
 //!
 //! `<out>/chunks/ab/abcd….zst`. The name is the BLAKE3 of the uncompressed bytes; frames put in a row are a valid
 //! zstd stream, so a whole image can be sent without being built. Nothing is ever changed in place: a chunk is
-//! written beside and renamed, and a manifest that names it is only written after the store was flushed.
+//! written under a name of its own ([`super::part`]) and renamed, and a manifest that names it is only written after the
+//! store was flushed. What is there is compared with its digest before a build relies on it, and made again if it is
+//! something else.
 #![expect(clippy::disallowed_methods, reason = "this is the store's file access")]
 
 use std::fs::{self, File};
@@ -13,6 +15,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use prejoin_profiles::digest::ChunkDigest;
 use prejoin_profiles::manifest::CHUNK_LIMIT;
 
+use super::hold::Hold;
+use super::part::{self, Part};
+
 /// zstd's level for chunks. On a Debian root level 3 gives 2.3:1 at a third of the cost of decompressing the
 /// packages; level 9 would save another 6 % for four times the time.
 const LEVEL: i32 = 3;
@@ -22,7 +27,8 @@ const LEVEL: i32 = 3;
 pub struct ChunkStore {
     root: PathBuf,
     written: AtomicU64,
-    serial: AtomicU64,
+    #[expect(dead_code, reason = "it is held as long as there is a store")]
+    hold: Option<Hold>,
 }
 
 /// Why a chunk could not be stored or read.
@@ -63,7 +69,7 @@ impl ChunkStore {
         Ok(ChunkStore {
             root,
             written: AtomicU64::new(0),
-            serial: AtomicU64::new(0),
+            hold: None,
         })
     }
 
@@ -72,8 +78,21 @@ impl ChunkStore {
         ChunkStore {
             root: out.join("chunks"),
             written: AtomicU64::new(0),
-            serial: AtomicU64::new(0),
+            hold: None,
         }
+    }
+
+    /// The same store, which is held as long as it is used.
+    pub fn held(self, hold: Hold) -> Self {
+        ChunkStore {
+            hold: Some(hold),
+            ..self
+        }
+    }
+
+    /// The folder of all chunks.
+    pub fn folder(&self) -> &Path {
+        &self.root
     }
 
     /// Compressed bytes that this run added.
@@ -87,22 +106,36 @@ impl ChunkStore {
         self.root.join(&name[..2]).join(format!("{name}.zst"))
     }
 
-    /// Whether a chunk of so many bytes is there.
+    /// Whether a chunk of so many bytes seems to be there, at a quick look: its content is compared when it is read.
     pub fn has(&self, digest: &ChunkDigest, length: u64) -> bool {
-        is_whole(&self.path(digest), length)
+        // The longest zstd frame header (RFC 8878, section 3.1.1.1).
+        let mut header = [0; 18];
+        let read = File::open(self.path(digest)).and_then(|mut file| file.read(&mut header));
+        let Ok(count) = read else { return false };
+        let said = zstd::zstd_safe::get_frame_content_size(&header[..count]);
+        matches!(said, Ok(Some(size)) if size == length)
     }
 
-    /// Stores `bytes` under `digest` unless it is there.
+    /// Whether the file of a chunk holds this very frame. Comparing frames is ten times as fast as unpacking them.
+    pub(super) fn has_frame(&self, digest: &ChunkDigest, frame: &ChunkDigest) -> bool {
+        self.frame(digest)
+            .is_ok_and(|found| ChunkDigest::of(&found) == *frame)
+    }
+
+    /// Stores `bytes` under `digest` unless they are there, whole and right. Gives the digest of the frame.
     pub fn put(
         &self,
         digest: &ChunkDigest,
         bytes: &[u8],
         compressor: &mut zstd::bulk::Compressor<'static>,
-    ) -> Result<(), Error> {
-        let path = self.path(digest);
-        if is_whole(&path, bytes.len() as u64) {
-            return Ok(());
+    ) -> Result<ChunkDigest, Error> {
+        // What cannot be read is written again, and that says what is wrong.
+        if let Ok(frame) = self.frame(digest)
+            && self.unpack(&frame, digest, bytes.len() as u64).is_ok()
+        {
+            return Ok(ChunkDigest::of(&frame));
         }
+        let path = self.path(digest);
         let frame = compressor
             .compress(bytes)
             .map_err(at("compressing", &path))?;
@@ -110,24 +143,19 @@ impl ChunkStore {
             .parent()
             .expect("a chunk lies in a folder of the store");
         fs::create_dir_all(folder).map_err(at("making folder", folder))?;
-        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
-        let beside = folder.join(format!(".{}-{serial}.part", std::process::id()));
-        let write = || {
-            File::create(&beside)?.write_all(&frame)?;
-            fs::rename(&beside, &path)
-        };
-        write().map_err(|source| {
-            // Best effort: the error that matters is the one that is returned.
-            let _ = fs::remove_file(&beside);
-            Error::Io {
-                doing: "writing",
-                path: path.clone(),
-                source,
-            }
-        })?;
+        // All files under way are in one folder, so that a sweep need not look into 256.
+        let mut part =
+            Part::create(&self.root, &digest.to_string()).map_err(at("writing", &path))?;
+        part.write_all(&frame).map_err(at("writing", &path))?;
+        part.rename(&path).map_err(at("writing", &path))?;
         self.written
             .fetch_add(frame.len() as u64, Ordering::Relaxed);
-        Ok(())
+        Ok(ChunkDigest::of(&frame))
+    }
+
+    /// Removes what interrupted runs left.
+    pub fn sweep(&self) {
+        part::sweep(&self.root);
     }
 
     /// Brings all that was stored to the disk; a manifest may name the chunks after this.
@@ -168,12 +196,16 @@ impl ChunkStore {
     /// A chunk's bytes, checked against its name.
     pub fn read(&self, digest: &ChunkDigest, length: u64) -> Result<Vec<u8>, Error> {
         let frame = self.frame(digest)?;
+        self.unpack(&frame, digest, length)
+    }
+
+    fn unpack(&self, frame: &[u8], digest: &ChunkDigest, length: u64) -> Result<Vec<u8>, Error> {
         let damaged = |what: String| Error::Damaged {
             digest: *digest,
             path: self.path(digest),
             what,
         };
-        let bytes = zstd::bulk::decompress(&frame, length.min(CHUNK_LIMIT) as usize)
+        let bytes = zstd::bulk::decompress(frame, length.min(CHUNK_LIMIT) as usize)
             .map_err(|error| damaged(error.to_string()))?;
         if bytes.len() as u64 != length {
             return Err(damaged(format!(
@@ -187,17 +219,6 @@ impl ChunkStore {
         }
         Ok(bytes)
     }
-}
-
-/// Whether a chunk's file is there and begins as the frame of so many bytes. After a power cut in the middle of a build
-/// a file can have its name and no content; it is written again.
-fn is_whole(path: &Path, length: u64) -> bool {
-    // The longest zstd frame header (RFC 8878, section 3.1.1.1).
-    let mut header = [0; 18];
-    let read = File::open(path).and_then(|mut file| file.read(&mut header));
-    read.is_ok_and(
-        |count| matches!(zstd::zstd_safe::get_frame_content_size(&header[..count]), Ok(Some(size)) if size == length),
-    )
 }
 
 /// A compressor for one thread.
@@ -255,10 +276,29 @@ mod tests {
                 .to_string()
                 .contains("damaged")
         );
-        fs::write(store.path(&digest), b"").unwrap();
-        store
-            .put(&digest, &bytes, &mut compressor().unwrap())
-            .unwrap();
-        assert_eq!(store.read(&digest, bytes.len() as u64).unwrap(), bytes);
+    }
+
+    #[test]
+    fn damage_heals() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = ChunkStore::create(folder.path()).unwrap();
+        let bytes = b"a chunk".repeat(1000);
+        let digest = ChunkDigest::of(&bytes);
+        let put = || store.put(&digest, &bytes, &mut compressor().unwrap());
+        let frame = put().unwrap();
+        let good = fs::read(store.path(&digest)).unwrap();
+        let mut flipped = good.clone();
+        flipped[good.len() / 2] ^= 1;
+        for damaged in [&flipped[..], &good[..good.len() - 1], b""] {
+            fs::write(store.path(&digest), damaged).unwrap();
+            assert!(!store.has_frame(&digest, &frame));
+            assert_eq!(put().unwrap(), frame);
+            assert_eq!(store.read(&digest, bytes.len() as u64).unwrap(), bytes);
+        }
+        // The same bytes in another frame are as good.
+        let other = zstd::bulk::compress(&bytes, 19).unwrap();
+        fs::write(store.path(&digest), &other).unwrap();
+        assert_eq!(put().unwrap(), ChunkDigest::of(&other));
+        assert!(store.has_frame(&digest, &ChunkDigest::of(&other)));
     }
 }

@@ -11,7 +11,8 @@ use prejoin_profiles::manifest::{CHUNK_LIMIT, Manifest, Range};
 use sha2::{Digest as _, Sha256};
 
 use super::chunks::{self, ChunkStore};
-use super::{output, xz};
+use super::hold::Hold;
+use super::{output, part, xz};
 use crate::events::{Event, Sink};
 
 /// What kind of file.
@@ -62,6 +63,7 @@ pub fn export(
 ) -> Result<Vec<PathBuf>, Error> {
     let path = folder.join(format!("{}.{}", manifest.node, format.extension()));
     fs::create_dir_all(folder).map_err(output::at("making folder", folder))?;
+    part::sweep(folder);
     let mut pending = output::Pending::create(&path)?;
     let io = output::at("writing", &path);
     let done = match format {
@@ -79,6 +81,7 @@ pub fn export(
         let map = path.with_extension("").with_extension("bmap");
         output::write(&map, block_map(manifest, &done.blocks).as_bytes())?;
         let sums = folder.join("SHA256SUMS");
+        let _turn = Hold::alone(&turn(folder), events);
         output::write(
             &sums,
             checksums(&sums, &[(&path, done.compressed)])?.as_bytes(),
@@ -86,6 +89,17 @@ pub fn export(
         written.extend([map, sums]);
     }
     Ok(written)
+}
+
+/// What is held while a file is changed that several exports share. The folder of a build itself is held by whoever
+/// reads its chunks.
+fn turn(folder: &Path) -> PathBuf {
+    let chunks = folder.join("chunks");
+    if chunks.is_dir() {
+        chunks
+    } else {
+        folder.to_owned()
+    }
 }
 
 /// What a pass over the image found out.

@@ -1,15 +1,20 @@
 //! What was rendered before: from what a window of an image is made of to the chunks and hashes that came of it.
 //!
 //! A window's key is the SHA-256 of its recipe (the pieces, with their contents by digest), so an entry can be old but
-//! never wrong. The nodes of a system share one memo, and so do builds, by a file in the cache: what did not change is
-//! neither read nor hashed again.
+//! never wrong. The nodes of a system share one memo, and so do builds, by a file in the output folder: what did not
+//! change is not rendered again. It lies there and not in the cache because an entry decides what a node runs, and
+//! because it is of use only where its chunks are (decision 8). That the chunks are what they were is seen by the
+//! digests of their frames.
 //!
 //! ```text
-//! "prejoin memo 2\n\0"          16 bytes
-//! entries                       key, u8 builds since it was last used, ranges, hashes
+//! "prejoin memo 3\n\0"          16 bytes
+//! entries                       key, u8 builds since it was last used, ranges with digests of frames, hashes
 //! SHA-256 of all this           32 bytes
 //! ```
-#![expect(clippy::disallowed_methods, reason = "the memo is a file of the cache")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the memo is a file of the output folder"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,10 +29,12 @@ use prejoin_profiles::manifest::Range;
 use sha2::{Digest as _, Sha256};
 
 use super::chunks::ChunkStore;
+use super::known;
 use super::output;
+use super::prune;
 use super::render::{Cut, Rendered};
 
-const MAGIC: &[u8; 16] = b"prejoin memo 2\n\0";
+const MAGIC: &[u8; 16] = b"prejoin memo 3\n\0";
 
 /// An entry that so many builds had no use for is forgotten. Clusters with the same system take turns.
 const FORGOTTEN: u8 = 8;
@@ -54,17 +61,17 @@ struct Entry {
 }
 
 /// Where the memo of a system lies.
-fn path(cache: &Path, set: &str) -> PathBuf {
-    cache
-        .join("rendered")
+fn path(out: &Path, set: &str) -> PathBuf {
+    known::folder(out)
         .join(set.replace('/', "-"))
         .with_extension("memo")
 }
 
 impl Memo {
-    /// What earlier builds of the system `set` left. A memo that is missing or damaged is an empty one.
-    pub fn open(cache: &Path, set: &str) -> Self {
-        let path = path(cache, set);
+    /// What earlier builds of the system `set` into `out` left. A memo that is missing or damaged is an empty one.
+    pub fn open(out: &Path, set: &str) -> Self {
+        let path = path(out, set);
+        prune::touch(&path);
         let small = fs::metadata(&path).is_ok_and(|found| found.len() <= LARGEST);
         let bytes = if small {
             fs::read(&path).unwrap_or_default()
@@ -78,12 +85,12 @@ impl Memo {
     }
 
     /// Keeps what this build used for the next one, if it had to render anything.
-    pub fn save(&self, cache: &Path, set: &str) -> Result<(), output::Error> {
+    pub fn save(&self, out: &Path, set: &str) -> Result<(), output::Error> {
         if !self.changed.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let path = path(cache, set);
-        let folder = path.parent().expect("a memo lies in a folder of the cache");
+        let path = path(out, set);
+        let folder = &known::folder(out);
         fs::create_dir_all(folder).map_err(output::at("making folder", folder))?;
         output::write(&path, &encode(&self.known()))
     }
@@ -128,18 +135,14 @@ impl Memo {
         Digest(key.finalize().into())
     }
 
-    /// What came of the window before, if its chunks are still in the store.
+    /// What came of the window before, if its chunks are still in the store, every bit as it was.
     pub(super) fn find(&self, key: &Digest, store: &ChunkStore) -> Option<Rendered> {
         let (rendered, stored) = {
             let known = self.known();
             let entry = known.get(key)?;
             (entry.rendered.clone(), entry.stored)
         };
-        let whole = |range: &Range| match range {
-            Range::Data { length, digest } => store.has(digest, *length),
-            Range::Zero { .. } | Range::Skip { .. } => true,
-        };
-        if !stored && !rendered.ranges.iter().all(whole) {
+        if !stored && !is_stored(&rendered, store) {
             return None;
         }
         if let Some(entry) = self.known().get_mut(key) {
@@ -166,6 +169,21 @@ impl Memo {
     }
 }
 
+/// Whether every chunk is in the store, in the frame that it had.
+fn is_stored(rendered: &Rendered, store: &ChunkStore) -> bool {
+    digests(&rendered.ranges)
+        .zip(&rendered.frames)
+        .all(|(digest, frame)| store.has_frame(digest, frame))
+}
+
+/// The digests of all data, in order.
+fn digests(ranges: &[Range]) -> impl Iterator<Item = &ChunkDigest> {
+    ranges.iter().filter_map(|range| match range {
+        Range::Data { digest, .. } => Some(digest),
+        Range::Zero { .. } | Range::Skip { .. } => None,
+    })
+}
+
 fn encode(known: &BTreeMap<Digest, Entry>) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     for (key, entry) in known.iter().filter(|(_, entry)| entry.age < FORGOTTEN) {
@@ -181,6 +199,9 @@ fn encode(known: &BTreeMap<Digest, Entry>) -> Vec<u8> {
             bytes.push(kind);
             bytes.extend(range.length().to_le_bytes());
             bytes.extend(digest);
+        }
+        for frame in &entry.rendered.frames {
+            bytes.extend(frame.0);
         }
         bytes.extend((entry.rendered.leaves.len() as u32).to_le_bytes());
         bytes.extend(entry.rendered.leaves.as_flattened());
@@ -214,12 +235,19 @@ fn decode(bytes: &[u8]) -> Option<BTreeMap<Digest, Entry>> {
                 _ => None,
             }
         })?;
+        let frames = digests(&ranges)
+            .map(|_| take(input).map(ChunkDigest))
+            .collect::<Option<_>>()?;
         let leaves = list(input, take)?;
         let age = age.saturating_add(1);
         known.insert(
             key,
             Entry {
-                rendered: Rendered { ranges, leaves },
+                rendered: Rendered {
+                    ranges,
+                    leaves,
+                    frames,
+                },
                 age,
                 stored: false,
             },
@@ -261,6 +289,7 @@ mod tests {
             Rendered {
                 ranges,
                 leaves: vec![[3; 32]; 2],
+                frames: vec![ChunkDigest([8; 32])],
             },
         );
         memo

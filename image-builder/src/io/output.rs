@@ -6,6 +6,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 
+use super::part::Part;
+
 /// A result that could not be written.
 #[derive(Debug, thiserror::Error)]
 #[error("{doing} {path}")]
@@ -32,88 +34,63 @@ pub fn at(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
 /// A file being written under another name; dropped without [`Pending::commit`] it disappears.
 #[derive(Debug)]
 pub struct Pending {
-    file: File,
-    beside: PathBuf,
+    part: Part,
     path: PathBuf,
-    done: bool,
 }
 
 impl Pending {
     /// Starts a file that will be called `path`.
     pub fn create(path: &Path) -> Result<Self, Error> {
-        let beside = beside(path);
-        let file = File::create(&beside).map_err(at("creating", &beside))?;
+        let name = path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let part = Part::create(folder_of(path), &name).map_err(at("creating", path))?;
         Ok(Pending {
-            file,
-            beside,
+            part,
             path: path.to_owned(),
-            done: false,
         })
     }
 
     /// Starts a file that takes the place of `path`, with its mode and owner.
     fn replacing(path: &Path) -> Result<Self, Error> {
         let old = fs::metadata(path).map_err(at("reading", path))?;
-        let beside = beside(path);
-        // In somebody's folder: what lies there under this name, or is a link to elsewhere, is not ours to write to.
-        let file = File::options().write(true).create_new(true).open(&beside);
-        let file = file.map_err(at("creating", &beside))?;
-        let pending = Pending {
-            file,
-            beside,
-            path: path.to_owned(),
-            done: false,
-        };
-        let new = pending.file.metadata();
-        let new = new.map_err(at("reading", &pending.beside))?;
+        let mut pending = Pending::create(path)?;
+        let beside = pending.part.path().to_owned();
+        let new = pending.file().metadata().map_err(at("reading", &beside))?;
         if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
-            fchown(&pending.file, Some(old.uid()), Some(old.gid()))
-                .map_err(at("giving its owner to", &pending.beside))?;
+            fchown(pending.file(), Some(old.uid()), Some(old.gid()))
+                .map_err(at("giving its owner to", &beside))?;
         }
-        let mode = pending.file.set_permissions(old.permissions());
-        mode.map_err(at("giving its mode to", &pending.beside))?;
+        let mode = pending.file().set_permissions(old.permissions());
+        mode.map_err(at("giving its mode to", &beside))?;
         Ok(pending)
     }
 
     /// The file to write to.
     pub fn file(&mut self) -> &mut File {
-        &mut self.file
+        self.part.file()
     }
 
     /// Brings the bytes to the disk and gives the file its name.
     pub fn commit(mut self) -> Result<(), Error> {
-        self.file.sync_all().map_err(at("flushing", &self.beside))?;
-        fs::rename(&self.beside, &self.path).map_err(at("renaming to", &self.path))?;
-        self.done = true;
-        if let Some(folder) = self
-            .path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-        {
-            File::open(folder)
-                .and_then(|folder| folder.sync_all())
-                .map_err(at("flushing folder", folder))?;
-        }
-        Ok(())
+        let flushed = self.part.file().sync_all();
+        flushed.map_err(at("flushing", self.part.path()))?;
+        let renamed = self.part.rename(&self.path);
+        renamed.map_err(at("renaming to", &self.path))?;
+        let folder = folder_of(&self.path);
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(at("flushing folder", folder))
     }
 }
 
-impl Drop for Pending {
-    fn drop(&mut self) {
-        if !self.done {
-            // Best effort: the error that led here is the one to report.
-            let _ = fs::remove_file(&self.beside);
-        }
+/// The folder that a file is in.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
     }
-}
-
-/// What a file is called while it is written.
-fn beside(path: &Path) -> PathBuf {
-    let name = path
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    path.with_file_name(format!(".{name}.{}.part", std::process::id()))
 }
 
 /// Changes a file that somebody else wrote from `old` to `new`: its mode and owner stay, a link to it stays a link,

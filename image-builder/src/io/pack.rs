@@ -1,15 +1,15 @@
-//! Packs as files: written beside and renamed, opened and read at any offset by any number of threads.
+//! Packs as files: written under a name of their own and renamed, opened and read at any offset by any number of threads.
 
 #![expect(clippy::disallowed_methods, reason = "packs are files of the cache")]
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use prejoin_formats::kmod::Module;
 use prejoin_formats::tree::{ContentDigest, Contents};
@@ -17,6 +17,7 @@ use prejoin_profiles::digest::Digest;
 use rayon::Scope;
 use sha2::{Digest as _, Sha256};
 
+use super::part::Part;
 use crate::deb::Sink;
 use crate::elf;
 use crate::module;
@@ -45,13 +46,21 @@ pub struct Pack {
     path: PathBuf,
     file: File,
     locations: Vec<Location>,
-    /// Written just now, from bytes that were hashed on their way.
-    new: bool,
+    /// SHA-256 of the index, which names every content by its own: what the whole pack is recognised by.
+    index: Digest,
 }
 
-/// Whether there is a pack at `path` that was written to its end.
-pub fn is_whole(path: &Path) -> bool {
-    File::open(path).and_then(|file| trailer(&file)).is_ok()
+impl Pack {
+    /// SHA-256 of its index.
+    pub fn index(&self) -> Digest {
+        self.index
+    }
+}
+
+/// SHA-256 of the index of the pack at `path`, as its trailer has it; none if it was not written to its end.
+pub fn index_of(path: &Path) -> Option<Digest> {
+    let trailer = File::open(path).and_then(|file| trailer(&file)).ok()?;
+    Some(Digest(trailer.digest))
 }
 
 fn trailer(file: &File) -> io::Result<Trailer> {
@@ -85,15 +94,15 @@ pub fn open(path: &Path) -> io::Result<(Package, Pack)> {
             path: path.to_owned(),
             file,
             locations,
-            new: false,
+            index: Digest(trailer.digest),
         },
     ))
 }
 
 /// Contents by digest, out of any number of files. Each file keeps one descriptor open.
 ///
-/// A cache can lie on a disk that loses bits, or be cut off from power before all was written: what an earlier run
-/// left is compared with its digest when it is first read.
+/// A cache can lie on a disk that loses bits, be cut off from power before all was written, or be somebody else's to
+/// write to: every content is compared with its digest when it is first read, also when it was written just now.
 #[derive(Debug, Default)]
 pub struct Store {
     files: Vec<(PathBuf, File)>,
@@ -139,7 +148,7 @@ impl Store {
             size,
         } in pack.locations
         {
-            let checked = AtomicBool::new(pack.new);
+            let checked = AtomicBool::new(false);
             self.contents.entry(digest).or_insert(Place {
                 file,
                 offset,
@@ -167,11 +176,13 @@ impl Store {
             offset += count as u64;
         }
         if ContentDigest::from(found.finalize()) != *digest {
+            // Whoever looks for it next makes it, or fetches it, again.
+            let next = match fs::remove_file(path) {
+                Ok(()) => "it was removed, and the next run makes it again",
+                Err(_) => "delete it, and it will be made again",
+            };
             let path = path.display();
-            let message = format!(
-                "{path} is damaged at byte {}; delete it, and it will be made again",
-                place.offset
-            );
+            let message = format!("{path} is damaged at byte {}; {next}", place.offset);
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
         place.checked.store(true, Ordering::Relaxed);
@@ -204,9 +215,8 @@ impl Contents for Store {
 
 /// Writes one pack. Dropped before [`Writer::finish`], it leaves nothing behind.
 pub(super) struct Writer {
-    output: BufWriter<File>,
+    output: BufWriter<Part>,
     offset: u64,
-    part: Part,
     linked: Vec<(Vec<u8>, Linkage)>,
     buffer: Vec<u8>,
 }
@@ -235,38 +245,18 @@ pub(super) struct Feed<'a, 'scope> {
     count: usize,
 }
 
-/// The file's name while it is written; removed on drop.
-struct Part(PathBuf);
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        // Nothing is there any more once the file was renamed.
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
 impl Writer {
     /// Starts a pack that will be renamed to `path`. Several writers of one pack do not meet: whoever is last wins,
     /// with the same bytes.
     pub(super) fn create(path: &Path) -> io::Result<Self> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory)?;
-        }
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let part = path.with_extension(format!("{}-{count}.part", std::process::id()));
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&part)?;
-        let mut output = BufWriter::with_capacity(PIECE, file);
+        let folder = path.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(folder)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let mut output = BufWriter::with_capacity(PIECE, Part::create(folder, &name)?);
         output.write_all(pack::MAGIC)?;
         Ok(Writer {
             output,
             offset: pack::MAGIC.len() as u64,
-            part: Part(part),
             linked: Vec::new(),
             buffer: Vec::new(),
         })
@@ -281,13 +271,14 @@ impl Writer {
         package.libraries = self.linked.into_iter().collect();
         let index = pack::encode(&package);
         self.output.write_all(&index)?;
-        self.output
-            .write_all(&Trailer::of(&index, self.offset).bytes())?;
-        let file = self
+        let trailer = Trailer::of(&index, self.offset);
+        self.output.write_all(&trailer.bytes())?;
+        let mut part = self
             .output
             .into_inner()
             .map_err(io::IntoInnerError::into_error)?;
-        fs::rename(&self.part.0, path)?;
+        let file = part.file().try_clone()?;
+        part.rename(path)?;
         let (_, locations) = pack::decode(&index, self.offset).map_err(io::Error::other)?;
         Ok((
             package,
@@ -295,7 +286,7 @@ impl Writer {
                 path: path.to_owned(),
                 file,
                 locations,
-                new: true,
+                index: Digest(trailer.digest),
             },
         ))
     }
@@ -346,7 +337,7 @@ impl Writer {
             left -= count as u64;
         }
         self.output.flush()?;
-        let (file, start) = (self.output.get_ref(), self.offset);
+        let (file, start) = (self.output.get_ref().as_file(), self.offset);
         let mut read = |offset: u64, buffer: &mut [u8]| {
             if offset
                 .checked_add(buffer.len() as u64)

@@ -29,6 +29,8 @@ pub struct Rendered {
     pub ranges: Vec<Range>,
     /// One hash a 4096-byte block, where asked for.
     pub leaves: Vec<[u8; 32]>,
+    /// Digest of the stored frame of every data range: what its file is recognised by.
+    pub frames: Vec<ChunkDigest>,
 }
 
 /// Why rendering failed.
@@ -92,6 +94,7 @@ pub fn render(
             append(&mut rendered.ranges, range);
         }
         rendered.leaves.extend(window.leaves);
+        rendered.frames.extend(window.frames);
     }
     Ok(rendered)
 }
@@ -114,6 +117,7 @@ fn hole(length: u64, salt: Option<&[u8; 32]>) -> Rendered {
     Rendered {
         ranges: vec![Range::Zero { length }],
         leaves,
+        frames: Vec::new(),
     }
 }
 
@@ -143,7 +147,8 @@ fn window(
         if range.data {
             let bytes = &buffer[range.start..range.end];
             let digest = ChunkDigest::of(bytes);
-            store.put(&digest, bytes, compressor)?;
+            let frame = store.put(&digest, bytes, compressor)?;
+            rendered.frames.push(frame);
             append(
                 &mut rendered.ranges,
                 Range::Data {

@@ -11,7 +11,9 @@ use prejoin_profiles::digest::Digest;
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
+use super::known::Known;
 use super::pack::{self, Feed, Modules, Pack, Store, Writer};
+use super::prune;
 use crate::deb::{self, Limits};
 use crate::events::{Event, Sink};
 use crate::module;
@@ -106,17 +108,18 @@ impl Error {
 /// A package and its open pack.
 type Opened = (Package, Pack);
 
-/// Unpacks every package that has no pack below `cache` yet, the largest first, on all threads of the current rayon
-/// pool, and opens the packs. Damaged packs are made again.
+/// Unpacks every package that has no pack below `cache` that `known` vouches for, the largest first, on all threads of
+/// the current rayon pool, and opens the packs. Other packs are made again, whatever they hold.
 pub fn unpack(
     debs: &[Deb],
     cache: &Path,
+    known: &Known,
     limits: &Limits,
     events: Sink<'_>,
 ) -> Result<Unpacked, Error> {
     let mut opened: Vec<Option<Opened>> = debs
         .par_iter()
-        .map(|deb| reopen(&pack::path(cache, &deb.sha256)))
+        .map(|deb| reopen(deb, cache, known))
         .collect();
     let mut missing: Vec<(u64, usize)> = Vec::new();
     for (index, _) in opened.iter().enumerate().filter(|(_, pack)| pack.is_none()) {
@@ -147,6 +150,7 @@ pub fn unpack(
         .par_bridge()
         .map(|(size, index)| {
             let made = make(&debs[index], cache, limits)?;
+            known.insert(debs[index].sha256, made.1.index());
             let done = done.fetch_add(size, Ordering::Relaxed) + size;
             events(Event::Progress {
                 doing: "unpacking",
@@ -171,11 +175,17 @@ pub fn unpack(
     Ok(unpacked)
 }
 
-/// The pack of an earlier run. One that is damaged is removed: should its package be gone, too, the next run will know
-/// to fetch it.
-fn reopen(path: &Path) -> Option<Opened> {
-    match pack::open(path) {
-        Ok(opened) => Some(opened),
+/// The pack of an earlier run, if it is what came of this package. One that is damaged is removed: should its package be
+/// gone, too, the next run will know to fetch it.
+fn reopen(deb: &Deb, cache: &Path, known: &Known) -> Option<Opened> {
+    let path = pack::path(cache, &deb.sha256);
+    match pack::open(&path) {
+        Ok((package, pack)) => {
+            prune::touch(&path);
+            known
+                .vouches(&deb.sha256, &pack.index())
+                .then_some((package, pack))
+        }
         Err(error) => {
             if error.kind() != io::ErrorKind::NotFound {
                 // Best effort: it will be replaced in any case.
