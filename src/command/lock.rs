@@ -3,19 +3,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use prejoin_image_builder::class::Class;
+use prejoin_image_builder::deb::Limits;
+use prejoin_image_builder::fixups;
 use prejoin_image_builder::io::archive::{self, Query};
 use prejoin_image_builder::io::output;
+use prejoin_image_builder::io::unpack::{self, Deb};
 use prejoin_image_builder::locking;
+use prejoin_image_builder::package::Package;
 use prejoin_image_builder::repository::Universe;
-use prejoin_image_builder::resolve::{self, Request};
+use prejoin_image_builder::resolve::{self, Replaced, Request, Resolution, Wanted};
+use prejoin_image_builder::scripts;
 use prejoin_profiles::digest::Digest;
 use prejoin_profiles::lock::Lock;
 use prejoin_profiles::os::Repository;
+use prejoin_profiles::scripts::Table;
 use serde_json::json;
 
-use super::id;
 use super::inputs::Sources;
 use super::project::{Project, SystemPlan};
+use super::{build, id};
 use crate::args;
 use crate::failure::{Failure, OrFail};
 use crate::progress::Progress;
@@ -114,18 +120,105 @@ pub(crate) fn make(
     for plan in &plans {
         let indexes = &snapshot.indexes[&plan.board.architecture];
         let universe = Universe::new(indexes, plan.board.architecture).or_fail(Class::Integrity)?;
-        let request = Request {
-            wanted: plan.wanted.clone(),
-            waive: plan.os.waive.clone(),
-            recommends: false,
-        };
-        let resolution = resolve::resolve(&universe, &request)
-            .map_err(|error| Failure::new(Class::Input, &error).hint(error.hint()))?;
+        let resolution = resolution(&universe, plan, &progress)?;
         locking::add(&mut lock, &plan.set, request_digest(plan), &resolution)
             .or_fail(Class::Input)?;
     }
+    read_packages(project, sources, &plans, previous, &mut lock, &progress)?;
     lock.artifacts = sources.lock_artifacts(project, &plans, previous, &progress)?;
     Ok(lock)
+}
+
+/// Chooses the packages of a system: first those of the operating system and the board alone, whose dependencies may
+/// be left out where they are not missed, then with them what was asked for.
+fn resolution(
+    universe: &Universe<'_>,
+    plan: &SystemPlan,
+    progress: &Progress,
+) -> Result<Resolution, Failure> {
+    let resolve = |request: &Request| {
+        resolve::resolve(universe, request)
+            .map_err(|error| Failure::new(Class::Input, &error).hint(error.hint()))
+    };
+    let own: Vec<Wanted> = plan
+        .wanted
+        .iter()
+        .filter(|wanted| !plan.asked.contains(wanted))
+        .cloned()
+        .collect();
+    let mut request = Request {
+        wanted: own.clone(),
+        waive: plan.os.waive.clone(),
+        waive_own: plan.os.waive_own.clone(),
+        own: None,
+        recommends: false,
+    };
+    let base = resolve(&request)?;
+    if plan.asked.is_empty() {
+        return Ok(base);
+    }
+    let replaced = resolve::replaced(universe, &own, &plan.asked).or_fail(Class::Integrity)?;
+    for Replaced { name, by } in &replaced {
+        progress.clear();
+        progress.say(&format!("{}: {by} takes the place of {name}", plan.set));
+    }
+    let stays = |wanted: &Wanted| replaced.iter().all(|gone| gone.name != wanted.name);
+    request.wanted = own.into_iter().filter(stays).collect();
+    request.wanted.extend(plan.asked.iter().cloned());
+    request.own = Some(base.packages.into_keys().collect());
+    resolve(&request)
+}
+
+/// What only the packages themselves can say, read before anything is written: scripts that nobody knows, and accounts
+/// that need a number. The packages stay in the cache, unpacked, where `build` finds them.
+fn read_packages(
+    project: &Project,
+    sources: &Sources,
+    plans: &[SystemPlan],
+    previous: Option<&Lock>,
+    lock: &mut Lock,
+    progress: &Progress,
+) -> Result<(), Failure> {
+    let debs = sources.packages(lock, plans, progress)?;
+    let every: BTreeMap<Digest, Deb> = debs
+        .values()
+        .flatten()
+        .map(|deb| (deb.sha256, deb.clone()))
+        .collect();
+    let one_each: Vec<Deb> = every.values().cloned().collect();
+    let unpacked = unpack::unpack(&one_each, sources.cache(), &Limits::default(), &|event| {
+        progress.show(event);
+    })
+    .map_err(|error| build::named(error.into(), lock))?;
+    progress.clear();
+    let by_digest: BTreeMap<Digest, &Package> = every.into_keys().zip(&unpacked.packages).collect();
+    let accepted = project.accepted();
+    let mut ids = previous.map(|lock| lock.ids.clone()).unwrap_or_default();
+    let mut unknown: Vec<scripts::Unknown> = Vec::new();
+    for plan in plans {
+        let packages: Vec<&Package> = debs[&plan.set]
+            .iter()
+            .map(|deb| by_digest[&deb.sha256])
+            .collect();
+        let table = Table::built_in(&plan.base);
+        if let Err(error) = scripts::check(packages.iter().copied(), &table, &accepted) {
+            unknown.extend(error.0);
+            continue;
+        }
+        let mut os = plan.os.clone();
+        os.ids.extend(ids.clone());
+        let derived = fixups::derive_ids(&packages, &unpacked.store, &os)
+            .map_err(|error| Failure::new(Class::Input, &error).hint(error.hint()))?;
+        ids.extend(derived);
+    }
+    if !unknown.is_empty() {
+        unknown.sort_by_key(scripts::Unknown::acceptance);
+        unknown.dedup();
+        let error = scripts::Error(unknown);
+        return Err(Failure::new(Class::Input, &error).hint(error.hint()));
+    }
+    lock.ids = ids;
+    Ok(())
 }
 
 /// The lock beside a cluster file.
@@ -169,6 +262,12 @@ fn request_digest(plan: &SystemPlan) -> Digest {
     }
     for name in plan.os.waive.keys() {
         text.push_str(&format!("waive {name}\n"));
+    }
+    for name in plan.os.waive_own.keys() {
+        text.push_str(&format!("waive {name} where only own packages need it\n"));
+    }
+    for wanted in &plan.asked {
+        text.push_str(&format!("ask for {wanted}\n"));
     }
     for (name, repository) in &plan.os.repositories {
         let Repository {
