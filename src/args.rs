@@ -163,6 +163,9 @@ pub(crate) struct Lock {
     pub(crate) cluster: ClusterFile,
     #[command(flatten)]
     pub(crate) inputs: Inputs,
+    /// Folder that `build` will write to; it remembers which packages were unpacked.
+    #[arg(short, long, value_name = "FOLDER", default_value = "out")]
+    pub(crate) out: PathBuf,
     /// Take releases past their `Valid-Until`: for dated archives, which nobody signs anew.
     #[arg(long)]
     pub(crate) accept_expired: bool,

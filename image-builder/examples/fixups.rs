@@ -46,10 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         &|_| {},
     )?;
     let packages: Vec<_> = unpacked.packages.iter().collect();
-    let filter = Filter::new(
-        os.exclude.iter().map(String::as_str),
-        os.keep.iter().map(String::as_str),
-    );
+    let filter = Filter::of_system(&os, &[], &packages);
     let tree = assemble(&packages, &filter)?.tree;
     println!("{} packages, {}", packages.len(), size(&tree));
     let epoch = 1_763_000_000;

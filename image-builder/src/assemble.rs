@@ -1,8 +1,9 @@
 //! Many packages become one tree, as dpkg would have laid them out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prejoin_formats::tree::{Entry, Kind, Tree};
+use prejoin_profiles::os::Os;
 
 use crate::deb;
 use crate::package::Package;
@@ -12,6 +13,8 @@ use crate::relation;
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     exclude: Vec<Glob>,
+    unasked: Vec<Glob>,
+    asked: BTreeSet<String>,
     keep: Vec<Glob>,
 }
 
@@ -103,10 +106,11 @@ pub fn assemble(packages: &[&Package], filter: &Filter) -> Result<Assembled, Err
             skipped_bytes: 0,
         },
         directories: BTreeMap::new(),
+        lifted: Vec::new(),
     };
     for package in order {
         for (path, entry) in &package.entries {
-            if filter.leaves_out(path) {
+            if filter.leaves_out_of(&package.name, path) {
                 assembly.assembled.skipped += 1;
                 match &entry.kind {
                     Kind::File(content) => assembly.assembled.skipped_bytes += content.len(),
@@ -114,6 +118,9 @@ pub fn assemble(packages: &[&Package], filter: &Filter) -> Result<Assembled, Err
                     _ => {}
                 }
             } else {
+                if filter.leaves_out(path) && matches!(entry.kind, Kind::Symlink(_)) {
+                    assembly.lifted.push(path);
+                }
                 assembly.add(package, path, entry)?;
             }
         }
@@ -126,6 +133,8 @@ struct Assembly<'a> {
     assembled: Assembled,
     /// Directories that were left out, in case something below them is kept.
     directories: BTreeMap<&'a [u8], &'a Entry>,
+    /// Links that would have been left out of a package that nobody asked for.
+    lifted: Vec<&'a [u8]>,
 }
 
 impl Assembly<'_> {
@@ -225,6 +234,13 @@ impl Assembly<'_> {
                 });
             }
         }
+        // A link to what another package has left out leads nowhere.
+        for path in self.lifted {
+            if !leads_somewhere(&self.assembled.tree, path) {
+                self.assembled.tree.remove(path);
+                self.assembled.owners.remove(path);
+            }
+        }
         for (path, entry) in self.directories {
             // It was made with default metadata when something below it was kept.
             if !self.assembled.owners.contains_key(path)
@@ -235,6 +251,35 @@ impl Assembly<'_> {
         }
         Ok(self.assembled)
     }
+}
+
+/// Whether something is where the link at `path` leads, as far as names alone tell.
+fn leads_somewhere(tree: &Tree, path: &[u8]) -> bool {
+    let Some(Entry {
+        kind: Kind::Symlink(target),
+        ..
+    }) = tree.entry(path)
+    else {
+        return true;
+    };
+    let folder = path.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
+    let start = if target.starts_with(b"/") {
+        &[]
+    } else {
+        &path[..folder]
+    };
+    let mut at: Vec<&[u8]> = Vec::new();
+    for name in start
+        .split(|&byte| byte == b'/')
+        .chain(target.split(|&byte| byte == b'/'))
+    {
+        match name {
+            b"" | b"." => {}
+            b".." => drop(at.pop()),
+            name => at.push(name),
+        }
+    }
+    tree.entry(at.join(&b'/')).is_some()
 }
 
 /// Whether `package` declares that its files replace those of `other`.
@@ -265,13 +310,41 @@ impl Filter {
         Filter {
             exclude: globs(&mut exclude.into_iter()),
             keep: globs(&mut keep.into_iter()),
+            ..Filter::default()
         }
     }
 
-    /// Whether `path` is left out.
+    /// What an operating system with `packages` leaves out: for nobody, for packages that were not asked for, and
+    /// where the package that would read it is missing. `further` patterns are the board's.
+    pub fn of_system(os: &Os, further: &[String], packages: &[&Package]) -> Self {
+        let exclude = os.exclude.iter().chain(further).map(String::as_str);
+        let is_there = |name: &str| packages.iter().any(|package| package.name == name);
+        let unread = os
+            .exclude_without
+            .iter()
+            .filter(|(reader, _)| !is_there(reader))
+            .flat_map(|(_, patterns)| patterns);
+        let unasked = os.exclude_unasked.iter().chain(unread);
+        Filter {
+            unasked: unasked.map(|pattern| Glob::new(pattern)).collect(),
+            asked: os.asked.clone(),
+            ..Filter::new(exclude, os.keep.iter().map(String::as_str))
+        }
+    }
+
+    /// Whether `path` is left out of a package that nobody asked for.
     pub fn leaves_out(&self, path: &[u8]) -> bool {
-        self.exclude.iter().any(|glob| glob.matches(path))
+        self.exclude
+            .iter()
+            .chain(&self.unasked)
+            .any(|glob| glob.matches(path))
             && !self.keep.iter().any(|glob| glob.matches(path))
+    }
+
+    /// Whether `path` of `package` is left out.
+    pub fn leaves_out_of(&self, package: &str, path: &[u8]) -> bool {
+        self.leaves_out(path)
+            && (!self.asked.contains(package) || self.exclude.iter().any(|glob| glob.matches(path)))
     }
 }
 
@@ -354,5 +427,68 @@ fn matches(pattern: &[u8], path: &[u8]) -> bool {
             }
             _ => return false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prejoin_profiles::yaml;
+
+    use super::*;
+
+    fn package(name: &str, files: &[&str]) -> Package {
+        let entry = |path: &&str| match path.split_once(" -> ") {
+            Some((path, target)) => (path.as_bytes().to_vec(), Entry::symlink(target)),
+            None => (path.as_bytes().to_vec(), Entry::file(*b"x", 0o644)),
+        };
+        Package {
+            name: name.to_owned(),
+            version: "1".to_owned(),
+            entries: files.iter().map(entry).collect(),
+            ..Package::default()
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_is_whole() {
+        let mut os: Os = yaml::parse(
+            "{name: a, description: a, exclude: ['etc/init.d/**'], exclude_unasked: ['usr/share/doc/**'],
+              exclude_without: {fish: ['usr/share/fish/**'], vim: ['usr/share/vim/**']}}",
+        )
+        .unwrap();
+        os.asked.insert("asked".to_owned());
+        let asked = package(
+            "asked",
+            &[
+                "etc/init.d/asked",
+                "usr/share/doc/asked/a",
+                "usr/share/doc/asked/b -> a",
+                "usr/share/doc/asked/c -> ../needed/a",
+                "usr/share/vim/asked",
+            ],
+        );
+        let needed = package(
+            "needed",
+            &[
+                "usr/share/doc/needed/a",
+                "usr/share/fish/needed",
+                "usr/share/vim/needed",
+            ],
+        );
+        let fish = package("fish", &[]);
+        let packages = [&asked, &needed, &fish];
+        let filter = Filter::of_system(&os, &["usr/share/further".to_owned()], &packages);
+        let assembled = assemble(&packages, &filter).unwrap();
+        let owned: Vec<_> = assembled.owners.keys().map(|path| lossy(path)).collect();
+        assert_eq!(
+            owned,
+            [
+                "usr/share/doc/asked/a",
+                "usr/share/doc/asked/b",
+                "usr/share/fish/needed",
+                "usr/share/vim/asked"
+            ]
+        );
+        assert!(filter.leaves_out_of("asked", b"usr/share/further"));
     }
 }

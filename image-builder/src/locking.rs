@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use prejoin_profiles::digest::Digest;
 use prejoin_profiles::handoff::Uuid;
 use prejoin_profiles::lock::{Lock, Package, Release, Set, VERSION};
+use prejoin_profiles::os::Ids;
 
 use crate::resolve::Resolution;
 
@@ -22,6 +23,7 @@ pub fn empty(id: Option<Uuid>, releases: BTreeMap<String, Release>) -> Lock {
         sets: BTreeMap::new(),
         packages: BTreeMap::new(),
         artifacts: BTreeMap::new(),
+        ids: Ids::default(),
     }
 }
 

@@ -12,7 +12,10 @@ use prejoin_profiles::digest::Digest;
 
 use crate::repository::{IndexError, Universe};
 
+mod replace;
 mod search;
+
+pub use replace::{Replaced, replaced};
 
 /// What the set must hold.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +25,10 @@ pub struct Request {
     /// Names that are left out though something depends on them, and why. A group of alternatives that nothing else
     /// satisfies is dropped and recorded.
     pub waive: BTreeMap<String, String>,
+    /// Names that are left out only where a package of `own` depends on them, and why.
+    pub waive_own: BTreeMap<String, String>,
+    /// Packages whose dependencies `waive_own` is about; none: all.
+    pub own: Option<BTreeSet<String>>,
     /// Whether to follow `Recommends` where that is possible.
     pub recommends: bool,
 }

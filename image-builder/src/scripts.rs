@@ -8,6 +8,7 @@
 //! `prerm` and `postrm` do not run when a package is installed for the first time (Debian Policy 6.5 and 6.8), and an
 //! image is never upgraded package by package: they need no answer.
 
+mod generated;
 mod normal;
 mod snippet;
 
@@ -16,6 +17,7 @@ use std::fmt;
 use prejoin_profiles::digest::Digest;
 use prejoin_profiles::scripts::Table;
 
+pub use self::generated::{alternatives, units};
 pub use self::normal::rest;
 use crate::package::Package;
 

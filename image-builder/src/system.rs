@@ -108,13 +108,7 @@ pub enum Error {
 
 /// Makes the system: packages together, what boots taken out, fix-ups applied.
 pub fn make(spec: &Spec) -> Result<System, Error> {
-    let exclude = spec
-        .os
-        .exclude
-        .iter()
-        .chain(&spec.board.exclude)
-        .map(String::as_str);
-    let filter = Filter::new(exclude, spec.os.keep.iter().map(String::as_str));
+    let filter = Filter::of_system(spec.os, &spec.board.exclude, spec.packages);
     let mut assembled = assemble::assemble(spec.packages, &filter)?;
     let mut tree = std::mem::take(&mut assembled.tree);
     for (path, entry) in spec.overlay.iter().skip(1) {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::architecture::Architecture;
 use crate::digest::Digest;
 use crate::handoff::Uuid;
+use crate::os::Ids;
 use crate::yaml;
 
 /// Version of the document.
@@ -33,6 +34,10 @@ pub struct Lock {
     /// Files that are not packages (Kubernetes binaries, CNI plugins), by name and architecture.
     #[serde(default)]
     pub artifacts: BTreeMap<String, Artifact>,
+    /// Numbers of system accounts that no profile pins, as they were given once: files on the nodes' state volumes
+    /// carry them, so they stay when their package goes.
+    #[serde(default, skip_serializing_if = "Ids::is_empty")]
+    pub ids: Ids,
 }
 
 /// The packages of one system.
@@ -189,6 +194,10 @@ mod tests {
                     sha256: Digest::of(b"kubelet"),
                 },
             )]),
+            ids: Ids {
+                groups: BTreeMap::new(),
+                users: BTreeMap::from([("someone".to_owned(), 321)]),
+            },
         }
     }
 

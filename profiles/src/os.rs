@@ -42,12 +42,26 @@ pub struct Os {
     /// Dependencies left out, by package name, and why nothing on the node misses them.
     #[serde(default)]
     pub waive: BTreeMap<String, String>,
-    /// Glob patterns of payload paths that are not unpacked (`usr/share/man/**`).
+    /// Dependencies left out where only the operating system's own packages have them, by package name, and why those
+    /// do not miss them. What a package needs that was asked for beyond them is there.
+    #[serde(default)]
+    pub waive_own: BTreeMap<String, String>,
+    /// Glob patterns of payload paths that are not unpacked (`usr/share/lintian/**`).
     #[serde(default)]
     pub exclude: Vec<String>,
+    /// Glob patterns of payload paths that only packages asked for by name have (`usr/share/man/**`).
+    #[serde(default)]
+    pub exclude_unasked: Vec<String>,
+    /// Glob patterns of payload paths that are of use only where a package is there that reads them, by its name; a
+    /// package asked for by name has them in any case.
+    #[serde(default)]
+    pub exclude_without: BTreeMap<String, Vec<String>>,
     /// Glob patterns of payload paths that are kept though `exclude` matches (`usr/share/doc/*/copyright`).
     #[serde(default)]
     pub keep: Vec<String>,
+    /// Packages that nobody gets who asks for them, by name, and why.
+    #[serde(default)]
+    pub refuse: BTreeMap<String, String>,
     /// Kernel modules (names) that Kubernetes networking and storage need, by who needs them; checked against the
     /// kernel packed.
     #[serde(default)]
@@ -79,6 +93,10 @@ pub struct Os {
     /// What is done on every node.
     #[serde(default)]
     pub node: Recipe,
+    /// Packages asked for by name, beyond what the operating system and the board have: they are unpacked whole, and
+    /// their units are enabled. Nothing that a file says.
+    #[serde(skip)]
+    pub asked: BTreeSet<String>,
 }
 
 /// One suite of a Debian package archive.
@@ -138,6 +156,9 @@ pub struct Recipe {
     /// that is not absolute must exist unless it leads into `run`, `proc` or another place that is not in the image.
     #[serde(default)]
     pub links: BTreeMap<String, String>,
+    /// Alternatives that its hand-written script registers; generated ones are known from the script.
+    #[serde(default)]
+    pub alternatives: Vec<Alternative>,
     /// Files to copy: new path -> path in the payload. What ucf and debconf would have put into place.
     #[serde(default)]
     pub copies: BTreeMap<String, String>,
@@ -157,6 +178,9 @@ pub struct Recipe {
     /// systemd units to enable (their `[Install]` section is evaluated).
     #[serde(default)]
     pub enable: Vec<String>,
+    /// Units that stay off though the package was asked for and its script enables them.
+    #[serde(default)]
+    pub leave_off: Vec<String>,
     /// systemd units to mask.
     #[serde(default)]
     pub mask: Vec<String>,
@@ -177,6 +201,20 @@ pub struct Access {
     pub mode: u16,
     /// Owner and group by name; root's when absent.
     pub owner: Option<(String, String)>,
+}
+
+/// One of several programs for one name, as update-alternatives(1) has it: `40 usr/bin/editor usr/bin/nano` are its
+/// priority, the name and the program. The highest priority gets the name, as a plain link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+pub struct Alternative {
+    /// The higher, the better.
+    pub priority: i32,
+    /// Path of the link.
+    pub link: String,
+    /// Path that it leads to.
+    pub target: String,
 }
 
 /// Why an operating system cannot be had.
@@ -211,6 +249,19 @@ pub enum Error {
         /// The name asked for.
         name: String,
     },
+}
+
+impl Ids {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty() && self.users.is_empty()
+    }
+
+    /// Adds numbers; of a name that both have, `later` says which.
+    pub fn extend(&mut self, later: Ids) {
+        self.groups.extend(later.groups);
+        self.users.extend(later.users);
+    }
 }
 
 impl Os {
@@ -321,8 +372,12 @@ impl Os {
             repositories: override_keys(parent.repositories, self.repositories),
             packages: append(parent.packages, self.packages),
             waive: override_keys(parent.waive, self.waive),
+            waive_own: override_keys(parent.waive_own, self.waive_own),
             exclude: append(parent.exclude, self.exclude),
+            exclude_unasked: append(parent.exclude_unasked, self.exclude_unasked),
+            exclude_without: override_keys(parent.exclude_without, self.exclude_without),
             keep: append(parent.keep, self.keep),
+            refuse: override_keys(parent.refuse, self.refuse),
             required_modules: override_keys(parent.required_modules, self.required_modules),
             required_programs: override_keys(parent.required_programs, self.required_programs),
             filesystems: override_keys(parent.filesystems, self.filesystems),
@@ -335,6 +390,7 @@ impl Os {
             cloud_init: override_keys(parent.cloud_init, self.cloud_init),
             recipes,
             node: self.node.over(parent.node),
+            asked: self.asked.union(&parent.asked).cloned().collect(),
         }
     }
 }
@@ -345,12 +401,14 @@ impl Recipe {
     pub fn over(self, parent: Recipe) -> Recipe {
         Recipe {
             links: override_keys(parent.links, self.links),
+            alternatives: append(parent.alternatives, self.alternatives),
             copies: override_keys(parent.copies, self.copies),
             files: override_keys(parent.files, self.files),
             directories: override_keys(parent.directories, self.directories),
             access: override_keys(parent.access, self.access),
             remove: append(parent.remove, self.remove),
             enable: append(parent.enable, self.enable),
+            leave_off: append(parent.leave_off, self.leave_off),
             mask: append(parent.mask, self.mask),
             accounts: append(parent.accounts, self.accounts),
             state: append(parent.state, self.state),
@@ -371,6 +429,37 @@ fn append<T: PartialEq>(mut parent: Vec<T>, child: Vec<T>) -> Vec<T> {
 fn override_keys<K: Ord, V>(mut parent: BTreeMap<K, V>, child: BTreeMap<K, V>) -> BTreeMap<K, V> {
     parent.extend(child);
     parent
+}
+
+impl TryFrom<String> for Alternative {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let words: Vec<&str> = text.split_ascii_whitespace().collect();
+        let [priority, link, target] = words[..] else {
+            return Err(format!("`{text}` is not a priority and two paths"));
+        };
+        let priority = priority
+            .parse()
+            .map_err(|_| format!("`{priority}` is no priority"))?;
+        let [link, target] = [link, target].map(|path| path.trim_start_matches('/').to_owned());
+        Ok(Alternative {
+            priority,
+            link,
+            target,
+        })
+    }
+}
+
+impl From<Alternative> for String {
+    fn from(alternative: Alternative) -> String {
+        let Alternative {
+            priority,
+            link,
+            target,
+        } = alternative;
+        format!("{priority} {link} {target}")
+    }
 }
 
 impl FromStr for Access {
@@ -448,7 +537,7 @@ mod tests {
             }
             for package in &os.packages {
                 assert!(
-                    !os.waive.contains_key(package),
+                    !os.waive.contains_key(package) && !os.waive_own.contains_key(package),
                     "{package} is both wanted and waived"
                 );
             }

@@ -33,10 +33,35 @@ pub struct Snippet {
     pub rules: Vec<String>,
     /// Why nothing need be done, or how the rules do it.
     pub why: String,
-    /// Its lines without comments. `{word}` stands for one word without shell characters, `{words}` for several,
-    /// `{configure}` for the condition that debhelper puts around what is done on configuration, and a line that
-    /// starts with `{repeat}` may stand there any number of times.
-    pub text: String,
+    /// Where words stand that differ from package to package.
+    #[serde(default)]
+    pub words: Vec<Slot>,
+    /// Numbers of lines that may stand there several times, with other words.
+    #[serde(default)]
+    pub repeats: Vec<usize>,
+    /// SHA-256 of its lines without comments and indentation, one blank between words, and `{}` for a differing word
+    /// or several in a row.
+    pub digest: Digest,
+}
+
+/// Where in a snippet words stand that differ from package to package, none of them with characters that the shell
+/// would act upon.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slot {
+    /// The line, from 1, comments and continuations not counted.
+    pub line: usize,
+    /// The word in it, from 1; a semicolon at a word's end is a word of its own.
+    pub word: usize,
+    /// Whether further words may follow.
+    #[serde(default)]
+    pub more: bool,
+    /// Bytes before the part of the word that differs.
+    #[serde(default)]
+    pub before: usize,
+    /// Bytes after it.
+    #[serde(default)]
+    pub after: usize,
 }
 
 /// A trigger that a package activates.

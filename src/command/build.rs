@@ -93,6 +93,7 @@ pub(crate) fn all(
     let id = id::known(project, lock)?;
     let mut plans = project.systems()?;
     for plan in &mut plans {
+        plan.os.ids.extend(lock.ids.clone());
         plan.nodes
             .retain(|node| wanted.nodes.is_empty() || wanted.nodes.contains(&node.name.value));
     }
@@ -202,13 +203,6 @@ impl Work<'_> {
         let Work { sources, lock, .. } = self;
         let stopwatch = Stopwatch::start();
         let programs = sources.programs(self.project, plan, lock, self.progress)?;
-        let accepted: Vec<String> = self
-            .project
-            .cluster
-            .accept_scripts
-            .iter()
-            .map(|line| line.value.clone())
-            .collect();
         let agent = AGENTS
             .iter()
             .find(|(architecture, _)| *architecture == plan.board.architecture);
@@ -220,7 +214,7 @@ impl Work<'_> {
             programs: &programs,
             agent: agent.expect("every architecture has its agent").1,
             scripts: &scripts::Table::built_in(&plan.base),
-            accepted: &accepted,
+            accepted: &self.project.accepted(),
             epoch: lock.epoch,
         };
         let places = build::Places {
@@ -317,7 +311,7 @@ fn files(project: &Project, plan: &SystemPlan, node: &Node) -> Result<Tree, Fail
 }
 
 /// A failure of a package file says which package it is: files of the cache are called after their digests.
-fn named(error: build::Error, lock: &Lock) -> Failure {
+pub(crate) fn named(error: build::Error, lock: &Lock) -> Failure {
     let digest = match &error {
         build::Error::Unpack(
             unpack::Error::Deb { path, .. }

@@ -66,7 +66,7 @@ pub(crate) fn run(args: &Demo, report: &Report) -> Result<(), Failure> {
     let lock = if args.inputs.offline && path.exists() {
         lock::read(&project)?
     } else {
-        let lock = lock::make(&project, &sources, None, false)?;
+        let lock = lock::make(&project, &sources, &args.out, None, false)?;
         output::write(&path, lock.to_yaml().as_bytes()).or_fail(Class::Environment)?;
         lock
     };

@@ -4,19 +4,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use prejoin_image_builder::class::Class;
+use prejoin_image_builder::deb::Limits;
+use prejoin_image_builder::fixups;
 use prejoin_image_builder::io::archive::{self, Query};
+use prejoin_image_builder::io::known::Known;
+use prejoin_image_builder::io::unpack::{self, Deb, Unpacked};
 use prejoin_image_builder::io::{output, part};
 use prejoin_image_builder::locking;
+use prejoin_image_builder::package::Package;
 use prejoin_image_builder::repository::Universe;
-use prejoin_image_builder::resolve::{self, Request};
+use prejoin_image_builder::resolve::{self, Replaced, Request, Resolution, Wanted};
+use prejoin_image_builder::scripts;
 use prejoin_profiles::digest::Digest;
 use prejoin_profiles::lock::Lock;
 use prejoin_profiles::os::Repository;
+use prejoin_profiles::scripts::Table;
 use serde_json::json;
 
-use super::id;
 use super::inputs::Sources;
 use super::project::{Project, SystemPlan};
+use super::{build, id};
 use crate::args;
 use crate::failure::{Failure, OrFail};
 use crate::progress::Progress;
@@ -39,7 +46,13 @@ pub(crate) fn run(args: &args::Lock, report: &Report) -> Result<(), Failure> {
     }
     part::sweep(path.parent().unwrap_or(Path::new("")));
     let sources = Sources::new(&args.inputs, &project)?;
-    let lock = make(&project, &sources, previous.as_ref(), args.accept_expired)?;
+    let lock = make(
+        &project,
+        &sources,
+        &args.out,
+        previous.as_ref(),
+        args.accept_expired,
+    )?;
     output::write(&path, lock.to_yaml().as_bytes()).or_fail(Class::Environment)?;
     let bytes: u64 = lock.packages.values().map(|package| package.size).sum();
     report.result(
@@ -79,10 +92,11 @@ fn with_id(
     Project::open(&project.file, report)
 }
 
-/// Resolves every input of a project.
+/// Resolves every input of a project. The folder `out` remembers which packages were unpacked.
 pub(crate) fn make(
     project: &Project,
     sources: &Sources,
+    out: &Path,
     previous: Option<&Lock>,
     accept_expired: bool,
 ) -> Result<Lock, Failure> {
@@ -117,19 +131,127 @@ pub(crate) fn make(
         progress.busy("resolving", plan.set.clone());
         let indexes = &snapshot.indexes[&plan.board.architecture];
         let universe = Universe::new(indexes, plan.board.architecture).or_fail(Class::Integrity)?;
-        let request = Request {
-            wanted: plan.wanted.clone(),
-            waive: plan.os.waive.clone(),
-            recommends: false,
-        };
-        let resolution = resolve::resolve(&universe, &request)
-            .map_err(|error| Failure::new(Class::Input, &error).hint(error.hint()))?;
+        let resolution = resolution(&universe, plan, &progress)?;
         locking::add(&mut lock, &plan.set, request_digest(plan), &resolution)
             .or_fail(Class::Input)?;
     }
     progress.clear();
+    let packages = Reading {
+        project,
+        sources,
+        out,
+        plans: &plans,
+        progress: &progress,
+    };
+    packages.read(previous, &mut lock)?;
     lock.artifacts = sources.lock_artifacts(project, &plans, previous, &progress)?;
     Ok(lock)
+}
+
+/// Chooses the packages of a system: first those of the operating system and the board alone, whose dependencies may
+/// be left out where they are not missed, then with them what was asked for.
+fn resolution(
+    universe: &Universe<'_>,
+    plan: &SystemPlan,
+    progress: &Progress,
+) -> Result<Resolution, Failure> {
+    let resolve = |request: &Request| {
+        resolve::resolve(universe, request)
+            .map_err(|error| Failure::new(Class::Input, &error).hint(error.hint()))
+    };
+    let own: Vec<Wanted> = plan
+        .wanted
+        .iter()
+        .filter(|wanted| !plan.asked.contains(wanted))
+        .cloned()
+        .collect();
+    let mut request = Request {
+        wanted: own.clone(),
+        waive: plan.os.waive.clone(),
+        waive_own: plan.os.waive_own.clone(),
+        own: None,
+        recommends: false,
+    };
+    let base = resolve(&request)?;
+    if plan.asked.is_empty() {
+        return Ok(base);
+    }
+    let replaced = resolve::replaced(universe, &own, &plan.asked).or_fail(Class::Integrity)?;
+    for Replaced { name, by } in &replaced {
+        progress.clear();
+        progress.say(&format!("{}: {by} takes the place of {name}", plan.set));
+    }
+    let stays = |wanted: &Wanted| replaced.iter().all(|gone| gone.name != wanted.name);
+    request.wanted = own.into_iter().filter(stays).collect();
+    request.wanted.extend(plan.asked.iter().cloned());
+    request.own = Some(base.packages.into_keys().collect());
+    resolve(&request)
+}
+
+/// What packages are read with.
+struct Reading<'a> {
+    project: &'a Project,
+    sources: &'a Sources,
+    out: &'a Path,
+    plans: &'a [SystemPlan<'a>],
+    progress: &'a Progress,
+}
+
+impl Reading<'_> {
+    /// What only the packages themselves can say, read before anything is written: scripts that nobody knows, and
+    /// accounts that need a number. The packages stay in the cache, unpacked, where `build` finds them.
+    fn read(&self, previous: Option<&Lock>, lock: &mut Lock) -> Result<(), Failure> {
+        let Reading { sources, out, .. } = self;
+        let debs = sources.packages(lock, self.plans, out, self.progress)?;
+        let every: BTreeMap<Digest, Deb> = debs
+            .values()
+            .flatten()
+            .map(|deb| (deb.sha256, deb.clone()))
+            .collect();
+        let one_each: Vec<Deb> = every.values().cloned().collect();
+        let unpacked = self.unpack(&one_each, lock)?;
+        let by_digest: BTreeMap<Digest, &Package> =
+            every.into_keys().zip(&unpacked.packages).collect();
+        let accepted = self.project.accepted();
+        let mut ids = previous.map(|lock| lock.ids.clone()).unwrap_or_default();
+        let mut unknown: Vec<scripts::Unknown> = Vec::new();
+        for plan in self.plans {
+            let packages: Vec<&Package> = debs[&plan.set]
+                .iter()
+                .map(|deb| by_digest[&deb.sha256])
+                .collect();
+            let table = Table::built_in(&plan.base);
+            if let Err(error) = scripts::check(packages.iter().copied(), &table, &accepted) {
+                unknown.extend(error.0);
+                continue;
+            }
+            let mut os = plan.os.clone();
+            os.ids.extend(ids.clone());
+            let derived = fixups::derive_ids(&packages, &unpacked.store, &os)
+                .map_err(|error| Failure::new(Class::Input, &error).hint(error.hint()))?;
+            ids.extend(derived);
+        }
+        if !unknown.is_empty() {
+            unknown.sort_by_key(scripts::Unknown::acceptance);
+            unknown.dedup();
+            let error = scripts::Error(unknown);
+            return Err(Failure::new(Class::Input, &error).hint(error.hint()));
+        }
+        lock.ids = ids;
+        Ok(())
+    }
+
+    /// Unpacks those that this cache and this output folder do not have yet.
+    fn unpack(&self, debs: &[Deb], lock: &Lock) -> Result<Unpacked, Failure> {
+        let known = Known::open(self.out);
+        let events = |event| self.progress.show(event);
+        let (cache, limits) = (self.sources.cache(), Limits::default());
+        let unpacked = unpack::unpack(debs, cache, &known, &limits, &events);
+        self.progress.clear();
+        // Without it the build unpacks them once more.
+        let _ = known.save(self.out);
+        unpacked.map_err(|error| build::named(error.into(), lock))
+    }
 }
 
 /// The lock beside a cluster file.
@@ -188,6 +310,12 @@ fn request_digest(plan: &SystemPlan) -> Digest {
     }
     for name in plan.os.waive.keys() {
         text.push_str(&format!("waive {name}\n"));
+    }
+    for name in plan.os.waive_own.keys() {
+        text.push_str(&format!("waive {name} where only own packages need it\n"));
+    }
+    for wanted in &plan.asked {
+        text.push_str(&format!("ask for {wanted}\n"));
     }
     for (name, repository) in &plan.os.repositories {
         let Repository {

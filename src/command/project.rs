@@ -61,6 +61,8 @@ pub(crate) struct SystemPlan<'a> {
     pub(crate) distribution: distribution::System,
     /// Packages wanted.
     pub(crate) wanted: Vec<Wanted>,
+    /// Those of them that cluster file, sets or layout ask for beyond what the operating system has.
+    pub(crate) asked: Vec<Wanted>,
     /// Its nodes.
     pub(crate) nodes: Vec<&'a Node>,
 }
@@ -108,6 +110,12 @@ impl Project {
             findings,
             without_artifacts: false,
         })
+    }
+
+    /// Maintainer scripts that it accepts.
+    pub(crate) fn accepted(&self) -> Vec<String> {
+        let lines = self.cluster.accept_scripts.iter();
+        lines.map(|line| line.value.clone()).collect()
     }
 
     /// Where its lock lies: `prejoin.lock` beside `cluster.yaml`, `NAME.lock` beside any other `NAME.yaml`. So cluster
@@ -203,8 +211,9 @@ impl Project {
         // What every node has makes no system of its own.
         extra.extend(
             brought
-                .into_iter()
-                .filter(|name| !os.packages.contains(name)),
+                .iter()
+                .filter(|name| !os.packages.contains(name))
+                .cloned(),
         );
         extra.extend(
             self.cluster
@@ -231,6 +240,20 @@ impl Project {
             repository: kernel.repository.clone(),
             version: None,
         };
+        let is_own = |name: &String| os.packages.contains(name) || brought.contains(name);
+        let asked: Vec<Wanted> = extra
+            .iter()
+            .map(|name| Wanted::parse(name))
+            .filter(|wanted| !is_own(&wanted.name))
+            .collect();
+        let refused = asked
+            .iter()
+            .find_map(|wanted| os.refuse.get_key_value(&wanted.name));
+        if let Some((name, why)) = refused {
+            let message = format!("package {name}: {why}");
+            return Err(Failure::plain(Class::Input, message));
+        }
+        os.asked = asked.iter().map(|wanted| wanted.name.clone()).collect();
         let named = os
             .packages
             .iter()
@@ -245,6 +268,7 @@ impl Project {
             base,
             distribution,
             wanted,
+            asked,
             nodes: Vec::new(),
         })
     }

@@ -144,9 +144,11 @@ fn packages_that_must_not_be_unpacked() {
              SHA256: {digest}\nDescription: hostile\n"
         );
         archive.vouch(&TINY.key, &stanza);
-        session.quietly("lock");
         session.note(&format!("{what}\n"));
-        let code = session.run("build one").status.code();
+        let mut code = session.run("lock").status.code();
+        if code == Some(0) {
+            code = session.run("build one").status.code();
+        }
         assert!(matches!(code, Some(3 | 5)), "{what}: {code:?}");
         // Nothing came into being, in the output or where the package wanted it.
         assert_eq!(tiny::manifests(&session, "out"), before.0, "{what}");

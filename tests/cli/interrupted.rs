@@ -28,6 +28,8 @@ fn ready() -> Option<Session> {
         session.edit("profiles/layouts/tiny.yaml", from, to);
     }
     session.quietly("lock");
+    // What the lock has fetched and unpacked, the build does again.
+    fs::remove_dir_all(session.path("cache")).unwrap();
     Some(session)
 }
 

@@ -123,12 +123,18 @@ fn a_lock_that_no_longer_fits() {
     session.golden("stale");
 }
 
+/// A lock, as somebody else made it: without the packages that it fetched.
+fn locked_alone(session: &mut Session) {
+    session.quietly("lock");
+    fs::remove_dir_all(session.path("cache")).unwrap();
+}
+
 #[test]
 fn packages_that_are_not_the_locked_ones() {
     let Some((mut session, archive)) = own_archive() else {
         return;
     };
-    session.quietly("lock");
+    locked_alone(&mut session);
     let deb = archive.pool().join("greeting_2.0_all.deb");
     let good = fs::read(&deb).unwrap();
     let refused = |session: &mut Session, what: &str, code: i32| {
@@ -154,7 +160,7 @@ fn downloads_go_on_where_they_ended() {
     let Some(mut session) = tiny::session() else {
         return;
     };
-    session.quietly("lock");
+    locked_alone(&mut session);
     let server = Server::start(&TINY.archive.root);
     session.set("PREJOIN_MIRROR_TINY", server.address.clone());
     let deb = "pool/greeting_2.0_all.deb";

@@ -9,6 +9,7 @@
 #![expect(unreachable_pub, reason = "a test has no public names")]
 
 mod again;
+mod asked;
 #[path = "../support/cluster.rs"]
 #[expect(dead_code, reason = "shared with other tests")]
 mod cluster;

@@ -66,6 +66,8 @@ pub fn expected(lab: &Lab, node: &str) -> Expected {
     let mut os = distribution::system(&cluster, node, board.architecture)
         .unwrap()
         .over(os);
+    let asked = cluster.packages.iter().chain(&node.packages);
+    os.asked = asked.map(|package| package.value.clone()).collect();
     for set in &cluster.sets {
         let set = catalog.set(&set.value).unwrap();
         let lines: String = set

@@ -80,10 +80,6 @@ pub enum Cause {
         name: String,
         /// Where it is asked for.
         origin: String,
-        /// A number that nobody has.
-        free: u32,
-        /// The operating system's name.
-        os: String,
     },
     /// Two accounts have the same number.
     #[error("{kind}s `{one}` and `{other}` have the same number {id}")]
@@ -155,15 +151,9 @@ impl Error {
     /// What the user can do.
     pub fn hint(&self) -> Option<String> {
         match &self.cause {
-            Cause::Unpinned {
-                kind,
-                name,
-                free,
-                os,
-                ..
-            } => Some(format!(
-                "add `{name}: {free}` below `ids:`, `{kind}s:` in os/{os}.yaml and never change it again"
-            )),
+            Cause::Unpinned { .. } => {
+                Some("run `prejoin lock`: it gives one, and records it".to_owned())
+            }
             Cause::Input { package, .. } if package != "node" => Some(format!(
                 "`{package}` changed; adapt its recipe in the operating system's file, or pin its version"
             )),

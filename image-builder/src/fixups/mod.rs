@@ -15,6 +15,7 @@
 //! * Python byte-code: needs CPython of the same version, see `cloud-init` in `profiles/os/debian-13.yaml`.
 
 mod accounts;
+mod alternatives;
 mod certificates;
 mod checks;
 mod cloud_init;
@@ -24,6 +25,7 @@ mod der;
 mod error;
 mod kernel;
 mod nsswitch;
+mod numbers;
 mod pam;
 mod recipes;
 mod release;
@@ -37,6 +39,7 @@ mod users;
 
 pub use context::Context;
 pub use error::{Cause, Error};
+pub use numbers::derive_ids;
 pub use root::{Action, Change, Root};
 
 /// One fix-up.
@@ -79,8 +82,13 @@ pub static RULES: &[Rule] = &[
     ),
     rule(
         "links",
-        "alternatives as plain links, and links into /run",
+        "names of programs and configuration, and links into /run",
         recipes::links,
+    ),
+    rule(
+        "alternatives",
+        "the best of several programs for one name, as a plain link",
+        alternatives::apply,
     ),
     rule(
         "users",

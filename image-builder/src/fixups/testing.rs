@@ -35,6 +35,12 @@ impl Bench {
         self.with(package(name))
     }
 
+    /// A package that somebody asked for by name.
+    pub(super) fn asked(mut self, package: Package) -> Self {
+        self.os.asked.insert(package.name.clone());
+        self.with(package)
+    }
+
     pub(super) fn with(mut self, package: Package) -> Self {
         self.packages.push(package);
         self

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::{Cause, Context, Root};
+use crate::scripts;
 
 const CONFIGURATION: &str = "etc/systemd/system";
 /// Where units are looked for, first hit wins.
@@ -18,12 +19,47 @@ pub(super) fn apply(root: &mut Root<'_>, context: &Context<'_>) -> Result<(), Ca
             enable(root, unit, package, &mut seen)?;
         }
     }
+    asked(root, context, &mut seen)?;
     for (package, recipe) in context.recipes() {
         for unit in &recipe.mask {
             if seen.contains(unit) {
                 return Err(fault(unit, package, "is both enabled and masked"));
             }
             root.link(&format!("{CONFIGURATION}/{unit}"), "/dev/null")?;
+        }
+    }
+    Ok(())
+}
+
+/// Whoever asks for a package by name gets its units as its script enables them, unless a recipe says which. What comes
+/// along with it stays off.
+fn asked(
+    root: &mut Root<'_>,
+    context: &Context<'_>,
+    seen: &mut BTreeSet<String>,
+) -> Result<(), Cause> {
+    let left_off: BTreeSet<&String> = context
+        .recipes()
+        .flat_map(|(_, recipe)| recipe.leave_off.iter().chain(&recipe.mask))
+        .collect();
+    for package in context.packages {
+        let recipe = context.os.recipes.get(&package.name);
+        if !context.os.asked.contains(&package.name)
+            || recipe.is_some_and(|recipe| !recipe.enable.is_empty())
+        {
+            continue;
+        }
+        let postinst = package.scripts.get("postinst").map(Vec::as_slice);
+        let text = String::from_utf8_lossy(postinst.unwrap_or_default());
+        for unit in scripts::units(&text) {
+            // As deb-systemd-helper does: a unit of another init system's, or without anything to install, is none.
+            if left_off.contains(&unit) || find(root, &unit).is_none() {
+                continue;
+            }
+            match enable(root, &unit, &package.name, seen) {
+                Err(Cause::Unit { problem, .. }) if problem.starts_with("has nothing") => {}
+                other => other?,
+            }
         }
     }
     Ok(())
@@ -329,5 +365,41 @@ mod tests {
                 "{wrong}"
             );
         }
+    }
+
+    #[test]
+    fn what_was_asked_for_is_enabled_as_its_script_does() {
+        let script = |unit: &str| {
+            format!(
+                "# Automatically added by dh_installsystemd/13\n\
+                 deb-systemd-helper enable '{unit}' >/dev/null || true\n\
+                 # End automatically added section\n"
+            )
+        };
+        let scripted = |name: &str, unit: &str| {
+            let mut package = super::super::testing::package(name);
+            let postinst = script(unit).into_bytes();
+            package.scripts.insert("postinst".into(), postinst);
+            package
+        };
+        let bench = Bench::new(
+            "recipes: {off: {leave_off: [off.service]}, own: {enable: [other.service]}}",
+        )
+        .asked(scripted("asked", "asked.service"))
+        .asked(scripted("gone", "gone.service"))
+        .asked(scripted("off", "off.service"))
+        .asked(scripted("own", "own.service"))
+        .with(scripted("needed", "needed.service"));
+        let install = "[Install]\nWantedBy=multi-user.target\n";
+        let names = ["asked", "needed", "off", "other", "own"];
+        let paths = names.map(|name| format!("usr/lib/systemd/system/{name}.service"));
+        let files: Vec<_> = paths.iter().map(|path| (path.as_str(), install)).collect();
+        let mut root = bench.root(&files);
+        apply(&mut root, &bench.context()).unwrap();
+        assert_eq!(
+            listing(&root),
+            "multi-user.target.wants/asked.service -> /usr/lib/systemd/system/asked.service\n\
+             multi-user.target.wants/other.service -> /usr/lib/systemd/system/other.service\n"
+        );
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Debian's base-passwd copies two master files, systemd-sysusers and adduser add to them; the numbers that these
 //! allocate depend on the order in which packages are configured. In an image they must never change, because files
-//! on the state volume carry them: every number that a package leaves open is pinned in the operating system's file.
+//! on the state volume carry them: every number that a package leaves open is pinned in the operating system's file, or
+//! in the lock (`numbers`).
 //!
 //! The result was compared with a system installed by scripts: identical but for waived packages.
 
@@ -252,30 +253,10 @@ impl<'a> Book<'a> {
         pins: &BTreeMap<String, u32>,
         origin: &str,
     ) -> Result<u32, Cause> {
-        pins.get(name).copied().ok_or_else(|| {
-            let ids = &self.context.os.ids;
-            let taken: BTreeSet<u32> = ids
-                .groups
-                .values()
-                .chain(ids.users.values())
-                .copied()
-                .collect();
-            let free = (100..1000)
-                .rev()
-                .find(|id| !taken.contains(id))
-                .unwrap_or(999);
-            let (name, origin, os) = (
-                name.to_owned(),
-                origin.to_owned(),
-                self.context.os.name.clone(),
-            );
-            Cause::Unpinned {
-                kind,
-                name,
-                origin,
-                free,
-                os,
-            }
+        pins.get(name).copied().ok_or_else(|| Cause::Unpinned {
+            kind,
+            name: name.to_owned(),
+            origin: origin.to_owned(),
         })
     }
 
@@ -493,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_left_open_is_an_error_that_says_what_to_add() {
+    fn a_number_left_open_is_an_error_that_says_who_gives_one() {
         let bench = Bench::new("ids: {groups: {kvm: 999}}").package("base-passwd");
         let cause = apply(
             &mut root(&bench, "g kvm -\ng newcomer -\n"),
@@ -511,7 +492,7 @@ mod tests {
             }
             .hint()
             .unwrap(),
-            "add `newcomer: 998` below `ids:`, `groups:` in os/test.yaml and never change it again"
+            "run `prejoin lock`: it gives one, and records it"
         );
     }
 

@@ -21,12 +21,13 @@ use std::sync::{Mutex, MutexGuard};
 
 use prejoin_profiles::digest::Digest;
 
+use super::hold::Hold;
 use super::output;
 
 /// Largest file that is read: 30 000 packages.
 const LARGEST: u64 = 4 << 20;
 
-/// Packs that were made by builds into one output folder.
+/// Packs that were made for one output folder.
 #[derive(Debug, Default)]
 pub struct Known {
     packs: Mutex<BTreeMap<Digest, Digest>>,
@@ -66,14 +67,23 @@ impl Known {
         self.packs().insert(deb, index);
     }
 
-    /// Keeps it for the next build into `out`, of which there is one at a time.
+    /// Keeps it, and what others have remembered meanwhile, for the next build into `out`.
     pub fn save(&self, out: &Path) -> Result<(), output::Error> {
-        let packs = self.packs();
-        if Known::open(out).packs().eq(&*packs) {
-            return Ok(());
-        }
+        let mut packs = self.packs();
         let folder = folder(out);
         fs::create_dir_all(&folder).map_err(output::at("making folder", &folder))?;
+        let _turn = Hold::alone(&folder, &|_| {});
+        let stored = std::mem::take(&mut *Known::open(out).packs());
+        let before = stored.len();
+        let news = packs
+            .iter()
+            .any(|(deb, index)| stored.get(deb) != Some(index));
+        for (deb, index) in stored {
+            packs.entry(deb).or_insert(index);
+        }
+        if !news && packs.len() == before {
+            return Ok(());
+        }
         let mut text = String::new();
         for (deb, index) in packs.iter() {
             writeln!(text, "{deb} {index}").expect("writing to a string cannot fail");

@@ -310,7 +310,7 @@ impl<'u, 'a> Search<'u, 'a> {
         optional: bool,
         blame: &Blame,
     ) -> Result<Option<Task<'a>>, ResolveError> {
-        let (candidates, waived) = self.candidates(&group)?;
+        let (candidates, waived) = self.candidates(&group, by)?;
         match waived {
             Some(name) if candidates.is_empty() => {
                 let by = by.map_or("the profile", |number| self.universe.entry(number).name);
@@ -331,6 +331,7 @@ impl<'u, 'a> Search<'u, 'a> {
     fn candidates(
         &self,
         group: &[Relation<'a>],
+        by: Option<u32>,
     ) -> Result<(Vec<u32>, Option<&'a str>), ResolveError> {
         let architecture = self.universe.architecture.name();
         let mut found = Vec::new();
@@ -340,7 +341,7 @@ impl<'u, 'a> Search<'u, 'a> {
             .iter()
             .filter(|relation| relation.applies(architecture))
         {
-            if self.is_waived(relation.name) {
+            if self.is_waived(relation.name, by) {
                 waived.get_or_insert(relation.name);
                 continue;
             }
@@ -363,7 +364,7 @@ impl<'u, 'a> Search<'u, 'a> {
                 .chain(providers.into_iter().map(|(_, _, number)| number))
             {
                 let name = self.universe.entry(number).name;
-                if self.is_waived(name) {
+                if self.is_waived(name, by) {
                     waived.get_or_insert(name);
                 } else if self.is_candidate(number) {
                     found.push(number);
@@ -378,8 +379,19 @@ impl<'u, 'a> Search<'u, 'a> {
         Ok((found, waived))
     }
 
-    fn is_waived(&self, name: &str) -> bool {
-        self.request.waive.contains_key(name) && !self.wanted.contains(name)
+    /// Whether `name` is left out where `by` depends on it.
+    fn is_waived(&self, name: &str, by: Option<u32>) -> bool {
+        let Request {
+            waive,
+            waive_own,
+            own,
+            ..
+        } = self.request;
+        let by_own =
+            |own: &BTreeSet<String>| by.is_none_or(|by| own.contains(self.universe.entry(by).name));
+        !self.wanted.contains(name)
+            && (waive.contains_key(name)
+                || waive_own.contains_key(name) && own.as_ref().is_none_or(by_own))
     }
 
     /// Whether an entry is the one version of its name that is taken without being asked for, or the pinned one.
@@ -554,7 +566,7 @@ impl<'u, 'a> Search<'u, 'a> {
             reasons = task
                 .group
                 .iter()
-                .map(|relation| self.missing(relation))
+                .map(|relation| self.missing(relation, task.by))
                 .collect();
         }
         ResolveError::Unsatisfied {
@@ -568,9 +580,15 @@ impl<'u, 'a> Search<'u, 'a> {
     }
 
     /// Why no entry at all does for a relation.
-    fn missing(&self, relation: &Relation<'_>) -> String {
+    fn missing(&self, relation: &Relation<'_>, by: Option<u32>) -> String {
         let name = relation.name;
-        let waived = |name: &str| if self.is_waived(name) { ", waived" } else { "" };
+        let waived = |name: &str| {
+            if self.is_waived(name, by) {
+                ", waived"
+            } else {
+                ""
+            }
+        };
         let shown = |entry: &Entry<'_>| {
             let low = entry.index.priority < DEFAULT_PRIORITY
                 && !self.open.contains(entry.index.repository.as_str());

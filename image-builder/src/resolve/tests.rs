@@ -50,7 +50,7 @@ fn run(text: &str, wanted: &str, waive: &str) -> Result<Resolution, ResolveError
         &Request {
             wanted,
             waive,
-            recommends: false,
+            ..Request::default()
         },
     )
 }
@@ -239,4 +239,49 @@ fn rings_end() {
         set("aa 1\nDepends: bb\n\nbb 1\nDepends: aa", "aa"),
         "aa=1 bb=1"
     );
+}
+
+#[test]
+fn what_is_asked_for_brings_what_the_base_leaves_out() {
+    let text = "base 1\nDepends: libldap (>= 1), debconf\n\ncurl 1\nDepends: libcurl, debconf\n\n\
+                libcurl 1\nDepends: libldap\n\nlibldap 2\n\ndebconf 1";
+    let indexes = universe(text);
+    let universe = Universe::new(&indexes, Architecture::Amd64).unwrap();
+    let reason = |name: &str| BTreeMap::from([(name.to_owned(), "a reason".to_owned())]);
+    let names = |request: &Request| -> Vec<String> {
+        let resolution = resolve(&universe, request).unwrap();
+        resolution.packages.into_keys().collect()
+    };
+    let mut request = Request {
+        wanted: vec![Wanted::name("base")],
+        waive: reason("debconf"),
+        waive_own: reason("libldap"),
+        ..Request::default()
+    };
+    let own = names(&request);
+    assert_eq!(own, ["base"]);
+    request.own = Some(own.into_iter().collect());
+    assert_eq!(names(&request), ["base"]);
+    request.wanted.push(Wanted::name("curl"));
+    assert_eq!(names(&request), ["base", "curl", "libcurl", "libldap"]);
+}
+
+#[test]
+fn what_is_asked_for_takes_the_place_of_the_bases() {
+    let text = "timesyncd 257\nProvides: time-daemon\nConflicts: time-daemon\n\n\
+                chrony 4\nProvides: time-daemon\nConflicts: time-daemon\n\nhtop 3\n\nother 1\nBreaks: htop (<< 3)";
+    let indexes = universe(text);
+    let universe = Universe::new(&indexes, Architecture::Amd64).unwrap();
+    let own = [Wanted::name("timesyncd"), Wanted::name("other")];
+    let gone = |asked: &str| replaced(&universe, &own, &[Wanted::name(asked)]).unwrap();
+    assert_eq!(
+        gone("chrony"),
+        [Replaced {
+            name: "timesyncd".to_owned(),
+            by: "chrony".to_owned()
+        }]
+    );
+    assert_eq!(gone("htop"), []);
+    assert_eq!(gone("timesyncd"), []);
+    assert_eq!(gone("nowhere"), [], "the search says that there is none");
 }

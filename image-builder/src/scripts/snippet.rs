@@ -1,15 +1,13 @@
-//! What debhelper wrote into a script, matched against the templates of the table.
+//! What debhelper wrote into a script, recognised by the digest of its lines once the words that differ from package
+//! to package are taken out.
 
 use std::collections::BTreeSet;
 
+use prejoin_profiles::digest::Digest;
 use prejoin_profiles::scripts::Snippet;
 
 const BEGIN: &str = "# Automatically added by ";
 const END: &str = "# End automatically added section";
-
-/// `{configure}`: what debhelper's autoscripts for postinst begin with.
-const CONFIGURE: &str = "if [ \"$1\" = \"configure\" ] || [ \"$1\" = \"abort-upgrade\" ] || [ \"$1\" = \"abort-deconfigure\" ] \
-                         || [ \"$1\" = \"abort-remove\" ] ; then";
 
 /// A recognised snippet and its variable parts, each once.
 pub(super) struct Found<'t> {
@@ -50,25 +48,42 @@ pub(super) fn take<'t>(text: &str, templates: &'t [Snippet]) -> (Vec<Found<'t>>,
     (found, left)
 }
 
+/// The generated parts of a script: the program that wrote each, and its lines.
+pub(super) fn sections(text: &str) -> Vec<(&str, Vec<&str>)> {
+    let mut sections = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let Some(name) = line.trim().strip_prefix(BEGIN) else {
+            continue;
+        };
+        let body = lines.by_ref().take_while(|line| line.trim() != END);
+        let tool = name.split('/').next().unwrap_or_default();
+        sections.push((tool, body.collect()));
+    }
+    sections
+}
+
 fn fit<'t>(snippet: &'t Snippet, tool: &str, body: &[&str]) -> Option<Found<'t>> {
     let tool = snippet.tools.iter().find(|candidate| *candidate == tool)?;
     let mut words = Vec::new();
-    let lines = logical(body.iter().copied());
-    let mut lines = lines.iter().peekable();
-    for template in logical(snippet.text.lines()) {
-        match template.strip_prefix("{repeat}") {
-            None => line(&template, lines.next()?, &mut words)?,
-            Some(template) => {
-                while lines
-                    .next_if(|candidate| line(template, candidate, &mut words).is_some())
-                    .is_some()
-                {}
-            }
+    let (mut text, mut last, mut number) = (String::new(), String::new(), 0);
+    for line in logical(body.iter().copied()) {
+        if snippet.repeats.contains(&number)
+            && let Some((again, found)) = general(&line, number, snippet)
+            && again == last
+        {
+            words.extend(found);
+            continue;
         }
+        number += 1;
+        let (line, found) = general(&line, number, snippet)?;
+        words.extend(found);
+        text.push_str(&line);
+        last = line;
     }
     let mut seen = BTreeSet::new();
     words.retain(|word| seen.insert(word.clone()));
-    lines.next().is_none().then_some(Found {
+    (Digest::of(text.as_bytes()) == snippet.digest).then_some(Found {
         tool,
         snippet,
         words,
@@ -76,16 +91,14 @@ fn fit<'t>(snippet: &'t Snippet, tool: &str, body: &[&str]) -> Option<Found<'t>>
 }
 
 /// Lines without comments and blank ones; a backslash at the end joins the next.
-fn logical<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<String> {
+pub(super) fn logical<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut logical: Vec<String> = Vec::new();
     let mut open = false;
     for line in lines
         .map(str::trim)
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
     {
-        let line = line
-            .replace("{configure}", CONFIGURE)
-            .replace("${DPKG_ROOT:-}", "$DPKG_ROOT");
+        let line = line.replace("${DPKG_ROOT:-}", "$DPKG_ROOT");
         let (text, continues) = line
             .strip_suffix('\\')
             .map_or((line.as_str(), false), |text| (text.trim_end(), true));
@@ -101,45 +114,43 @@ fn logical<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<String> {
     logical
 }
 
-/// Matches one line, word by word, and collects what the variables stand for.
-fn line(template: &str, text: &str, words: &mut Vec<String>) -> Option<()> {
+/// Line `number` of a snippet with `{}` where words differ, as it is hashed, and those words. None, if something else
+/// than plain words stands there.
+fn general(text: &str, number: usize, snippet: &Snippet) -> Option<(String, Vec<String>)> {
+    let slot_at = |place| {
+        let mut slots = snippet.words.iter();
+        slots.find(|slot| slot.line == number && slot.word == place)
+    };
     let mut text = tokens(text).peekable();
-    let mut found = Vec::new();
-    for part in tokens(template) {
-        let (before, after, many) = match (part.split_once("{words}"), part.split_once("{word}")) {
-            (Some((before, after)), _) => (before, after, true),
-            (None, Some((before, after))) => (before, after, false),
-            (None, None) => {
-                if text.next()? != part {
-                    return None;
-                }
-                continue;
-            }
-        };
-        let inside = |word: &'_ str| {
-            word.strip_prefix(before)?
-                .strip_suffix(after)
-                .filter(|word| plain(word))
-                .map(str::to_owned)
-        };
-        found.push(inside(text.next()?)?);
-        while many && text.peek().is_some_and(|word| plain(word)) {
-            found.extend(text.next().map(str::to_owned));
+    let (mut line, mut words, mut place) = (String::new(), Vec::new(), 0);
+    while let Some(word) = text.next() {
+        place += 1;
+        if place > 1 {
+            line.push(' ');
         }
+        let Some(slot) = slot_at(place) else {
+            line.push_str(word);
+            continue;
+        };
+        let end = word.len().checked_sub(slot.after)?;
+        let inside = word.get(slot.before..end).filter(|word| plain(word))?;
+        words.push(inside);
+        while slot.more
+            && let Some(word) = text.next_if(|word| plain(word))
+        {
+            words.push(word);
+        }
+        line.push_str(&word[..slot.before]);
+        line.push_str("{}");
+        line.push_str(&word[end..]);
     }
-    if text.next().is_some() {
-        return None;
-    }
-    words.extend(
-        found
-            .into_iter()
-            .map(|word| word.trim_matches('\'').to_owned()),
-    );
-    Some(())
+    line.push('\n');
+    let bare = |word: &str| word.trim_matches('\'').to_owned();
+    Some((line, words.into_iter().map(bare).collect()))
 }
 
 /// Words, with a semicolon at the end of one as a word of its own.
-fn tokens(line: &str) -> impl Iterator<Item = &str> {
+pub(super) fn tokens(line: &str) -> impl Iterator<Item = &str> {
     line.split_whitespace()
         .flat_map(|word| match word.strip_suffix(';') {
             Some(word) => [word, ";"],
@@ -156,20 +167,31 @@ fn plain(word: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use prejoin_profiles::scripts::Slot;
+
     use super::*;
 
-    fn template(text: &str) -> Vec<Snippet> {
+    /// A snippet of these lines, in the form that is hashed, with these words that differ.
+    fn template(text: &str, words: &[(usize, usize)], repeats: &[usize]) -> Vec<Snippet> {
+        let slot = |&(line, word): &(usize, usize)| Slot {
+            line,
+            word,
+            more: true,
+            ..Slot::default()
+        };
         vec![Snippet {
             tools: vec!["dh_x".into()],
             rules: vec![],
             why: "test".into(),
-            text: text.into(),
+            words: words.iter().map(slot).collect(),
+            repeats: repeats.to_vec(),
+            digest: Digest::of(text.as_bytes()),
         }]
     }
 
     #[test]
     fn a_snippet_is_matched_line_by_line() {
-        let templates = template("if true; then\n  enable {words} >/dev/null\nfi\n");
+        let templates = template("if true ; then\nenable {} >/dev/null\nfi\n", &[(2, 2)], &[]);
         let script = "a\n# Automatically added by dh_x/13.1\n# why\nif true; then\n\tenable 'b.service' c >/dev/null\nfi\n\
                       # End automatically added section\nd\n";
         let (found, left) = take(script, &templates);
@@ -189,7 +211,7 @@ mod tests {
 
     #[test]
     fn repeated_lines_and_continuations() {
-        let templates = template("{repeat}helper {words} -- \"$@\"\n");
+        let templates = template("helper {} -- \"$@\"\n", &[(1, 2)], &[1]);
         let script = "# Automatically added by dh_x/13\nhelper a 1\\~ -- \"$@\"\nhelper \\\n b -- \"$@\"\n# End automatically added section\n";
         let (found, left) = take(script, &templates);
         assert_eq!((left.as_str(), found[0].words.len()), ("", 3));

@@ -112,6 +112,17 @@ fn generated(cluster: &Cluster, node: &Node) -> Result<Vec<NodeFile>, Error> {
             0o644,
             text,
         ));
+        let mut packages = cluster.packages.iter().chain(&node.packages);
+        if packages.any(|package| package.value == "chrony") {
+            let sources = servers
+                .iter()
+                .map(|server| format!("server {server} iburst\n"));
+            files.push(NodeFile::text(
+                "etc/chrony/sources.d/50-prejoin.sources",
+                0o644,
+                sources.collect::<String>(),
+            ));
+        }
     }
     files.extend(own::files(cluster, node));
     files.extend(match cluster.kubernetes.distribution.value {
