@@ -301,10 +301,15 @@ fn weak_expired_revoked_and_foreign_keys_are_refused() {
     let archive = archive!();
     let address = format!("file://{}", archive.root.display());
     let rejections = |client: &Client| match release_error(client.snapshot(None).unwrap_err()) {
-        ReleaseError::Signature(SignatureError::NoneGood { rejected }) => rejected,
+        ReleaseError::Signature(SignatureError::NoneGood { rejected, .. }) => rejected,
         other => panic!("{other}"),
     };
     let client = || Client::new(&archive, &address, &archive.folder("cache"));
+    // Whoever has a wrong clock is not to look for new keys first.
+    let asks_clock = |client: &Client| {
+        let hint = client.snapshot(None).err().and_then(|error| error.hint());
+        hint.is_some_and(|hint| hint.starts_with("this machine's clock says "))
+    };
 
     archive.sign(
         &["--digest-algo", "SHA1", "--allow-weak-digest-algos"],
@@ -322,12 +327,15 @@ fn weak_expired_revoked_and_foreign_keys_are_refused() {
     let mut early = client();
     early.now -= 3600;
     assert!(matches!(rejections(&early)[..], [Rejection::Future { .. }]));
+    assert!(asks_clock(&early));
+    assert!(!asks_clock(&client()));
     let mut late = client();
     late.now += 2 * 365 * 86400;
     assert!(matches!(
         rejections(&late)[..],
         [Rejection::KeyExpired { .. }]
     ));
+    assert!(asks_clock(&late));
 
     let other = archive.generate("other@example.org", "0");
     archive.sign(&[], &other);
@@ -369,7 +377,7 @@ fn a_release_past_its_end_of_another_suite_or_older_than_the_lock_is_refused() {
     late.now += 8 * 86400;
     let error = release_error(late.snapshot(None).unwrap_err());
     assert!(matches!(error, ReleaseError::Expired { .. }), "{error}");
-    assert!(error.hint().is_some());
+    assert!(error.hint().unwrap().contains("'s clock says "));
 
     let mut other = client();
     other.repositories.get_mut("main").unwrap().suite = "testing".to_owned();

@@ -55,7 +55,7 @@ pub(crate) fn run(args: &Build, report: &Report) -> Result<(), Failure> {
     report.result(
         || summary(&made, &args.out),
         || made.iter().map(as_json).collect(),
-    );
+    )?;
     Ok(())
 }
 
@@ -297,6 +297,7 @@ fn named(error: build::Error, lock: &Lock) -> Failure {
         build::Error::Unpack(
             unpack::Error::Deb { path, .. }
             | unpack::Error::Digest { path, .. }
+            | unpack::Error::Identity { path, .. }
             | unpack::Error::Module { path, .. },
         ) => path
             .file_name()

@@ -1,6 +1,7 @@
 //! `prejoin export`
 
 use prejoin_image_builder::class::Class;
+use prejoin_image_builder::io::error::room;
 use prejoin_image_builder::io::export::{self, Format};
 use serde_json::json;
 
@@ -25,12 +26,11 @@ pub(crate) fn run(args: &Export, report: &Report) -> Result<(), Failure> {
     let written = written.map_err(|error| match &error {
         export::Error::Store(error) => damage(error, &args.node),
         _ => Failure::new(Class::Environment, &error)
-            .hint("is the disk full, or the folder read-only? --to names another one".to_owned()),
+            .hint(room(&error, "name another one with --to")),
     })?;
     let paths: Vec<String> = written
         .iter()
         .map(|path| path.display().to_string())
         .collect();
-    report.result(|| paths.join("\n"), || json!({ "files": paths }));
-    Ok(())
+    report.result(|| paths.join("\n"), || json!({ "files": paths }))
 }

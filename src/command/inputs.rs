@@ -138,6 +138,7 @@ impl Sources {
                 let deb = |download: &fetch::Download| Deb {
                     path: self.cache.path(&download.sha256),
                     sha256: download.sha256,
+                    name: download.name.clone(),
                 };
                 debs.insert(plan.set.clone(), listed.iter().map(deb).collect());
             }

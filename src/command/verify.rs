@@ -40,7 +40,7 @@ pub(crate) fn run(args: &Verify, report: &Report) -> Result<(), Failure> {
             });
             list.collect()
         },
-    );
+    )?;
     Ok(())
 }
 

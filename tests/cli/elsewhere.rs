@@ -47,6 +47,12 @@ fn full_disks() {
             "find small -name '*.part'",
         ),
         (
+            "there is no room to unpack",
+            "rm -r cache/unpacked && mkdir cache/unpacked && \
+             mount -t tmpfs -o size=1m tmpfs cache/unpacked && $prejoin build --offline --out other",
+            "find cache/unpacked -name '*.part'",
+        ),
+        (
             "the export is full",
             "$prejoin export one --format raw --to small",
             "ls -A small",

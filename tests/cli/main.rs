@@ -24,6 +24,7 @@ mod kernel;
 #[expect(dead_code, reason = "shared with other tests")]
 mod made;
 mod mirrors;
+mod output;
 mod programs;
 mod raspios;
 mod same;

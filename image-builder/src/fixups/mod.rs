@@ -37,6 +37,7 @@ mod users;
 
 pub use context::Context;
 pub use error::{Cause, Error};
+pub(crate) use release::date;
 pub use root::{Action, Change, Root};
 
 /// One fix-up.

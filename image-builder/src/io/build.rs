@@ -18,6 +18,7 @@ use prejoin_profiles::scripts::Table;
 
 use super::artifacts::Programs;
 use super::chunks::{self, ChunkStore};
+use super::error::room;
 use super::memo::Memo;
 use super::output;
 use super::render::{self, Cut};
@@ -137,6 +138,7 @@ impl Error {
         match self {
             Error::Unpack(
                 unpack::Error::Digest { .. }
+                | unpack::Error::Identity { .. }
                 | unpack::Error::Deb { .. }
                 | unpack::Error::Module { .. },
             ) => Class::Integrity,
@@ -164,7 +166,7 @@ impl Error {
                 _ => None,
             },
             Error::Store(_) | Error::Output(_) | Error::Render(render::Error::Store(_)) => {
-                Some("is the disk full, or the folder read-only? --out names another one".into())
+                room(self, "name another one with --out")
             }
             _ => None,
         }
