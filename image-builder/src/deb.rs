@@ -18,6 +18,7 @@ pub use self::error::{Error, Problem, SinkError};
 use self::tar::{Header, Type};
 use crate::control::{ControlError, Stanza};
 use crate::package::Package;
+use crate::readback::DEEPEST;
 
 /// The scripts and declarations of the control archive that [`Package::scripts`] keeps.
 pub const SCRIPTS: [&str; 6] = [
@@ -382,6 +383,9 @@ fn normalise(path: &[u8]) -> Result<Vec<u8>, Problem> {
             long if long.len() > 255 => return Err(Problem::Long),
             _ => {}
         }
+    }
+    if path.iter().filter(|&&byte| byte == b'/').count() >= DEEPEST {
+        return Err(Problem::Deep(DEEPEST));
     }
     Ok(path.to_vec())
 }

@@ -657,6 +657,21 @@ fn what_is_no_file_in_the_control_archive_is_refused() {
 }
 
 #[test]
+fn a_path_is_no_deeper_than_verify_reads() {
+    let deep = |folders: usize| {
+        let path = "d/".repeat(folders) + "f";
+        refusal(&[Member::pax("path", path.as_bytes()), Member::file("x", b"")])
+    };
+    assert_eq!(deep(63), "it was accepted");
+    assert!(
+        deep(64).ends_with("it lies deeper than 64 folders"),
+        "{}",
+        deep(64)
+    );
+    assert!(deep(1200).ends_with("it lies deeper than 64 folders"));
+}
+
+#[test]
 fn what_text_is_made_of_is_plain() {
     let member = |path: &str| {
         let path = Member::pax("path", path.as_bytes());

@@ -20,7 +20,7 @@ use prejoin_image_builder::events::Event;
 use prejoin_image_builder::io::archive::{Query, Snapshot, snapshot};
 use prejoin_image_builder::io::cache::Cache;
 use prejoin_image_builder::io::error::FetchError;
-use prejoin_image_builder::io::fetch::{Fetcher, Settings, downloads};
+use prejoin_image_builder::io::fetch::{Fetcher, Least, Settings, downloads};
 use prejoin_image_builder::io::mirror::{self, Mirrors};
 use prejoin_image_builder::keyring::{self, Keyring, Rejection, SignatureError};
 use prejoin_image_builder::locking;
@@ -517,6 +517,39 @@ fn interrupted_downloads_go_on_where_they_broke_off() {
         (Class::Network, 2),
         "{error}"
     );
+}
+
+#[test]
+fn a_server_that_sends_a_byte_now_and_then_is_given_up() {
+    let archive = archive!();
+    let server = Server::start(&archive.root);
+    let lock = Client::new(&archive, &server.address, &archive.folder("first"))
+        .lock("app")
+        .unwrap();
+    let client = |name: &str| {
+        let mut client = Client::new(&archive, &server.address, &archive.folder(name));
+        client.settings.least = Least {
+            bytes: 5000,
+            window: Duration::from_millis(100),
+        };
+        client
+    };
+    // It is never silent for long, and each attempt brings something.
+    let package = &lock.packages["app_1.0_amd64"];
+    server.trouble(&package.path, [Trouble::Drip(10, 20); 40]);
+    let slow = client("slow");
+    let error = slow.fetch(&lock).unwrap_err();
+    assert_eq!(error.class(), Class::Network);
+    let text = chain(&error);
+    assert!(
+        text.contains("less than 5000 in 0.1 s is too slow"),
+        "{text}"
+    );
+    assert!(slow.retries() >= 2);
+    // The same of a file whose size nobody knows.
+    server.trouble("dists/stable/InRelease", [Trouble::Drip(10, 20); 40]);
+    let error = client("release").snapshot(None).unwrap_err();
+    assert!(chain(&error).contains("is too slow"), "{}", chain(&error));
 }
 
 #[test]

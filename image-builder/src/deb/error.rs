@@ -104,6 +104,9 @@ pub enum Problem {
     /// Longer than 4096 bytes, or a component longer than 255.
     #[error("its path is too long")]
     Long,
+    /// Deeper than an image is read back.
+    #[error("it lies deeper than {0} folders")]
+    Deep(usize),
     /// The root as something else than a directory.
     #[error("it replaces the root directory")]
     Root,
