@@ -203,7 +203,7 @@ impl SignatureError {
             SignatureError::NoneGood { rejected, now }
                 if rejected.iter().any(Rejection::is_of_time) =>
             {
-                format!("{}; if it is, {keys}", ask_clock(*now))
+                format!("{} if it is, {keys}", ask_clock(*now))
             }
             SignatureError::NoneGood { .. } | SignatureError::Malformed { .. } => {
                 format!("a mirror cannot sign: {keys}")

@@ -224,7 +224,7 @@ impl ReleaseError {
         Some(match self {
             ReleaseError::Future { now, .. } => ask_clock(*now),
             ReleaseError::Expired { now, .. } => format!(
-                "{}; if it is, use another mirror; for a dated archive, `prejoin lock --accept-expired`",
+                "{} if it is, use another mirror; for a dated archive, `prejoin lock --accept-expired`",
                 ask_clock(*now)
             ),
             ReleaseError::RolledBack { .. } => {
