@@ -4,6 +4,7 @@ mod args;
 mod command;
 mod failure;
 mod picture;
+mod private;
 mod progress;
 mod qemu;
 mod report;

@@ -85,6 +85,8 @@ codes! {
     Login = "login",
     /// A file on a path that is not writable, or not a clean path.
     FilePath = "file-path",
+    /// A file that not everybody may read, in an image that holds it as it is.
+    FilePrivate = "file-private",
     /// A file without content, with two, or with a malformed mode or owner.
     FileContent = "file-content",
     /// Malformed Debian package name.

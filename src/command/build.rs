@@ -27,6 +27,7 @@ use super::lock;
 use super::project::{Project, SystemPlan};
 use crate::args::Build;
 use crate::failure::{Failure, OrFail};
+use crate::private;
 use crate::progress::Progress;
 use crate::report::{Report, size, table};
 use crate::settings::{self, Stopwatch};
@@ -115,6 +116,10 @@ pub(crate) fn all(
 
     let progress = Progress::new();
     let debs = sources.packages(lock, &plans, &progress)?;
+    let is_private = private::is_private(&project.cluster);
+    if is_private {
+        private::begin();
+    }
     let store = ChunkStore::create(out).or_fail(Class::Environment)?;
     let lock_digest = lock.digest();
     let (mut made, mut bills) = (Vec::new(), Vec::new());
@@ -156,6 +161,11 @@ pub(crate) fn all(
     }
     let manifests: Vec<Manifest> = made.iter().map(|made| made.manifest.clone()).collect();
     build::commit(&manifests, &bills, out, &store).map_err(failure)?;
+    if is_private {
+        for manifest in &manifests {
+            private::close(manifest, out, &store)?;
+        }
+    }
     Ok(made)
 }
 
@@ -277,8 +287,7 @@ fn one(
 /// The node's own files as a tree.
 fn files(project: &Project, plan: &SystemPlan, node: &Node) -> Result<Tree, Failure> {
     let folder = project.file.parent().unwrap_or(Path::new("")).to_owned();
-    let source =
-        |path: &str| settings::read_bytes(&folder.join(path)).map_err(|error| error.to_string());
+    let source = |path: &str| settings::read_inside(&folder, path);
     let files = prejoin_identity::files(&project.cluster, node, &plan.os.ids, &source)
         .or_fail(Class::Input)?;
     let mut tree = Tree::new();

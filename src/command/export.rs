@@ -5,18 +5,22 @@ use prejoin_image_builder::io::error::room;
 use prejoin_image_builder::io::export::{self, Format};
 use serde_json::json;
 
-use super::verify::{damage, open};
+use super::verify::{damage, open_sound};
 use crate::args::Export;
 use crate::failure::Failure;
+use crate::private;
 use crate::progress::Progress;
 use crate::report::Report;
 
 pub(crate) fn run(args: &Export, report: &Report) -> Result<(), Failure> {
-    let (manifest, store) = open(&args.out, &args.node)?;
+    let (manifest, store) = open_sound(&args.out, &args.node)?;
     let format = Format::ALL
         .into_iter()
         .find(|format| format.extension() == args.format)
         .unwrap_or(Format::ImgXz);
+    if private::is_closed(&args.out, &args.node) {
+        private::begin();
+    }
     let folder = args.to.as_deref().unwrap_or(&args.out);
     let progress = Progress::new();
     let written = export::export(&manifest, &store, format, folder, &|event| {

@@ -93,6 +93,17 @@ pub(crate) fn open(out: &Path, node: &str) -> Result<(Arc<Manifest>, Arc<ChunkSt
     Ok(build::open(out, manifest))
 }
 
+/// The same for whoever writes the image somewhere: its root hash is that of its root.
+pub(crate) fn open_sound(
+    out: &Path,
+    node: &str,
+) -> Result<(Arc<Manifest>, Arc<ChunkStore>), Failure> {
+    let (manifest, store) = open(out, node)?;
+    verify::root_hash(&manifest, &store)
+        .map_err(|error| Failure::new(Class::Integrity, &error).hint(again(node)))?;
+    Ok((manifest, store))
+}
+
 /// Every node with a manifest.
 fn built(out: &Path) -> Result<Vec<String>, Failure> {
     let entries = fs::read_dir(out).map_err(|error| {

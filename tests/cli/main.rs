@@ -33,5 +33,6 @@ mod scripts;
 #[expect(dead_code, reason = "shared with other tests")]
 mod server;
 mod session;
+mod sources;
 mod tiny;
 mod words;
