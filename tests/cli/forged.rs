@@ -257,6 +257,7 @@ fn a_manifest_that_contradicts_itself_is_not_written_anywhere() {
     let zeroes = "0".repeat(64);
     let disk = std::fs::File::create(session.path("disk.img")).unwrap();
     disk.set_len(1500 << 20).unwrap();
+    drop(disk);
     for (what, from) in [("a partition's digest", digest), ("the root hash", hash)] {
         session.write(MANIFEST, good.replace(&from, &zeroes));
         session.note(&format!("{what}\n"));

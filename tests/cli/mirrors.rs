@@ -247,17 +247,24 @@ fn a_redirect_from_https_to_http_is_not_followed() {
         &format!("tls/{path}"),
         answer(&format!("{}/{path}", plain.address)),
     );
+    // A certificate that may sign others, as `req` makes it unasked, is none for a server.
+    session.write(
+        "tls/request",
+        "[req]\ndistinguished_name = name\nx509_extensions = server\nprompt = no\n[name]\nCN = localhost\n\
+         [server]\nsubjectAltName = IP:127.0.0.1\nbasicConstraints = critical, CA:FALSE\n",
+    );
     let mut make = Command::new("openssl");
     make.args([
         "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
     ])
     .args([
-        "-subj",
-        "/CN=localhost",
-        "-addext",
-        "subjectAltName=IP:127.0.0.1",
+        "-config",
+        "request",
+        "-keyout",
+        "key.pem",
+        "-out",
+        "certificate.pem",
     ])
-    .args(["-keyout", "key.pem", "-out", "certificate.pem"])
     .current_dir(session.path("tls"));
     checked(&mut make);
     let free = TcpListener::bind("127.0.0.1:0").unwrap();

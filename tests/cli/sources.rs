@@ -8,7 +8,7 @@ use crate::tiny::{self, built};
 
 /// A session whose nodes get a file from `source`.
 fn with_source(source: &str) -> Option<Session> {
-    let session = tiny::session()?;
+    let session = built()?;
     let files = format!("files: [{{ path: /etc/extra, source: {source} }}]\n");
     session.write("cluster.yaml", session.read("cluster.yaml") + &files);
     session.quietly("lock");
@@ -54,12 +54,12 @@ fn a_source_is_a_regular_file_of_the_folder() {
         session.note(&format!("{what}\n"));
         let wait = ["timeout", "60"];
         let output = session
-            .wrapped(&wait, "build one --offline")
+            .wrapped(&wait, "build one --offline --out new")
             .output()
             .unwrap();
-        session.record("prejoin build one --offline", &output);
+        session.record("prejoin build one --offline --out new", &output);
         assert_eq!(output.status.code(), Some(3), "{what}");
-        assert!(!session.path("out/one.manifest.json").exists(), "{what}");
+        assert!(!session.path("new/one.manifest.json").exists(), "{what}");
         if fs::symlink_metadata(&place).unwrap().is_dir() {
             fs::remove_dir(&place).unwrap();
         } else {
@@ -68,7 +68,7 @@ fn a_source_is_a_regular_file_of_the_folder() {
     }
     session.write("shared/extra", "shared\n");
     symlink("../shared/extra", &place).unwrap();
-    session.quietly("build one --offline");
+    session.quietly("build one --offline --out new");
     session.golden("sources");
 }
 

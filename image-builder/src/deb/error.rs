@@ -2,6 +2,8 @@
 
 use std::io;
 
+use prejoin_profiles::printable::printable;
+
 use crate::control::ControlError;
 
 /// Why a [`super::Sink`] did not keep a file. Whose fault it is decides what the user is told: a damaged package is
@@ -141,7 +143,7 @@ pub enum Problem {
 impl Error {
     pub(super) fn member(path: &[u8], problem: Problem) -> Self {
         Error::Member {
-            member: String::from_utf8_lossy(path).into_owned(),
+            member: printable(&String::from_utf8_lossy(path)).into_owned(),
             problem,
         }
     }
