@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 use prejoin_image_builder::class::Class;
 
+use crate::terminal::{self, Form};
+
 /// A failure on its way to the user.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -58,6 +60,16 @@ impl Failure {
         }
     }
 
+    /// An end that nobody needs to be told of.
+    pub(crate) fn silent(code: u8) -> Self {
+        Failure {
+            class: None,
+            exit: Some(code),
+            message: String::new(),
+            hint: None,
+        }
+    }
+
     /// The same with an exit code of its own: those of `flash`.
     pub(crate) fn exit(self, code: u8) -> Self {
         Failure {
@@ -83,11 +95,13 @@ impl Failure {
     }
 
     /// Says it on stderr.
-    #[expect(clippy::print_stderr, reason = "this is where failures are shown")]
     pub(crate) fn print(&self) {
-        eprintln!("error: {}", self.message);
+        if self.message.is_empty() {
+            return;
+        }
+        terminal::talk(&format!("error: {}", self.message), Form::Plain);
         if let Some(hint) = &self.hint {
-            eprintln!("hint: {hint}");
+            terminal::talk(&format!("hint: {hint}"), Form::Plain);
         }
     }
 

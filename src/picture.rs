@@ -8,12 +8,13 @@ use prejoin_disk::write::PARTIAL;
 use prejoin_profiles::disk::{
     Content, Device, Extent, Health, Opal, Partition, Region, RegionKind, Scheme, Usage, decimal,
 };
-use prejoin_profiles::handoff;
+use prejoin_profiles::{handoff, printable};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::report::size;
+use crate::terminal;
 
 /// Columns where there is no terminal to ask.
 const WIDTH: usize = 100;
@@ -54,7 +55,7 @@ pub(crate) fn printable<T: Serialize + DeserializeOwned>(document: &T) -> T {
 
 fn visible(value: Value) -> Value {
     match value {
-        Value::String(text) => Value::String(text.replace(|c: char| c.is_control(), "\u{fffd}")),
+        Value::String(text) => Value::String(printable::printable(&text).into_owned()),
         Value::Array(list) => list.into_iter().map(visible).collect(),
         Value::Object(map) => Value::Object(
             map.into_iter()
@@ -87,7 +88,7 @@ pub(crate) fn line(regions: &[Region], width: usize, colour: bool) -> String {
         let fill: String = std::iter::repeat_n(sign, columns - number.len()).collect();
         let body = format!("{number}{fill}");
         text.push_str(&if colour {
-            format!("\x1b[{paint}m{body}\x1b[0m")
+            terminal::paint(&body, paint)
         } else {
             body
         });

@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use prejoin_image_builder::events::Event;
+use prejoin_profiles::printable::printable;
+
+use crate::terminal::{self, Form};
 
 /// Draws events.
 pub(crate) struct Progress {
@@ -66,7 +69,7 @@ impl Progress {
                 }
                 let sum = state.finished + state.downloads.values().sum::<u64>();
                 if let Some(bar) = state.work.get(DOWNLOADING) {
-                    bar.set_message(name);
+                    bar.set_message(printable(&name).into_owned());
                     bar.set_position(sum);
                 }
             }
@@ -85,7 +88,7 @@ impl Progress {
                     .entry(doing)
                     .or_insert_with(|| self.bar(doing, total, template));
                 bar.set_length(total);
-                bar.set_message(name);
+                bar.set_message(printable(&name).into_owned());
                 bar.set_position(done);
             }
             Event::Retry {
@@ -113,9 +116,8 @@ impl Progress {
     }
 
     /// A line above the bars, or plain on stderr where there are none.
-    #[expect(clippy::print_stderr, reason = "talk goes to stderr")]
     pub(crate) fn say(&self, line: &str) {
-        self.bars.suspend(|| eprintln!("{line}"));
+        self.bars.suspend(|| terminal::talk(line, Form::Plain));
     }
 
     /// Takes all bars away.

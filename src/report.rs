@@ -5,10 +5,13 @@ use std::io::IsTerminal;
 
 use prejoin_profiles::finding::{Finding, Severity};
 pub(crate) use prejoin_profiles::units::amount as size;
+use prejoin_profiles::printable::printable_lines;
 use serde_json::{Value, json};
 
 use crate::args::Colour;
+use crate::failure::Failure;
 use crate::settings;
+use crate::terminal::{self, Form};
 
 /// Where and how to print.
 #[derive(Clone, Copy, Debug)]
@@ -45,63 +48,93 @@ impl Report {
     }
 
     /// A result, on stdout.
-    #[expect(clippy::print_stdout, reason = "results go to stdout")]
-    pub(crate) fn data(&self, text: impl Display) {
-        println!("{text}");
+    pub(crate) fn data(&self, text: impl Display) -> Result<(), Failure> {
+        terminal::result(&text.to_string(), Form::Plain)
+    }
+
+    /// A document, on stdout.
+    pub(crate) fn document(&self, value: &Value) -> Result<(), Failure> {
+        terminal::result(&format!("{value:#}"), Form::Json)
     }
 
     /// A result in both forms; the one that was asked for is printed.
-    pub(crate) fn result(&self, text: impl FnOnce() -> String, value: impl FnOnce() -> Value) {
+    pub(crate) fn result(
+        &self,
+        text: impl FnOnce() -> String,
+        value: impl FnOnce() -> Value,
+    ) -> Result<(), Failure> {
         if self.json {
-            self.data(format!("{:#}", value()));
+            self.document(&value())
         } else {
-            self.data(text().trim_end());
+            self.data(text().trim_end())
+        }
+    }
+
+    /// The same where the text has colours: whoever paints makes foreign text printable first.
+    pub(crate) fn picture(
+        &self,
+        text: impl FnOnce() -> String,
+        value: impl FnOnce() -> Value,
+    ) -> Result<(), Failure> {
+        if self.json {
+            self.document(&value())
+        } else {
+            terminal::result(text().trim_end(), Form::Painted)
         }
     }
 
     /// Talk, on stderr.
-    #[expect(clippy::print_stderr, reason = "talk goes to stderr")]
     pub(crate) fn say(&self, text: impl Display) {
-        eprintln!("{text}");
+        terminal::talk(&text.to_string(), Form::Plain);
+    }
+
+    /// Talk with colours in it.
+    pub(crate) fn say_painted(&self, text: &str) {
+        terminal::talk(text, Form::Painted);
     }
 
     /// A heading of a step, in bold where there is colour.
     pub(crate) fn step(&self, text: impl Display) {
         if self.colour {
-            self.say(format!("\x1b[1m{text}\x1b[0m"))
+            self.say_painted(&terminal::paint(&printable_lines(&text.to_string()), "1"))
         } else {
             self.say(text)
         }
     }
 
     /// Findings about a cluster file: snippets on stderr, or a JSON list on stdout.
-    pub(crate) fn findings(&self, file: &str, text: &str, findings: &[Finding]) {
+    pub(crate) fn findings(
+        &self,
+        file: &str,
+        text: &str,
+        findings: &[Finding],
+    ) -> Result<(), Failure> {
         if self.json {
             let list: Vec<Value> = findings
                 .iter()
                 .map(|finding| as_json(file, finding))
                 .collect();
-            self.data(format!("{:#}", Value::from(list)));
-            return;
+            return self.document(&Value::from(list));
         }
         for finding in findings {
             let plain = finding.render(file, text);
-            self.say(if self.colour {
-                self.coloured(finding, &plain)
+            if self.colour {
+                self.say_painted(&self.coloured(finding, &plain));
             } else {
-                plain
-            });
+                self.say(plain);
+            }
         }
+        Ok(())
     }
 
     fn coloured(&self, finding: &Finding, plain: &str) -> String {
         let name = finding.severity.name();
         let colour = if finding.severity == Severity::Error {
-            "31"
+            "1;31"
         } else {
-            "33"
+            "1;33"
         };
-        plain.replacen(name, &format!("\x1b[1;{colour}m{name}\x1b[0m"), 1)
+        plain.replacen(name, &terminal::paint(name, colour), 1)
     }
 }
 

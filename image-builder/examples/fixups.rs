@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use prejoin_formats::tree::{Contents, Kind, Tree};
 use prejoin_image_builder::assemble::{Filter, assemble};
-use prejoin_image_builder::deb::Limits;
+use prejoin_image_builder::deb::{self, Limits};
 use prejoin_image_builder::fixups::{self, Context, Root};
 use prejoin_image_builder::io::known::Known;
 use prejoin_image_builder::io::unpack::{Deb, unpack};
@@ -35,8 +35,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         .into_iter()
         .filter(|path| path.extension().is_some_and(|end| end == "deb"))
     {
-        let sha256 = Digest::of(&std::fs::read(&path)?);
-        debs.push(Deb { path, sha256 });
+        let bytes = std::fs::read(&path)?;
+        let (sha256, limits) = (Digest::of(&bytes), Limits::default());
+        let name = deb::read_control(bytes.as_slice(), &limits)?.id();
+        debs.push(Deb { path, sha256, name });
     }
     let unpacked = unpack(
         &debs,

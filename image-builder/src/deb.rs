@@ -10,13 +10,15 @@ mod error;
 mod tar;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read};
 
 use prejoin_formats::tree::{Content, ContentDigest, Entry, Kind};
 
-pub use self::error::{Error, Problem};
+pub use self::error::{Error, Problem, SinkError};
 use self::tar::{Header, Type};
+use crate::control::{ControlError, Stanza};
 use crate::package::Package;
+use crate::readback::DEEPEST;
 
 /// The scripts and declarations of the control archive that [`Package::scripts`] keeps.
 pub const SCRIPTS: [&str; 6] = [
@@ -66,8 +68,12 @@ impl Default for Limits {
 /// Takes the content of the payload's regular files.
 pub trait Sink {
     /// Reads exactly `size` bytes of the file at `path` from `content`, keeps them and returns their SHA-256.
-    fn file(&mut self, path: &[u8], size: u64, content: &mut dyn Read)
-    -> io::Result<ContentDigest>;
+    fn file(
+        &mut self,
+        path: &[u8],
+        size: u64,
+        content: &mut dyn Read,
+    ) -> Result<ContentDigest, SinkError>;
 }
 
 /// Reads one package from beginning to end, its file contents into `sink`.
@@ -139,46 +145,52 @@ fn control<R: Read>(archive: &mut ar::Reader<R>, limits: &Limits) -> Result<Pack
     let mut control = None;
     let mut conffiles = Vec::new();
     let mut scripts = BTreeMap::new();
+    let mut seen = BTreeSet::new();
     while let Some(header) = tar.next()? {
-        if header.kind != Type::Regular {
+        let fail = |problem| Error::member(&header.path, problem);
+        let path = normalise(&header.path).map_err(fail)?;
+        if path.is_empty() && header.kind == Type::Directory {
             continue;
         }
-        let path =
-            normalise(&header.path).map_err(|problem| Error::member(&header.path, problem))?;
+        // dpkg would run, or read, whatever a link leads to on the node: nothing that was looked at here.
+        if let Some(what) = header.kind.not_a_file() {
+            return Err(fail(Problem::Kind(what)));
+        }
+        if path.contains(&b'/') {
+            return Err(fail(Problem::Kind("a file in a folder of control.tar")));
+        }
         let name = String::from_utf8_lossy(&path).into_owned();
+        if !seen.insert(name.clone()) {
+            return Err(fail(Problem::Twice));
+        }
         let script = SCRIPTS.contains(&name.as_str());
         if !(script || name == "control" || name == "conffiles") {
             continue;
         }
         if header.size > limits.control_file {
-            return Err(Error::member(
-                &header.path,
-                Problem::TooLarge {
-                    size: header.size,
-                    limit: limits.control_file,
-                },
-            ));
+            return Err(fail(Problem::TooLarge {
+                size: header.size,
+                limit: limits.control_file,
+            }));
         }
         let mut bytes = Vec::new();
         tar.read_to_end(&mut bytes)
             .map_err(|source| tar::failure(source, "control.tar"))?;
         match name.as_str() {
-            "control" => control = Some(text(&header.path, bytes)?),
-            "conffiles" => conffiles = conffile_paths(&text(&header.path, bytes)?),
+            "control" => control = Some(plain_text(bytes).map_err(fail)?),
+            "conffiles" => conffiles = conffile_paths(&plain_text(bytes).map_err(fail)?),
             _ => drop(scripts.insert(name, bytes)),
         }
     }
     tar.finish()?;
     let control = control.ok_or(Error::NoControl)?;
-    let required = |name: &'static str| {
-        field(&control, name)
-            .filter(|value| !value.is_empty())
-            .ok_or(Error::Field(name))
-    };
+    let control = one_stanza(&control)
+        .map_err(|problem| Error::member(b"control", Problem::Control(problem)))?
+        .to_owned();
     let (name, version, architecture) = (
-        required("Package")?,
-        required("Version")?,
-        required("Architecture")?,
+        required(&control, "Package", "+-.")?,
+        required(&control, "Version", "+-.:~")?,
+        required(&control, "Architecture", "-")?,
     );
     Ok(Package {
         name,
@@ -191,8 +203,36 @@ fn control<R: Read>(archive: &mut ar::Reader<R>, limits: &Limits) -> Result<Pack
     })
 }
 
-fn text(path: &[u8], bytes: Vec<u8>) -> Result<String, Error> {
-    String::from_utf8(bytes).map_err(|_| Error::member(path, Problem::Encoding))
+/// The text of the control file: one stanza, as dpkg has it, and not even the beginning of another one, since it goes
+/// into the package database as it stands.
+fn one_stanza(control: &str) -> Result<&str, ControlError> {
+    let text = Stanza::only(control)?.text();
+    match text.trim_end().lines().find(|line| line.trim().is_empty()) {
+        Some(_) => Err(ControlError::Several),
+        None => Ok(text),
+    }
+}
+
+/// A field that every package has. File names and lists are made of these three: letters, digits and `others`, as dpkg
+/// has it (lib/dpkg/parsehelp.c, `pkg_name_is_illegal`, `parseversion`), beginning with a letter or digit.
+fn required(control: &str, name: &'static str, others: &str) -> Result<String, Error> {
+    let value = field(control, name)
+        .filter(|value| !value.is_empty())
+        .ok_or(Error::Field(name))?;
+    let may_be = |c: char| c.is_ascii_alphanumeric() || others.contains(c);
+    if !value.chars().all(may_be) || value.starts_with(|c: char| !c.is_ascii_alphanumeric()) {
+        return Err(Error::Value { field: name, value });
+    }
+    Ok(value)
+}
+
+/// Text that other text can be made of: line ends and tabulators are its only control characters.
+fn plain_text(bytes: Vec<u8>) -> Result<String, Problem> {
+    let text = String::from_utf8(bytes).map_err(|_| Problem::Encoding)?;
+    match text.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\t')) {
+        true => Err(Problem::ControlCharacter("its text")),
+        false => Ok(text),
+    }
 }
 
 /// `conffiles` holds one absolute path a line; a `remove-on-upgrade` flag marks one that is not in the payload
@@ -254,9 +294,12 @@ impl Payload<'_> {
         let kind = match header.kind {
             Type::Directory => Kind::Directory,
             Type::Regular => {
-                let digest = sink
-                    .file(&path, header.size, content)
-                    .map_err(|source| tar::failure(source, "data.tar"))?;
+                let digest =
+                    sink.file(&path, header.size, content)
+                        .map_err(|error| match error {
+                            SinkError::Content(source) => tar::failure(source, "data.tar"),
+                            SinkError::Keep(source) => Error::Keep(source),
+                        })?;
                 self.regular.insert(path.clone());
                 Kind::File(Content::Blob {
                     digest,
@@ -271,6 +314,9 @@ impl Payload<'_> {
                 return Err(fail(Problem::Target(
                     String::from_utf8_lossy(&header.link).into_owned(),
                 )));
+            }
+            Type::Symlink if has_control(&header.link) => {
+                return Err(fail(Problem::ControlCharacter("the target of its link")));
             }
             Type::Symlink => Kind::Symlink(header.link.clone()),
             Type::HardLink => {
@@ -319,6 +365,9 @@ fn normalise(path: &[u8]) -> Result<Vec<u8>, Problem> {
     if path.contains(&0) {
         return Err(Problem::Nul);
     }
+    if has_control(path) {
+        return Err(Problem::ControlCharacter("its path"));
+    }
     if path.len() > 4096 {
         return Err(Problem::Long);
     }
@@ -335,7 +384,16 @@ fn normalise(path: &[u8]) -> Result<Vec<u8>, Problem> {
             _ => {}
         }
     }
+    if path.iter().filter(|&&byte| byte == b'/').count() >= DEEPEST {
+        return Err(Problem::Deep(DEEPEST));
+    }
     Ok(path.to_vec())
+}
+
+/// Whether there is a control character in a path. Paths become lines of lists (`modules.dep`, `info/*.list`, the bill of
+/// materials) and are shown on terminals: a line end would make two of one. No package of Debian has one.
+fn has_control(path: &[u8]) -> bool {
+    String::from_utf8_lossy(path).contains(char::is_control)
 }
 
 /// `bin/x` becomes `usr/bin/x`; a *link* at `bin` stays (base-files ships those), a directory does not.
@@ -428,6 +486,11 @@ mod tests {
         assert_eq!(normalise(b"a//b"), Err(Problem::Empty));
         assert_eq!(normalise(b"a/./b"), Err(Problem::Empty));
         assert_eq!(normalise(b"a\0b"), Err(Problem::Nul));
+        for path in [&b"a\nb"[..], b"a\x1b[2Jb", b"a\x7f", "a\u{85}b".as_bytes()] {
+            let expected = Err(Problem::ControlCharacter("its path"));
+            assert_eq!(normalise(path), expected, "{path:?}");
+        }
+        assert!(normalise("usr/share/F\u{151}tan\u{fa}s.crt".as_bytes()).is_ok());
         assert_eq!(normalise(&[b'a'; 256]), Err(Problem::Long));
     }
 

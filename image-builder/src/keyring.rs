@@ -13,6 +13,7 @@ use pgp::packet::{Packet, PacketParser, Signature, SignatureType};
 use pgp::types::{KeyDetails, Tag};
 
 use crate::cleartext::Cleartext;
+use crate::fixups::date;
 
 /// How far ahead of our clock a signature may be: apt's Acquire::Max-FutureTime, seconds.
 pub(crate) const CLOCK_TOLERANCE: i64 = 10;
@@ -78,7 +79,7 @@ impl Keyring {
                 Err(rejection) => rejected.push(rejection),
             }
         }
-        Err(SignatureError::NoneGood { rejected })
+        Err(SignatureError::NoneGood { rejected, now })
     }
 
     fn check(&self, signature: &Signature, signed: &[u8], now: i64) -> Result<Signer, Rejection> {
@@ -189,7 +190,42 @@ pub enum SignatureError {
     NoneGood {
         /// Why, one by one.
         rejected: Vec<Rejection>,
+        /// What the clock said, in seconds since 1970.
+        now: i64,
     },
+}
+
+impl SignatureError {
+    /// What the user can do.
+    pub fn hint(&self) -> String {
+        let keys = "if the distribution has new keys, add them to the profile";
+        match self {
+            SignatureError::NoneGood { rejected, now }
+                if rejected.iter().any(Rejection::is_of_time) =>
+            {
+                format!("{} if it is, {keys}", ask_clock(*now))
+            }
+            SignatureError::NoneGood { .. } | SignatureError::Malformed { .. } => {
+                format!("a mirror cannot sign: {keys}")
+            }
+        }
+    }
+}
+
+impl Rejection {
+    /// Whether another time would have another answer.
+    fn is_of_time(&self) -> bool {
+        matches!(
+            self,
+            Rejection::Future { .. } | Rejection::Expired | Rejection::KeyExpired { .. }
+        )
+    }
+}
+
+/// The question whether the clock is right, where that explains more than anything else.
+pub(crate) fn ask_clock(now: i64) -> String {
+    let (year, month, day) = date(now);
+    format!("this machine's clock says {year:04}-{month:02}-{day:02}: is it right?")
 }
 
 /// Why pinned keys could not be loaded.

@@ -40,6 +40,10 @@ pub fn read(path: &[u8], bytes: &[u8], buffer: &mut Vec<u8>) -> Result<Module, E
         path: text.clone(),
         problem,
     };
+    // modules.dep has `PATH: PATH PATH`.
+    if text.contains(|c: char| c.is_whitespace() || c.is_control() || c == ':') {
+        return Err(fail("its path cannot stand in modules.dep".to_owned()));
+    }
     buffer.clear();
     buffer.shrink_to(KEPT);
     let raw = match path.rsplit(|&byte| byte == b'.').next() {

@@ -29,6 +29,13 @@ pub struct Package {
     pub libraries: BTreeMap<Vec<u8>, Linkage>,
 }
 
+impl Package {
+    /// `name_version_architecture`, as the lock lists packages: none of the three can hold a `_`.
+    pub fn id(&self) -> String {
+        format!("{}_{}_{}", self.name, self.version, self.architecture)
+    }
+}
+
 /// What one dynamic ELF file needs and provides.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Linkage {

@@ -12,8 +12,8 @@ use object::pe::{ImageDosHeader, ImageNtHeaders64};
 use object::read::pe::ImageNtHeaders;
 use object::read::{ReadCache, ReadRef};
 
-/// Directories below directories, at most; a Debian system has 17.
-const DEEPEST: usize = 64;
+/// Directories below directories, at most; a Debian system has 17. What is deeper is not taken from a package.
+pub const DEEPEST: usize = 64;
 
 /// Most paths of one file system.
 const MOST: usize = 4 << 20;

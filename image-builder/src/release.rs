@@ -8,7 +8,7 @@ use prejoin_profiles::units::amount;
 
 use crate::cleartext::{Cleartext, CleartextError};
 use crate::control::{ControlError, Stanza, shorten};
-use crate::keyring::{CLOCK_TOLERANCE, Keyring, SignatureError, Signer};
+use crate::keyring::{CLOCK_TOLERANCE, Keyring, SignatureError, Signer, ask_clock};
 
 /// Largest `InRelease` that is read, bytes. Debian's is 140 kB.
 pub const MAX_SIZE: u64 = 8 << 20;
@@ -134,12 +134,14 @@ impl Release {
         if self.date > policy.now.saturating_add(CLOCK_TOLERANCE) {
             return Err(ReleaseError::Future {
                 seconds: self.date - policy.now,
+                now: policy.now,
             });
         }
         match self.valid_until {
             Some(until) if until < policy.now && !policy.accept_expired => {
                 return Err(ReleaseError::Expired {
                     seconds: policy.now - until,
+                    now: policy.now,
                 });
             }
             _ => {}
@@ -198,12 +200,16 @@ pub enum ReleaseError {
     Future {
         /// How far.
         seconds: i64,
+        /// What the clock said, in seconds since 1970.
+        now: i64,
     },
     /// Past its `Valid-Until`: an attacker, or a mirror that stopped following.
     #[error("it expired {} ago (`Valid-Until`)", span(*seconds))]
     Expired {
         /// How long.
         seconds: i64,
+        /// What the clock said, in seconds since 1970.
+        now: i64,
     },
     /// Older than one that was already seen.
     #[error("it is {} older than the release in the lock: the mirror was rolled back", span(*seconds))]
@@ -217,18 +223,15 @@ impl ReleaseError {
     /// What the user can do.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            ReleaseError::Future { .. } => "set this machine's clock".to_owned(),
-            ReleaseError::Expired { .. } => {
-                "use another mirror; for a dated archive, `prejoin lock --accept-expired`"
-                    .to_owned()
-            }
+            ReleaseError::Future { now, .. } => ask_clock(*now),
+            ReleaseError::Expired { now, .. } => format!(
+                "{} if it is, use another mirror; for a dated archive, `prejoin lock --accept-expired`",
+                ask_clock(*now)
+            ),
             ReleaseError::RolledBack { .. } => {
                 "use another mirror, or remove the lock if going back is what you want".to_owned()
             }
-            ReleaseError::Signature(_) => {
-                "a mirror cannot sign: if the distribution has new keys, add them to the profile"
-                    .to_owned()
-            }
+            ReleaseError::Signature(error) => error.hint(),
             ReleaseError::Cleartext(_) => {
                 "is the mirror's address right? (a login page answers like this)".to_owned()
             }

@@ -136,10 +136,10 @@ impl fmt::Display for Wanted {
 impl Resolution {
     /// The chain from a package up to one that was asked for, itself first.
     pub fn chain(&self, name: &str) -> Vec<&str> {
-        let mut chain = Vec::new();
+        let (mut chain, mut seen) = (Vec::new(), BTreeSet::new());
         let mut next = self.packages.get_key_value(name);
-        while let Some((name, chosen)) = next.filter(|(name, _)| !chain.contains(&name.as_str())) {
-            chain.push(name);
+        while let Some((name, chosen)) = next.filter(|(name, _)| seen.insert(name.as_str())) {
+            chain.push(name.as_str());
             next = match &chosen.why {
                 Why::Wanted => None,
                 Why::Needed { by, .. } => self.packages.get_key_value(by),
@@ -181,13 +181,13 @@ pub enum ResolveError {
         /// Who wants `by`, and who wants that, up to a package that was asked for.
         chain: Vec<String>,
     },
-    /// A choice had to be taken back too often.
-    #[error("no answer after {steps} attempts; the first obstacle: {first}")]
+    /// Too much had to be looked at.
+    #[error("no answer after {steps} steps{}", obstacle(first.as_deref()))]
     TooHard {
-        /// Attempts.
+        /// Steps.
         steps: usize,
         /// What went wrong first.
-        first: Box<ResolveError>,
+        first: Option<Box<ResolveError>>,
     },
     /// An index that cannot be read.
     #[error(transparent)]
@@ -206,10 +206,16 @@ impl ResolveError {
                  the profile if nothing on the node misses it"
                     .to_owned(),
             ),
-            ResolveError::TooHard { first, .. } => first.hint(),
+            ResolveError::TooHard { first, .. } => first.as_ref().and_then(|first| first.hint()),
             ResolveError::Index(_) => None,
         }
     }
+}
+
+fn obstacle(first: Option<&ResolveError>) -> String {
+    first.map_or(String::new(), |first| {
+        format!("; the first obstacle: {first}")
+    })
 }
 
 fn list(versions: &[String]) -> String {

@@ -17,7 +17,9 @@ use std::process::Command;
 
 use prejoin_formats::tree::{Content, Contents, Kind};
 use prejoin_image_builder::assemble::{self, Filter, assemble};
-use prejoin_image_builder::deb::{self, Limits, Sink};
+use prejoin_image_builder::class::Class;
+use prejoin_image_builder::deb::{self, Limits, Sink, SinkError};
+use prejoin_image_builder::io::build;
 use prejoin_image_builder::io::known::Known;
 use prejoin_image_builder::io::pack::{self, Store};
 use prejoin_image_builder::io::unpack::{self, Deb, Unpacked, unpack};
@@ -34,9 +36,11 @@ use made::{Member, ar, deb_of, tar};
 struct Memory(BTreeMap<[u8; 32], Vec<u8>>);
 
 impl Sink for Memory {
-    fn file(&mut self, _: &[u8], size: u64, content: &mut dyn Read) -> std::io::Result<[u8; 32]> {
+    fn file(&mut self, _: &[u8], size: u64, content: &mut dyn Read) -> Result<[u8; 32], SinkError> {
         let mut bytes = Vec::new();
-        content.read_to_end(&mut bytes)?;
+        content
+            .read_to_end(&mut bytes)
+            .map_err(SinkError::Content)?;
         assert_eq!(bytes.len() as u64, size);
         let digest = Digest::of(&bytes).0;
         self.0.insert(digest, bytes);
@@ -416,6 +420,7 @@ fn write(folder: &Path, name: &str, control: &str, members: &[Member]) -> Deb {
     Deb {
         path,
         sha256: Digest::of(&bytes),
+        name: format!("{name}_2_all"),
     }
 }
 
@@ -625,6 +630,171 @@ fn a_package_that_is_not_the_locked_one_is_refused() {
             .count(),
         0
     );
+}
+
+#[test]
+fn a_package_is_what_the_lock_calls_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let deb = write(folder.path(), "a", "", &[Member::file("./x", b"")]);
+    let debs = [deb.clone()];
+    unpacked(&debs, folder.path());
+    for name in ["b_2_all", "a_3_all", "a_2_amd64"] {
+        // Once from the pack that is there, once from the package itself.
+        for cache in [folder.path().to_owned(), folder.path().join(name)] {
+            let called = [Deb {
+                name: name.into(),
+                ..deb.clone()
+            }];
+            let error = unpack(&called, &cache, &Limits::default(), &|_| {}).unwrap_err();
+            assert!(matches!(error, unpack::Error::Identity { .. }), "{error}");
+            let text = error.to_string();
+            assert!(text.ends_with(&format!("is a_2_all, not {name}")), "{text}");
+            assert_eq!(build::Error::from(error).class(), Class::Integrity);
+        }
+    }
+}
+
+/// The message a package with these members of its control archive is refused with.
+fn control_refusal(members: &[Member]) -> String {
+    let deb = ar(&[
+        ("debian-binary", b"2.0\n"),
+        ("control.tar", &tar(members)),
+        ("data.tar", &tar(&[])),
+    ]);
+    read(&deb).err().unwrap_or_else(|| "it was accepted".into())
+}
+
+#[test]
+fn what_is_no_file_in_the_control_archive_is_refused() {
+    let control = Member::file("./control", b"Package: a\nVersion: 1\nArchitecture: all\n");
+    let root = Member {
+        kind: b'5',
+        ..Member::file("./", b"")
+    };
+    assert_eq!(control_refusal(&[root, control.clone()]), "it was accepted");
+    for (kind, what) in [
+        (b'1', "a hard link"),
+        (b'2', "a symbolic link"),
+        (b'3', "a device node"),
+        (b'5', "a directory"),
+        (b'6', "a named pipe"),
+    ] {
+        for path in [
+            "./postinst",
+            "./triggers",
+            "./conffiles",
+            "./md5sums",
+            "config",
+        ] {
+            let member = Member {
+                kind,
+                link: "/bin/sh",
+                ..Member::file(path, b"")
+            };
+            assert_eq!(
+                control_refusal(&[control.clone(), member]),
+                format!("member `{path}`: it is {what}, which a package may not ship")
+            );
+        }
+    }
+    let script = Member::file("./postinst", b"#!/bin/sh\n");
+    assert_eq!(
+        control_refusal(&[control.clone(), script.clone(), script]),
+        "member `./postinst`: it is in the archive twice"
+    );
+    let below = Member::file("./x/postinst", b"");
+    assert!(control_refusal(&[control, below]).contains("a file in a folder"));
+}
+
+#[test]
+fn a_path_is_no_deeper_than_verify_reads() {
+    let deep = |folders: usize| {
+        let path = "d/".repeat(folders) + "f";
+        refusal(&[Member::pax("path", path.as_bytes()), Member::file("x", b"")])
+    };
+    assert_eq!(deep(63), "it was accepted");
+    assert!(
+        deep(64).ends_with("it lies deeper than 64 folders"),
+        "{}",
+        deep(64)
+    );
+    assert!(deep(1200).ends_with("it lies deeper than 64 folders"));
+}
+
+#[test]
+fn what_text_is_made_of_is_plain() {
+    let member = |path: &str| {
+        let path = Member::pax("path", path.as_bytes());
+        refusal(&[path, Member::file("x", b"")])
+    };
+    for path in ["usr/a\nb", "usr/\x1b[2Jx", "usr/a\x7fb", "usr/a\u{9b}b"] {
+        let refusal = member(path);
+        assert!(
+            refusal.ends_with("its path holds a control character"),
+            "{refusal}"
+        );
+    }
+    assert_eq!(member("usr/F\u{151}tan\u{fa}s a.crt"), "it was accepted");
+    let link = Member {
+        kind: b'2',
+        link: "a\x1b[1mb",
+        ..Member::file("./b", b"")
+    };
+    assert!(refusal(&[link]).ends_with("the target of its link holds a control character"));
+
+    let control = |text: &str| control_refusal(&[Member::file("./control", text.as_bytes())]);
+    let fields = "Package: a\nVersion: 1\nArchitecture: all\n";
+    assert_eq!(control(&format!("\n{fields}\n")), "it was accepted");
+    for (text, expected) in [
+        (
+            fields.replace(": a\n", ": ../a\n"),
+            "`Package` of the control file is `../a`",
+        ),
+        (
+            fields.replace(": a\n", ": a b\n"),
+            "`Package` of the control file is `a b`",
+        ),
+        (
+            fields.replace(": 1\n", ": 1_2\n"),
+            "`Version` of the control file is `1_2`",
+        ),
+        (
+            fields.replace("all", "a/b"),
+            "`Architecture` of the control file is `a/b`",
+        ),
+        (format!("{fields}\nPackage: b\n"), "more than one stanza"),
+        (format!("{fields} x\n \n y\n"), "more than one stanza"),
+        (
+            format!("{fields}Description: \x1b[2J\n"),
+            "its text holds a control character",
+        ),
+        (
+            format!("{fields}Package: b\n"),
+            "field `package` stands twice",
+        ),
+        (format!("{fields}b\n"), "`b` is not a field"),
+    ] {
+        let refusal = control(&text);
+        assert!(refusal.contains(expected), "{text:?}: {refusal}");
+    }
+    let conffiles = Member::file("./conffiles", b"/etc/a\x1b\n");
+    let control = Member::file("./control", fields.as_bytes());
+    assert!(control_refusal(&[control, conffiles]).contains("control character"));
+}
+
+#[test]
+fn a_module_that_would_write_a_line_of_its_own_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a b.ko", "a:b.ko", "a\u{2028}b.ko"] {
+        let path = format!("./usr/lib/modules/6.1/{name}");
+        let deb = write(folder.path(), "a", "", &[Member::file(&path, b"\x7fELF")]);
+        let error = unpack(&[deb], folder.path(), &Limits::default(), &|_| {}).unwrap_err();
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(
+            source.ends_with("its path cannot stand in modules.dep"),
+            "{source}"
+        );
+    }
 }
 
 /// A package that was read from memory.

@@ -20,7 +20,7 @@ use prejoin_image_builder::events::Event;
 use prejoin_image_builder::io::archive::{Query, Snapshot, snapshot};
 use prejoin_image_builder::io::cache::Cache;
 use prejoin_image_builder::io::error::FetchError;
-use prejoin_image_builder::io::fetch::{Fetcher, Settings, downloads};
+use prejoin_image_builder::io::fetch::{Fetcher, Least, Settings, downloads};
 use prejoin_image_builder::io::mirror::{self, Mirrors};
 use prejoin_image_builder::keyring::{self, Keyring, Rejection, SignatureError};
 use prejoin_image_builder::locking;
@@ -301,10 +301,15 @@ fn weak_expired_revoked_and_foreign_keys_are_refused() {
     let archive = archive!();
     let address = format!("file://{}", archive.root.display());
     let rejections = |client: &Client| match release_error(client.snapshot(None).unwrap_err()) {
-        ReleaseError::Signature(SignatureError::NoneGood { rejected }) => rejected,
+        ReleaseError::Signature(SignatureError::NoneGood { rejected, .. }) => rejected,
         other => panic!("{other}"),
     };
     let client = || Client::new(&archive, &address, &archive.folder("cache"));
+    // Whoever has a wrong clock is not to look for new keys first.
+    let asks_clock = |client: &Client| {
+        let hint = client.snapshot(None).err().and_then(|error| error.hint());
+        hint.is_some_and(|hint| hint.starts_with("this machine's clock says "))
+    };
 
     archive.sign(
         &["--digest-algo", "SHA1", "--allow-weak-digest-algos"],
@@ -322,12 +327,15 @@ fn weak_expired_revoked_and_foreign_keys_are_refused() {
     let mut early = client();
     early.now -= 3600;
     assert!(matches!(rejections(&early)[..], [Rejection::Future { .. }]));
+    assert!(asks_clock(&early));
+    assert!(!asks_clock(&client()));
     let mut late = client();
     late.now += 2 * 365 * 86400;
     assert!(matches!(
         rejections(&late)[..],
         [Rejection::KeyExpired { .. }]
     ));
+    assert!(asks_clock(&late));
 
     let other = archive.generate("other@example.org", "0");
     archive.sign(&[], &other);
@@ -369,7 +377,7 @@ fn a_release_past_its_end_of_another_suite_or_older_than_the_lock_is_refused() {
     late.now += 8 * 86400;
     let error = release_error(late.snapshot(None).unwrap_err());
     assert!(matches!(error, ReleaseError::Expired { .. }), "{error}");
-    assert!(error.hint().is_some());
+    assert!(error.hint().unwrap().contains("'s clock says "));
 
     let mut other = client();
     other.repositories.get_mut("main").unwrap().suite = "testing".to_owned();
@@ -509,6 +517,39 @@ fn interrupted_downloads_go_on_where_they_broke_off() {
         (Class::Network, 2),
         "{error}"
     );
+}
+
+#[test]
+fn a_server_that_sends_a_byte_now_and_then_is_given_up() {
+    let archive = archive!();
+    let server = Server::start(&archive.root);
+    let lock = Client::new(&archive, &server.address, &archive.folder("first"))
+        .lock("app")
+        .unwrap();
+    let client = |name: &str| {
+        let mut client = Client::new(&archive, &server.address, &archive.folder(name));
+        client.settings.least = Least {
+            bytes: 5000,
+            window: Duration::from_millis(100),
+        };
+        client
+    };
+    // It is never silent for long, and each attempt brings something.
+    let package = &lock.packages["app_1.0_amd64"];
+    server.trouble(&package.path, [Trouble::Drip(10, 20); 40]);
+    let slow = client("slow");
+    let error = slow.fetch(&lock).unwrap_err();
+    assert_eq!(error.class(), Class::Network);
+    let text = chain(&error);
+    assert!(
+        text.contains("less than 5000 in 0.1 s is too slow"),
+        "{text}"
+    );
+    assert!(slow.retries() >= 2);
+    // The same of a file whose size nobody knows.
+    server.trouble("dists/stable/InRelease", [Trouble::Drip(10, 20); 40]);
+    let error = client("release").snapshot(None).unwrap_err();
+    assert!(chain(&error).contains("is too slow"), "{}", chain(&error));
 }
 
 #[test]

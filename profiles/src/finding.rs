@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::yaml::{self, Position, printable, shorten};
+use crate::printable::printable;
+use crate::yaml::{self, Position, shorten};
 
 /// One thing that is wrong, or looks wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +85,8 @@ codes! {
     Login = "login",
     /// A file on a path that is not writable, not clean, or the system's.
     FilePath = "file-path",
+    /// A file that not everybody may read, in an image that holds it as it is.
+    FilePrivate = "file-private",
     /// A file without content, with two, or with a malformed mode or owner.
     FileContent = "file-content",
     /// Malformed Debian package name.
@@ -195,7 +198,7 @@ impl Finding {
     /// Plain text of some lines for people, with the offending line of `document` underlined.
     pub fn render(&self, file: &str, document: &str) -> String {
         let Position { line, column, .. } = self.position;
-        let message: String = printable(&self.message).collect();
+        let message = printable(&self.message);
         let mut out = format!(
             "{}[{}]: {message}\n",
             self.severity.name(),
@@ -222,7 +225,7 @@ impl Finding {
             ));
         }
         if let Some(hint) = &self.hint {
-            let hint: String = printable(hint).collect();
+            let hint = printable(hint);
             out.push_str(&format!("{margin} = hint: {hint}\n"));
         }
         out
@@ -231,7 +234,7 @@ impl Finding {
     /// The part of a line that is shown (long lines are cut), the caret's indentation and length.
     fn window(&self, line: &str) -> (String, usize, usize) {
         const WIDTH: usize = 100;
-        let clean: Vec<char> = printable(line).collect();
+        let clean: Vec<char> = printable(line).chars().collect();
         let start = (self.position.column.max(1) - 1) as usize;
         let cut = if start > WIDTH / 2 && clean.len() > WIDTH {
             start - WIDTH / 2

@@ -23,6 +23,7 @@ pub mod lock;
 pub mod manifest;
 pub mod os;
 pub mod path;
+pub mod printable;
 pub mod scripts;
 pub mod set;
 pub mod timezones;

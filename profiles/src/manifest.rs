@@ -186,6 +186,27 @@ impl Manifest {
             }
             end = partition.start + partition.size;
         }
+        self.check_digests()
+    }
+
+    /// A partition's digest is that of its ranges: whoever compares two images by it must not be told otherwise.
+    fn check_digests(&self) -> Result<(), Error> {
+        let mut placed = self.placed().peekable();
+        for partition in &self.partitions {
+            while placed.next_if(|(at, _)| *at < partition.start).is_some() {}
+            let (mut ranges, mut length) = (Vec::new(), 0);
+            let used = partition.start + partition.used;
+            while let Some((_, range)) = placed.next_if(|(at, _)| *at < used) {
+                length += range.length();
+                ranges.push(range);
+            }
+            if length != partition.used || digest_of(&ranges) != partition.digest {
+                return Err(Error::Inconsistent(format!(
+                    "partition {} ({}) has another digest than its ranges",
+                    partition.number, partition.name
+                )));
+            }
+        }
         Ok(())
     }
 
@@ -328,9 +349,9 @@ mod tests {
                 type_guid: "c12a7328-f81f-11d2-ba4b-00a0c93ec93b".into(),
                 guid: "00000000-0000-8000-8000-000000000001".into(),
                 start: 1 << 20,
-                size: 2 << 20,
-                used: 1 << 20,
-                digest: Digest::of(b"esp"),
+                size: 3 << 20,
+                used: 3 << 20,
+                digest: digest_of(&[Range::Zero { length: 3 << 20 }]),
             }],
             ranges: vec![
                 Range::Data {
@@ -384,7 +405,19 @@ mod tests {
             .contains("a range")
         );
         assert!(refused(|m| m.partitions[0].size = 1 << 40).contains("partition 1"));
-        assert!(refused(|m| m.partitions[0].used = 3 << 20).contains("partition 1"));
+        assert!(refused(|m| m.partitions[0].used = 4 << 20).contains("partition 1"));
+        // Digests of others, and ranges that were exchanged below them.
+        let digest = "has another digest than its ranges";
+        assert!(refused(|m| m.partitions[0].digest = Digest::of(b"esp")).contains(digest));
+        assert!(refused(|m| m.partitions[0].used = 1 << 20).contains(digest));
+        assert!(refused(|m| m.ranges.swap(0, 1)).contains(digest));
+        assert!(
+            refused(|m| m.ranges[1] = Range::Data {
+                length: 1 << 20,
+                digest: ChunkDigest::of(b"b")
+            })
+            .contains("cover")
+        );
         assert!(refused(|m| m.sector_size = 513).contains("sectors of 513"));
         let cut = &example().to_json()[..300];
         assert!(matches!(

@@ -10,6 +10,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_saphyr::{DuplicateKeyPolicy, MergeKeyPolicy, Options, Spanned};
 
+use crate::printable::printable;
+
 /// Largest document that is looked at, in bytes. A cluster of a thousand nodes stays far below it.
 pub const LIMIT: usize = 16 << 20;
 
@@ -337,21 +339,12 @@ fn excerpt(document: &str, position: Position) -> String {
 
 /// At most 60 characters of something that may be long or hold control characters.
 pub fn shorten(text: &str) -> String {
-    let clean: String = printable(text).take(61).collect();
+    let clean: String = printable(text).chars().take(61).collect();
     if clean.chars().count() > 60 {
         clean.chars().take(59).chain(['…']).collect()
     } else {
         clean
     }
-}
-
-/// The text without what moves a terminal's cursor or turns its direction.
-pub fn printable(text: &str) -> impl Iterator<Item = char> {
-    let mute = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().map(move |c| if mute(c) { ' ' } else { c })
 }
 
 /// The message of an error without the position that we print ourselves.

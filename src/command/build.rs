@@ -28,6 +28,7 @@ use super::lock;
 use super::project::{Project, SystemPlan};
 use crate::args::Build;
 use crate::failure::{Failure, OrFail};
+use crate::private;
 use crate::progress::Progress;
 use crate::report::{Report, size, table};
 use crate::settings::{self, Stopwatch};
@@ -56,7 +57,7 @@ pub(crate) fn run(args: &Build, report: &Report) -> Result<(), Failure> {
     report.result(
         || summary(&made, &args.out),
         || made.iter().map(as_json).collect(),
-    );
+    )?;
     Ok(())
 }
 
@@ -110,6 +111,10 @@ pub(crate) fn all(
 
     let progress = Progress::new();
     let debs = sources.packages(lock, &plans, out, &progress)?;
+    let is_private = private::is_private(&project.cluster);
+    if is_private {
+        private::begin();
+    }
     let store = ChunkStore::create(out).or_fail(Class::Environment)?;
     let events = |event| progress.show(event);
     let store = store.held(Hold::shared(out, &events));
@@ -135,6 +140,11 @@ pub(crate) fn all(
     }
     let manifests: Vec<Manifest> = made.iter().map(|made| made.manifest.clone()).collect();
     build::commit(&manifests, &bills, out, &store).map_err(failure)?;
+    if is_private {
+        for manifest in &manifests {
+            private::close(manifest, out, &store)?;
+        }
+    }
     Ok(made)
 }
 
@@ -296,8 +306,7 @@ fn bill(
 /// The node's own files as a tree.
 fn files(project: &Project, plan: &SystemPlan, node: &Node) -> Result<Tree, Failure> {
     let folder = project.file.parent().unwrap_or(Path::new("")).to_owned();
-    let source =
-        |path: &str| settings::read_bytes(&folder.join(path)).map_err(|error| error.to_string());
+    let source = |path: &str| settings::read_inside(&folder, path);
     let files = prejoin_identity::files(&project.cluster, node, &plan.os.ids, &source)
         .or_fail(Class::Input)?;
     let mut tree = Tree::new();
@@ -316,6 +325,7 @@ pub(crate) fn named(error: build::Error, lock: &Lock) -> Failure {
         build::Error::Unpack(
             unpack::Error::Deb { path, .. }
             | unpack::Error::Digest { path, .. }
+            | unpack::Error::Identity { path, .. }
             | unpack::Error::Module { path, .. },
         ) => path
             .file_name()

@@ -11,7 +11,7 @@ pub(crate) fn run(args: &ClusterFile, report: &Report) -> Result<(), Failure> {
     let project = Project::open(&args.file, report)?;
     let file = args.file.display().to_string();
     if report.is_json() || !project.findings.is_empty() {
-        report.findings(&file, &project.text, &project.findings);
+        report.findings(&file, &project.text, &project.findings)?;
     }
     if !report.is_json() {
         let nodes = project.cluster.nodes.len();
@@ -25,7 +25,7 @@ pub(crate) fn run(args: &ClusterFile, report: &Report) -> Result<(), Failure> {
                 )
             },
             || json!({ "nodes": nodes, "warnings": warnings }),
-        );
+        )?;
     }
     Ok(())
 }

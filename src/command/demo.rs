@@ -85,7 +85,7 @@ pub(crate) fn run(args: &Demo, report: &Report) -> Result<(), Failure> {
     report.result(
         || build::summary(&made, &args.out),
         || made.iter().map(build::as_json).collect(),
-    );
+    )?;
     report.say(format!(
         "built and verified in {:.1} s",
         stopwatch.elapsed().as_secs_f64()

@@ -78,20 +78,20 @@ pub(crate) fn run(args: &Flash, report: &Report) -> Result<(), Failure> {
         });
     }
     if args.dry_run {
-        report.result(
+        report.picture(
             || shown(&cases, report, false),
             || document(args, &image, &cases, &[]),
-        );
+        )?;
         return verdict(&cases);
     }
     if !report.is_json() {
-        report.say(shown(&cases, report, true).trim_end());
+        report.say_painted(shown(&cases, report, true).trim_end());
     }
     let (keeps, asked) = match allowed(args, &image, &cases, report) {
         Ok(allowed) => allowed,
         Err(failure) => {
             if report.is_json() {
-                report.data(format!("{:#}", document(args, &image, &cases, &[])));
+                report.document(&document(args, &image, &cases, &[]))?;
             }
             return Err(failure);
         }
@@ -99,11 +99,13 @@ pub(crate) fn run(args: &Flash, report: &Report) -> Result<(), Failure> {
     cases.iter_mut().for_each(|case| case.asked = asked);
     let bars = MultiProgress::new();
     let outcomes = write(args, &image, &cases, &keeps, &bars);
-    report.result(
+    let shown = report.result(
         || show::outcomes(&outcomes),
         || document(args, &image, &cases, &outcomes),
     );
-    conclude(outcomes)
+    // What became of the disks is worse than nobody having read it.
+    conclude(outcomes)?;
+    shown
 }
 
 /// Fails unless all targets may be written; then, where their old tables go, and whether somebody was asked. Nobody is

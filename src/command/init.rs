@@ -17,7 +17,7 @@ use crate::report::{Report, table};
 
 pub(crate) fn run(args: &Init, report: &Report) -> Result<(), Failure> {
     if args.example == "list" {
-        report.data(table(&rows()).trim_end());
+        report.data(table(&rows()).trim_end())?;
         return Ok(());
     }
     let Some((_, text)) = CLUSTERS.iter().find(|(name, _)| *name == args.example) else {

@@ -155,6 +155,7 @@ impl Sources {
                     Deb {
                         path,
                         sha256: download.sha256,
+                        name: download.name.clone(),
                     }
                 };
                 debs.insert(plan.set.clone(), listed.iter().map(deb).collect());

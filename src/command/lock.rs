@@ -64,7 +64,7 @@ pub(crate) fn run(args: &args::Lock, report: &Report) -> Result<(), Failure> {
             )
         },
         || json!({ "file": path, "packages": lock.packages.len(), "bytes": bytes, "digest": lock.digest() }),
-    );
+    )?;
     Ok(())
 }
 

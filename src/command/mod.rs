@@ -27,10 +27,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     match args.command {
         Command::Init(init) => init::run(&init, &report),
         Command::Check(file) => check::run(&file, &report),
-        Command::Schema => {
-            report.data(Cluster::schema().trim_end());
-            Ok(())
-        }
+        Command::Schema => report.data(Cluster::schema().trim_end()),
         Command::Lock(lock) => lock::run(&lock, &report),
         Command::Build(build) => build::run(&build, &report),
         Command::Export(export) => export::run(&export, &report),

@@ -88,8 +88,8 @@ impl Project {
         let overlays = overlays(folder)?;
         let shown = file.display().to_string();
         let cluster = Cluster::parse(&text).map_err(|findings| {
-            report.findings(&shown, &text, &findings);
-            unsound(&findings)
+            let said = report.findings(&shown, &text, &findings);
+            said.err().unwrap_or_else(|| unsound(&findings))
         })?;
         let mut findings = check::check(&cluster, &catalog);
         let is_error = |finding: &Finding| finding.severity == Severity::Error;
@@ -97,7 +97,7 @@ impl Project {
             findings.extend(seeds(&cluster));
         }
         if findings.iter().any(is_error) {
-            report.findings(&shown, &text, &findings);
+            report.findings(&shown, &text, &findings)?;
             return Err(unsound(&findings));
         }
         Ok(Project {

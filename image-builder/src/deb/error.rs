@@ -2,7 +2,20 @@
 
 use std::io;
 
+use prejoin_profiles::printable::printable;
 use prejoin_profiles::units::amount;
+
+use crate::control::ControlError;
+
+/// Why a [`super::Sink`] did not keep a file. Whose fault it is decides what the user is told: a damaged package is
+/// fetched again, a full disk is not its fault.
+#[derive(Debug)]
+pub enum SinkError {
+    /// The content could not be read out of the package.
+    Content(io::Error),
+    /// It could not be put where it goes.
+    Keep(io::Error),
+}
 
 /// A package that was not read.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +28,9 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// The sink could not put a file where it goes. Nothing is wrong with the package.
+    #[error("keeping a file of the package")]
+    Keep(#[source] io::Error),
     /// The file ends inside this part.
     #[error("{0} is cut short")]
     Truncated(&'static str),
@@ -57,6 +73,14 @@ pub enum Error {
     /// The control file lacks a field that every package has.
     #[error("the control file has no `{0}` field")]
     Field(&'static str),
+    /// A field's value that no package has.
+    #[error("`{field}` of the control file is `{value}`, which cannot be")]
+    Value {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        value: String,
+    },
 }
 
 /// Why one archive member is refused.
@@ -74,9 +98,18 @@ pub enum Problem {
     /// NUL byte.
     #[error("its path holds a NUL byte")]
     Nul,
+    /// A control character where there should be plain text.
+    #[error("{0} holds a control character")]
+    ControlCharacter(&'static str),
+    /// Not one stanza of a control file.
+    #[error("it is no control file: {0}")]
+    Control(ControlError),
     /// Longer than 4096 bytes, or a component longer than 255.
     #[error("its path is too long")]
     Long,
+    /// Deeper than an image is read back.
+    #[error("it lies deeper than {0} folders")]
+    Deep(usize),
     /// The root as something else than a directory.
     #[error("it replaces the root directory")]
     Root,
@@ -111,7 +144,7 @@ pub enum Problem {
 impl Error {
     pub(super) fn member(path: &[u8], problem: Problem) -> Self {
         Error::Member {
-            member: String::from_utf8_lossy(path).into_owned(),
+            member: printable(&String::from_utf8_lossy(path)).into_owned(),
             problem,
         }
     }

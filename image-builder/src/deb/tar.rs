@@ -35,6 +35,19 @@ pub(super) enum Type {
     Refused(&'static str),
 }
 
+impl Type {
+    /// What it is, if that is no regular file.
+    pub(super) fn not_a_file(self) -> Option<&'static str> {
+        match self {
+            Type::Regular => None,
+            Type::Directory => Some("a directory"),
+            Type::Symlink => Some("a symbolic link"),
+            Type::HardLink => Some("a hard link"),
+            Type::Refused(what) => Some(what),
+        }
+    }
+}
+
 /// Reads headers one by one; between two headers it is the content of the member.
 pub(super) struct Reader<'a> {
     input: Box<dyn BufRead + 'a>,

@@ -40,6 +40,7 @@ mod users;
 pub use context::Context;
 pub use error::{Cause, Error};
 pub use numbers::derive_ids;
+pub(crate) use release::date;
 pub use root::{Action, Change, Root};
 
 /// One fix-up.

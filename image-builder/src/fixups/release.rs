@@ -24,7 +24,7 @@ pub(super) fn apply(root: &mut Root<'_>, context: &Context<'_>) -> Result<(), Ca
 
 /// Year, month and day of a time in seconds since 1970, in the Gregorian calendar (Fliegel and Van Flandern's method
 /// on years that begin in March).
-fn date(epoch: i64) -> (i64, i64, i64) {
+pub(crate) fn date(epoch: i64) -> (i64, i64, i64) {
     let days = epoch.div_euclid(86_400) + 719_468;
     let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;

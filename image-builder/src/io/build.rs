@@ -21,6 +21,7 @@ use prejoin_profiles::scripts::Table;
 
 use super::artifacts::Programs;
 use super::chunks::{self, ChunkStore};
+use super::error::room;
 use super::hold::Hold;
 use super::known::{self, Known};
 use super::memo::Memo;
@@ -153,6 +154,7 @@ impl Error {
         match self {
             Error::Unpack(
                 unpack::Error::Digest { .. }
+                | unpack::Error::Identity { .. }
                 | unpack::Error::Deb { .. }
                 | unpack::Error::Module { .. },
             ) => Class::Integrity,
@@ -180,7 +182,7 @@ impl Error {
                 _ => None,
             },
             Error::Store(_) | Error::Output(_) | Error::Render(render::Error::Store(_)) => {
-                Some("is the disk full, or the folder read-only? --out names another one".into())
+                room(self, "name another one with --out")
             }
             _ => None,
         }

@@ -187,15 +187,7 @@ impl FetchError {
                 "the mirror is being updated right now, or it is broken: try again later, or use another one".to_owned()
             }
             FetchError::Cache { path, .. } => format!("remove {} and download it again", path.display()),
-            FetchError::Io { source, path, .. } => match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    "free some space, or put the cache elsewhere with PREJOIN_CACHE".to_owned()
-                }
-                io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
-                    format!("make {} writable, or put the cache elsewhere with PREJOIN_CACHE", path.display())
-                }
-                _ => return None,
-            },
+            FetchError::Io { source, .. } => return room(source, CACHE_ELSEWHERE),
             FetchError::Release { source, .. } => return source.hint(),
             FetchError::Component { .. } => "look at `components:` of the repository in the profile".to_owned(),
             FetchError::Lock { .. } => "run `prejoin lock` again".to_owned(),
@@ -203,6 +195,31 @@ impl FetchError {
             FetchError::Network { .. } | FetchError::Address { .. } => return None,
             FetchError::Index { .. } | FetchError::Packages(_) => return None,
         })
+    }
+}
+
+/// How the cache is put where there is room.
+pub(crate) const CACHE_ELSEWHERE: &str = "put the cache elsewhere with --cache or PREJOIN_CACHE";
+
+/// What the user can do about a place that could not be written to: only where room, or a permission, is what lacks.
+pub fn room(error: &(dyn std::error::Error + 'static), elsewhere: &str) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return room_kind(error.kind()).map(|what| format!("{what}, or {elsewhere}"));
+        }
+        next = error.source();
+    }
+    None
+}
+
+fn room_kind(kind: io::ErrorKind) -> Option<&'static str> {
+    match kind {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some("free some space"),
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+            Some("make the folder writable")
+        }
+        _ => None,
     }
 }
 

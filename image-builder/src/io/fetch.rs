@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prejoin_profiles::digest::Digest;
 use prejoin_profiles::lock::Lock;
@@ -55,6 +55,17 @@ pub struct Settings {
     pub pause: Duration,
     /// How long a server may be silent.
     pub patience: Duration,
+    /// How little a server may send.
+    pub least: Least,
+}
+
+/// A server that sends less is given up: it would hold a command for days without ever being silent for long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Least {
+    /// So many bytes
+    pub bytes: u64,
+    /// in so much time.
+    pub window: Duration,
 }
 
 impl Default for Settings {
@@ -65,6 +76,10 @@ impl Default for Settings {
             attempts: 5,
             pause: Duration::from_millis(250),
             patience: Duration::from_secs(30),
+            least: Least {
+                bytes: 64 << 10,
+                window: Duration::from_secs(60),
+            },
         }
     }
 }
@@ -96,6 +111,8 @@ const CERTIFICATES: [&str; 3] = [
 enum Failure {
     /// Worth another attempt.
     Transient(String),
+    /// Worth another attempt, and what it brought does not count.
+    Slow(String),
     /// No further attempt will help; [`FetchError::Missing`] if this mirror does not have the file.
     Fatal(FetchError),
 }
@@ -275,6 +292,7 @@ impl<'a> Fetcher<'a> {
                 partial.restart()?;
             }
             let before = partial.done();
+            let mut slow = false;
             let reason = match self.attempt(download, url, partial) {
                 Ok(()) => match self.cache.finish(partial)? {
                     Ok(path) => return Ok(path),
@@ -294,9 +312,13 @@ impl<'a> Fetcher<'a> {
                     }
                 },
                 Err(Failure::Transient(reason)) => reason,
+                Err(Failure::Slow(reason)) => {
+                    slow = true;
+                    reason
+                }
                 Err(Failure::Fatal(error)) => return Err(error),
             };
-            fruitless = if partial.done() > before {
+            fruitless = if partial.done() > before && !slow {
                 1
             } else {
                 fruitless + 1
@@ -353,6 +375,7 @@ impl<'a> Fetcher<'a> {
                 }
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if is_slow(&error) => return Err(Failure::Slow(error.to_string())),
                 Err(error) => return Err(Failure::Transient(error.to_string())),
             };
             if partial.done() + read as u64 > download.size {
@@ -375,15 +398,21 @@ impl<'a> Fetcher<'a> {
         if let Some(path) = url.strip_prefix("file://") {
             return open_local(path, from, name);
         }
-        let request = self.agent.get(url);
+        // Who asks for https wants to know who answers: a redirect must not take that away.
+        let request = self.agent.get(url).config();
+        let request = request.https_only(url.starts_with("https://")).build();
         let request = if from > 0 {
             request.header(RANGE, format!("bytes={from}-"))
         } else {
             request
         };
-        let response = request
-            .call()
-            .map_err(|error| Failure::Transient(error.to_string()))?;
+        let response = request.call().map_err(|error| match error {
+            ureq::Error::RequireHttpsOnly(to) => Failure::Fatal(FetchError::Network {
+                name: name.to_owned(),
+                reason: format!("{url} redirects to {to}, which is not https"),
+            }),
+            error => Failure::Transient(error.to_string()),
+        })?;
         let status = response.status();
         let at = match status {
             StatusCode::OK => 0,
@@ -410,7 +439,8 @@ impl<'a> Fetcher<'a> {
             .into_with_config()
             .limit(u64::MAX)
             .reader();
-        Ok((Box::new(body), at))
+        let least = self.settings.least;
+        Ok((Box::new(Paced::new(body, least)), at))
     }
 
     fn small(&self, name: &str, url: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
@@ -426,7 +456,7 @@ impl<'a> Fetcher<'a> {
             let reason = match self.open(url, 0, name).and_then(read) {
                 Ok(bytes) => return Ok(bytes),
                 Err(Failure::Fatal(error)) => return Err(error),
-                Err(Failure::Transient(reason)) => reason,
+                Err(Failure::Transient(reason) | Failure::Slow(reason)) => reason,
             };
             if attempt >= self.settings.attempts {
                 return Err(FetchError::Network {
@@ -447,6 +477,61 @@ impl<'a> Fetcher<'a> {
             attempt += 1;
         }
     }
+}
+
+/// Gives up an input from which too little comes.
+struct Paced<R> {
+    input: R,
+    least: Least,
+    since: Instant,
+    bytes: u64,
+}
+
+/// Too little came.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the server sent {bytes} bytes in {:.1} s; less than {} in {:.1} s is too slow",
+    elapsed.as_secs_f64(), least.bytes, least.window.as_secs_f64()
+)]
+struct TooSlow {
+    bytes: u64,
+    elapsed: Duration,
+    least: Least,
+}
+
+impl<R> Paced<R> {
+    fn new(input: R, least: Least) -> Self {
+        Paced {
+            input,
+            least,
+            since: Instant::now(),
+            bytes: 0,
+        }
+    }
+}
+
+impl<R: Read> Read for Paced<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        self.bytes += count as u64;
+        let elapsed = self.since.elapsed();
+        if count > 0 && elapsed >= self.least.window {
+            let (bytes, least) = (self.bytes, self.least);
+            if bytes < least.bytes {
+                return Err(io::Error::other(TooSlow {
+                    bytes,
+                    elapsed,
+                    least,
+                }));
+            }
+            (self.since, self.bytes) = (Instant::now(), 0);
+        }
+        Ok(count)
+    }
+}
+
+fn is_slow(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|error| error.is::<TooSlow>())
 }
 
 fn open_local(path: &str, from: u64, name: &str) -> Result<(Box<dyn Read>, u64), Failure> {

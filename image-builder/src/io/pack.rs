@@ -18,7 +18,7 @@ use rayon::Scope;
 use sha2::{Digest as _, Sha256};
 
 use super::part::Part;
-use crate::deb::Sink;
+use crate::deb::{Sink, SinkError};
 use crate::elf;
 use crate::module;
 use crate::pack::{self, Damaged, Location, TRAILER, Trailer};
@@ -296,14 +296,17 @@ impl Writer {
         path: &[u8],
         size: u64,
         content: &mut dyn Read,
-    ) -> io::Result<ContentDigest> {
+    ) -> Result<ContentDigest, SinkError> {
         let mut bytes = std::mem::take(&mut self.buffer);
         bytes.clear();
-        content.take(size).read_to_end(&mut bytes)?;
+        content
+            .take(size)
+            .read_to_end(&mut bytes)
+            .map_err(SinkError::Content)?;
         if bytes.len() as u64 != size {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            return Err(SinkError::Content(io::ErrorKind::UnexpectedEof.into()));
         }
-        self.output.write_all(&bytes)?;
+        self.output.write_all(&bytes).map_err(SinkError::Keep)?;
         let digest = Sha256::digest(&bytes).into();
         if bytes.starts_with(b"\x7fELF") && !module::is_module(path) {
             let mut read = |offset: u64, buffer: &mut [u8]| {
@@ -325,18 +328,19 @@ impl Writer {
         path: &[u8],
         size: u64,
         content: &mut dyn Read,
-    ) -> io::Result<ContentDigest> {
+    ) -> Result<ContentDigest, SinkError> {
         let mut digest = Sha256::new();
         let mut piece = vec![0; PIECE];
         let mut left = size;
         while left > 0 {
             let count = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
-            content.read_exact(&mut piece[..count])?;
-            digest.update(&piece[..count]);
-            self.output.write_all(&piece[..count])?;
+            let piece = &mut piece[..count];
+            content.read_exact(piece).map_err(SinkError::Content)?;
+            digest.update(&*piece);
+            self.output.write_all(piece).map_err(SinkError::Keep)?;
             left -= count as u64;
         }
-        self.output.flush()?;
+        self.output.flush().map_err(SinkError::Keep)?;
         let (file, start) = (self.output.get_ref().as_file(), self.offset);
         let mut read = |offset: u64, buffer: &mut [u8]| {
             if offset
@@ -357,7 +361,7 @@ impl Writer {
         path: &[u8],
         size: u64,
         content: &mut dyn Read,
-    ) -> io::Result<ContentDigest> {
+    ) -> Result<ContentDigest, SinkError> {
         let whole = size
             <= if module::is_module(path) {
                 module::LARGEST
@@ -395,7 +399,7 @@ impl Sink for Feed<'_, '_> {
         path: &[u8],
         size: u64,
         content: &mut dyn Read,
-    ) -> io::Result<ContentDigest> {
+    ) -> Result<ContentDigest, SinkError> {
         let digest = self.writer.file(path, size, content)?;
         if module::is_module(path) && size <= module::LARGEST {
             let (path, bytes) = (path.to_vec(), std::mem::take(&mut self.writer.buffer));

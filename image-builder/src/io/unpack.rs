@@ -11,6 +11,7 @@ use prejoin_profiles::digest::Digest;
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
+use super::error::{CACHE_ELSEWHERE, room};
 use super::known::Known;
 use super::pack::{self, Feed, Modules, Pack, Store, Writer};
 use super::prune;
@@ -26,6 +27,8 @@ pub struct Deb {
     pub path: PathBuf,
     /// Its SHA-256, from the lock.
     pub sha256: Digest,
+    /// `name_version_architecture`, from the lock.
+    pub name: String,
 }
 
 /// Unpacked packages and their contents.
@@ -58,6 +61,16 @@ pub enum Error {
         expected: Digest,
         /// Computed.
         found: Digest,
+    },
+    /// The file is called one package in the lock, and another one in its own control file.
+    #[error("{} is {found}, not {expected}", path.display())]
+    Identity {
+        /// The package file.
+        path: PathBuf,
+        /// From the lock.
+        expected: String,
+        /// From its control file.
+        found: String,
     },
     /// The package is damaged or holds what no package may.
     #[error("unpacking {}", path.display())]
@@ -97,10 +110,13 @@ impl Error {
                 "delete {}, it will be fetched again",
                 path.display()
             )),
+            Error::Identity { .. } => Some(
+                "who signed the archive's index has signed the wrong name, or the lock was edited: run `prejoin lock` \
+                 again, and tell the archive if it stays"
+                    .into(),
+            ),
             Error::Deb { source, .. } => source.hint(),
-            Error::Write { .. } => {
-                Some("is the disk full? the cache's place can be chosen with --cache".into())
-            }
+            Error::Write { source, .. } => room(source, CACHE_ELSEWHERE),
         }
     }
 }
@@ -168,11 +184,26 @@ pub fn unpack(
         packages: Vec::with_capacity(debs.len()),
         store: Store::new(),
     };
-    for (package, pack) in opened.into_iter().flatten() {
+    for ((package, pack), deb) in opened.into_iter().flatten().zip(debs) {
+        check_identity(&package, deb)?;
         unpacked.packages.push(package);
         unpacked.store.add(pack);
     }
     Ok(unpacked)
+}
+
+/// A package is the one that the lock names: what is recorded of it on the node, and looked up when there are news of
+/// security holes, are name and version out of its own control file.
+fn check_identity(package: &Package, deb: &Deb) -> Result<(), Error> {
+    let found = package.id();
+    if found == deb.name {
+        return Ok(());
+    }
+    Err(Error::Identity {
+        path: deb.path.clone(),
+        expected: deb.name.clone(),
+        found,
+    })
 }
 
 /// The pack of an earlier run, if it is what came of this package. One that is damaged is removed: should its package be
@@ -221,7 +252,10 @@ fn make(deb: &Deb, cache: &Path, limits: &Limits) -> Result<Opened, Error> {
             &mut Feed::new(&mut writer, scope, &modules),
         )
     });
-    // The digest is judged first: a file that is not the locked one explains every other error.
+    if let Err(deb::Error::Keep(source)) = read {
+        return Err(write(source));
+    }
+    // The digest is judged first: a file that is not the locked one explains every other error of the package.
     io::copy(&mut input, &mut io::sink()).map_err(open)?;
     let found = Digest(input.digest.finalize().into());
     if found != deb.sha256 {

@@ -8,7 +8,7 @@ use prejoin_formats::gpt;
 use prejoin_formats::verity;
 use prejoin_profiles::digest::{ChunkDigest, Digest};
 use prejoin_profiles::handoff::{Archive, Handoff};
-use prejoin_profiles::manifest::{self, Manifest, Partition, Range};
+use prejoin_profiles::manifest::{Manifest, Partition, Range};
 use rayon::prelude::*;
 
 use super::chunks::{self, ChunkStore};
@@ -66,12 +66,21 @@ pub fn verify(
     check_chunks(manifest, store, events, &mut verified)?;
     let check = Check { manifest, store };
     check.table()?;
-    check.ranges()?;
     check.outside()?;
     check.root(&mut verified)?;
     check.identity(&mut verified)?;
     check.boot(&mut verified)?;
     Ok(verified)
+}
+
+/// Whether the manifest's root hash is that of the tree in the image, as far as the tree can be read: who writes an image
+/// says with it which root the node will start from.
+pub fn root_hash(manifest: &Arc<Manifest>, store: &Arc<ChunkStore>) -> Result<(), Error> {
+    match (Check { manifest, store }).tree() {
+        // Which chunk cannot be read, is said when it is wanted.
+        Ok(_) | Err(Error::Store(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 fn check_chunks(
@@ -275,28 +284,8 @@ impl Check<'_> {
         })
     }
 
-    /// Partition digests are those of the ranges.
-    fn ranges(&self) -> Result<(), Error> {
-        let placed: Vec<(u64, Range)> = self.manifest.placed().collect();
-        for partition in &self.manifest.partitions {
-            let defined = partition.start..partition.start + partition.used;
-            let ranges: Vec<Range> = placed
-                .iter()
-                .filter(|(offset, _)| defined.contains(offset))
-                .map(|(_, range)| *range)
-                .collect();
-            let length: u64 = ranges.iter().map(Range::length).sum();
-            if length != partition.used || manifest::digest_of(&ranges) != partition.digest {
-                return Err(self.wrong(
-                    format!("partition {}", partition.name),
-                    "its digest is another one",
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    fn root(&self, verified: &mut Verified) -> Result<(), Error> {
+    /// The dm-verity tree, which has the manifest's root hash.
+    fn tree(&self) -> Result<verity::Tree, Error> {
         let data = self.partition("root-a")?;
         let hashes = self.partition("root-a-verity")?;
         let what = "the dm-verity tree";
@@ -308,11 +297,20 @@ impl Check<'_> {
         }
         let mut tree =
             vec![0; usize::try_from(hashes.used).map_err(|error| self.wrong(what, error))?];
-        self.reader(hashes)
-            .read_at(0, &mut tree)
-            .map_err(|error| self.wrong(what, error))?;
-        let tree = verity::Tree::open(&tree, &self.manifest.root_hash.0)
-            .map_err(|error| self.wrong(what, error))?;
+        self.reader(hashes).read_at(0, &mut tree).map_err(|error| {
+            match error.downcast::<chunks::Error>() {
+                Ok(error) => Error::Store(error),
+                Err(error) => self.wrong(what, error),
+            }
+        })?;
+        verity::Tree::open(&tree, &self.manifest.root_hash.0)
+            .map_err(|error| self.wrong(what, error))
+    }
+
+    fn root(&self, verified: &mut Verified) -> Result<(), Error> {
+        let data = self.partition("root-a")?;
+        let tree = self.tree()?;
+        let what = "the dm-verity tree";
         let blocks = tree.superblock().data_blocks;
         if blocks * verity::BLOCK as u64 != data.used {
             return Err(self.wrong(

@@ -285,3 +285,136 @@ fn what_is_asked_for_takes_the_place_of_the_bases() {
     assert_eq!(gone("timesyncd"), []);
     assert_eq!(gone("nowhere"), [], "the search says that there is none");
 }
+
+/// Steps that a set of packages takes, and how many of them are in the end.
+fn steps(text: &str, wanted: &str) -> (usize, Result<usize, ResolveError>) {
+    let indexes = universe(text);
+    let universe = Universe::new(&indexes, Architecture::Amd64).unwrap();
+    let request = Request {
+        wanted: wanted.split_whitespace().map(Wanted::parse).collect(),
+        ..Request::default()
+    };
+    let mut search = search::Search::new(&universe, &request).unwrap();
+    let resolution = search.run();
+    (
+        search.steps(),
+        resolution.map(|resolution| resolution.packages.len()),
+    )
+}
+
+/// Stanzas `stanza(0)`, `stanza(1)` ...
+fn many(count: usize, stanza: impl Fn(usize) -> String) -> String {
+    (0..count).map(stanza).collect::<Vec<_>>().join("\n\n")
+}
+
+#[test]
+fn steps_grow_with_the_packages_and_not_faster() {
+    let next = |at: usize, last: usize| (at + 1 < last).then_some(at + 1);
+    let depends = |on: Option<usize>, text: &str| {
+        on.map_or(String::new(), |on| {
+            format!("\nDepends: {}", text.replace('#', &on.to_string()))
+        })
+    };
+    type Shape = Box<dyn Fn(usize) -> (String, String)>;
+    let shapes: [(&str, Shape); 5] = [
+        (
+            "a chain, each with a conflict",
+            Box::new(move |count| {
+                let one = |at| {
+                    let depends = depends(next(at, count), "p#");
+                    format!("p{at} 1{depends}\nConflicts: x{at}, virtual (>= 9)")
+                };
+                (many(count, one), "p0".into())
+            }),
+        ),
+        (
+            "a chain of choices",
+            Box::new(move |count| {
+                let one = |at| {
+                    let depends = depends(next(at, count), "p# | q#");
+                    format!("p{at} 1{depends}\n\nq{at} 1")
+                };
+                (many(count, one), "p0".into())
+            }),
+        ),
+        (
+            "one name that all provide and all want",
+            Box::new(move |count| {
+                let one = |at| {
+                    let depends = depends(next(at, count), "p#, virtual | other");
+                    format!("p{at} 1{depends}\nProvides: virtual")
+                };
+                (many(count, one), "p0".into())
+            }),
+        ),
+        (
+            "one that all provide and nobody is to have beside it",
+            Box::new(move |count| {
+                let one = |at: usize| format!("p{at} 1\nProvides: virtual\nConflicts: virtual");
+                let user = |at| format!("u{at} 1\nDepends: virtual");
+                let wanted: Vec<String> = (0..count / 4).map(|at| format!("u{at}")).collect();
+                let text = format!("{}\n\n{}", many(count, one), many(count / 4, user));
+                (text, wanted.join(" "))
+            }),
+        ),
+        (
+            "a chain that ends nowhere, with one choice at its beginning",
+            Box::new(move |count| {
+                let one = |at| {
+                    let depends = depends(Some(at + 1), "p#");
+                    format!("p{at} 1{depends}")
+                };
+                let start = "start 1\nDepends: p0 | good\n\ngood 1\n\n";
+                (start.to_owned() + &many(count, one), "start".into())
+            }),
+        ),
+    ];
+    for (name, shape) in shapes {
+        let [few, more] = [1000, 8000].map(|count| {
+            let (text, wanted) = shape(count);
+            let (steps, result) = steps(&text, &wanted);
+            let packages = result.unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert!(packages >= 1, "{name}");
+            assert!(steps < 40 * count, "{name}: {steps} steps for {count}");
+            steps
+        });
+        assert!(more <= 10 * few, "{name}: {few} steps became {more}");
+    }
+}
+
+#[test]
+fn a_search_without_end_is_ended_and_says_so() {
+    // Of nine in eight holes each pair conflicts, and which hole is to blame is never plain.
+    let hole = |pigeon: usize, hole: usize| {
+        let others = (0..pigeon).map(|other| format!("p{other}-{hole}"));
+        let others = others.collect::<Vec<_>>().join(", ");
+        let conflicts = match pigeon {
+            0 => String::new(),
+            _ => format!("\nConflicts: {others}"),
+        };
+        format!("p{pigeon}-{hole} 1{conflicts}")
+    };
+    let pigeon = |pigeon: usize| {
+        let holes = (0..11).map(|hole| format!("p{pigeon}-{hole}"));
+        let holes = holes.collect::<Vec<_>>().join(" | ");
+        let each = many(11, |at| hole(pigeon, at));
+        format!("pigeon{pigeon} 1\nDepends: {holes}\n\n{each}")
+    };
+    let wanted: Vec<String> = (0..12).map(|at| format!("pigeon{at}")).collect();
+    let (steps, result) = steps(&many(12, pigeon), &wanted.join(" "));
+    let error = result.unwrap_err();
+    assert!(matches!(error, ResolveError::TooHard { .. }), "{error}");
+    assert!(steps < 11_000_000, "{steps}");
+    assert!(error.to_string().contains("the first obstacle: pigeon"));
+}
+
+#[test]
+fn messages_stay_short() {
+    let text = format!(
+        "aa 1\nDepends: virtual (>= 2)\n\n{}",
+        many(500, |at| format!("p{at} 1\nProvides: virtual (= 1)"))
+    );
+    let error = error(&text, "aa");
+    assert!(error.contains("p9 1 that provides it, 490 more"), "{error}");
+    assert!(error.len() < 1000, "{error}");
+}

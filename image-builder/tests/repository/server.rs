@@ -14,6 +14,8 @@ pub(crate) enum Trouble {
     CutAfter(usize),
     /// The answer is an error.
     Status(u16),
+    /// So many bytes come, then one in so many milliseconds.
+    Drip(usize, u64),
     /// The whole file comes although a part was asked for.
     IgnoreRange,
     /// Another part comes than was asked for.
@@ -160,6 +162,15 @@ impl State {
         stream.write_all(head.as_bytes())?;
         let sent = match trouble {
             Some(Trouble::CutAfter(bytes)) => &part[..bytes.min(part.len())],
+            Some(Trouble::Drip(bytes, pause)) => {
+                let (at_once, rest) = part.split_at(bytes.min(part.len()));
+                stream.write_all(at_once)?;
+                for byte in rest {
+                    std::thread::sleep(std::time::Duration::from_millis(pause));
+                    stream.write_all(&[*byte])?;
+                }
+                &[]
+            }
             _ => part,
         };
         stream.write_all(sent)?;

@@ -23,6 +23,7 @@ pub(super) fn check(cluster: &Cluster, catalog: &Catalog, f: &mut Vec<Finding>) 
         }
     }
     mirrors(cluster, catalog, f);
+    private_files(cluster, f);
     // Profiles are read from text: once per name, however many nodes there are.
     let mut boards = BTreeSet::new();
     for node in cluster
@@ -255,6 +256,23 @@ fn hidden(node: &Node, cluster: &Cluster, layout: &Layout, f: &mut Vec<Finding>)
                 "choose another path, or `write_files` of `cloud_init`, which comes after the mount",
             ));
         }
+    }
+}
+
+/// The content of a file that not everybody is to read lies in the image, which is not encrypted.
+fn private_files(cluster: &Cluster, f: &mut Vec<Finding>) {
+    let nodes = cluster.nodes.iter().flat_map(|node| &node.files);
+    for file in cluster
+        .files
+        .iter()
+        .chain(nodes)
+        .filter(|file| file.is_private())
+    {
+        let message = "whoever has the image, or the chunks it is made of, can read this file";
+        let finding = Finding::warning(Code::FilePrivate, file.path.position, &file.path, message);
+        f.push(finding.hint(
+            "`build` and `export` write what holds it for you alone: give it to nobody who may not read it",
+        ));
     }
 }
 

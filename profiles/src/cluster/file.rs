@@ -13,6 +13,13 @@ pub struct File {
     pub owner: Located<String>,
 }
 
+impl File {
+    /// Whether not everybody on the node may read it.
+    pub fn is_private(&self) -> bool {
+        self.mode & 0o004 == 0
+    }
+}
+
 /// Where a file's bytes come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {

@@ -11,7 +11,7 @@ use crate::report::{Report, table};
 
 pub(crate) fn run(args: &Inspect, report: &Report) -> Result<(), Failure> {
     let facts = look::look_or_read(&args.disk)?;
-    report.result(
+    report.picture(
         || {
             text(
                 &picture::printable(&facts),
@@ -20,7 +20,7 @@ pub(crate) fn run(args: &Inspect, report: &Report) -> Result<(), Failure> {
             )
         },
         || serde_json::to_value(&facts).expect("facts have only string keys and whole numbers"),
-    );
+    )?;
     Ok(())
 }
 

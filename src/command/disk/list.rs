@@ -39,7 +39,7 @@ pub(crate) fn run(args: &DiskList, report: &Report) -> Result<(), Failure> {
                 .collect();
             json!({ "node": args.node, "chosen": chosen, "finding": finding, "disks": list })
         },
-    );
+    )?;
     match choice.and_then(|choice| choice.finding) {
         Some(finding) if !report.is_json() => {
             report.say(format!(

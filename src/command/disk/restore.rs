@@ -112,7 +112,7 @@ pub(crate) fn run(args: &Restore, report: &Report) -> Result<(), Failure> {
             let dropped: Vec<Value> = dropped.iter().map(|(number, name)| json!([number, name])).collect();
             json!({ "disk": device.path, "areas": count, "kept": kept, "dropped": dropped, "kernel": kernel })
         },
-    );
+    )?;
     Ok(())
 }
 

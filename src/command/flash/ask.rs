@@ -1,6 +1,6 @@
 //! Whether somebody agrees: by typing the disk's serial number, or by the token of a dry run.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::{BufRead as _, IsTerminal as _};
 
 use prejoin_image_builder::class::Class;
 use prejoin_profiles::disk::{Code, Device, Verdict};
@@ -9,6 +9,7 @@ use super::{Case, exit, last, show};
 use crate::args::Flash;
 use crate::failure::Failure;
 use crate::report::Report;
+use crate::terminal;
 
 /// Fails unless every target may be written; says whether somebody was asked, who may have taken his time.
 pub(crate) fn consent(args: &Flash, cases: &[Case], report: &Report) -> Result<bool, Failure> {
@@ -73,14 +74,11 @@ pub(crate) fn password(device: &Device) -> (&'static str, String) {
 /// Asks on the terminal.
 pub(crate) fn typed(device: &Device) -> Result<(), Failure> {
     let (what, expected) = password(device);
-    let mut out = std::io::stderr();
     let mut line = String::new();
-    let asked = write!(
-        out,
+    let asked = terminal::ask(&format!(
         "\nType the {what} of {} to write to it ({expected}): ",
         device.path
-    )
-    .and_then(|()| out.flush())
+    ))
     .and_then(|()| std::io::stdin().lock().read_line(&mut line));
     match asked {
         Ok(_) if line.trim() == expected => Ok(()),

@@ -32,7 +32,7 @@ pub(crate) struct Image {
 impl Image {
     /// Reads what a plan needs of a node's image.
     pub(crate) fn open(out: &Path, node: &str) -> Result<Self, Failure> {
-        let (manifest, store) = verify::open(out, node)?;
+        let (manifest, store) = verify::open_sound(out, node)?;
         let digest = Digest::of(manifest.to_json().as_bytes());
         let table =
             table(&manifest, &store).map_err(|why| broken(node, "the partition table", why))?;

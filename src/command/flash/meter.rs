@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use prejoin_disk::write::{Event, Phase};
+use prejoin_profiles::printable::printable;
 use serde::Serialize;
 
 use crate::settings::Stopwatch;
@@ -45,7 +46,7 @@ impl Meter {
         let bar = bars.add(
             ProgressBar::new(0)
                 .with_style(style(PLAIN))
-                .with_prefix(name.to_owned()),
+                .with_prefix(printable(name).into_owned()),
         );
         Meter {
             bar,

@@ -8,6 +8,7 @@ use super::carry::Outcome;
 use super::{Case, last};
 use crate::picture::{self, printable};
 use crate::report::{size, table};
+use crate::terminal;
 
 /// Everything about one target.
 pub(crate) fn case(case: &Case, width: usize, colour: bool) -> String {
@@ -58,7 +59,7 @@ fn verdict(verdict: Verdict, colour: bool) -> String {
 
 fn painted(text: &str, paint: &str, colour: bool) -> String {
     if colour {
-        format!("\x1b[{paint}m{text}\x1b[0m")
+        terminal::paint(text, paint)
     } else {
         text.to_owned()
     }

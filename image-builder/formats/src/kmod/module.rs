@@ -62,10 +62,6 @@ impl Module {
             let Some((key, value)) = line.split_once('=') else {
                 continue;
             };
-            // The index files are lines of text: a value of two lines could pretend to be something else.
-            if value.contains('\n') {
-                continue;
-            }
             let value = value.to_owned();
             match key {
                 "alias" => module.aliases.push(value),
@@ -92,7 +88,8 @@ pub(super) fn name(path: &str) -> String {
     file.split(".ko").next().unwrap_or(file).replace('-', "_")
 }
 
-/// The strings of a section; none if there is no such section.
+/// The strings of a section; none if there is no such section. The index files are lines of text, in which a string of
+/// two lines could pretend to be something else: only descriptions of parameters, which nobody asks for, have several.
 fn strings(file: &ElfFile64<'_, Endianness>, section: &str) -> Result<Vec<String>, String> {
     let Some(section) = file.section_by_name(section) else {
         return Ok(Vec::new());
@@ -106,6 +103,7 @@ fn strings(file: &ElfFile64<'_, Endianness>, section: &str) -> Result<Vec<String
         .filter(|string| !string.is_empty());
     Ok(strings
         .map(|string| String::from_utf8_lossy(string).into_owned())
+        .filter(|string| !string.contains(char::is_control))
         .collect())
 }
 

@@ -1,0 +1,60 @@
+//! What holds files that not everybody may read is written for its owner alone: images are not encrypted.
+
+#![expect(clippy::disallowed_methods, reason = "sets permissions")]
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use prejoin_image_builder::class::Class;
+use prejoin_image_builder::io::build::manifest_path;
+use prejoin_image_builder::io::chunks::ChunkStore;
+use prejoin_profiles::cluster::Cluster;
+use prejoin_profiles::manifest::{Manifest, Range};
+use rustix::fs::Mode;
+
+use crate::failure::Failure;
+
+/// Whether a cluster brings such files.
+pub(crate) fn is_private(cluster: &Cluster) -> bool {
+    let nodes = cluster.nodes.iter().flat_map(|node| &node.files);
+    let mut files = cluster.files.iter().chain(nodes);
+    files.any(|file| file.is_private())
+}
+
+/// From now on all new files and folders of this run are the user's alone. Nothing is readable in between, as it would
+/// be if permissions were taken away later.
+pub(crate) fn begin() {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+}
+
+/// Takes permissions away from what an earlier run may have written: the manifest, and the chunks of the partition that
+/// holds the files.
+pub(crate) fn close(manifest: &Manifest, out: &Path, store: &ChunkStore) -> Result<(), Failure> {
+    close_file(&manifest_path(out, &manifest.node))?;
+    let Some(identity) = manifest.partition("identity") else {
+        return Ok(());
+    };
+    let inside = identity.start..identity.start + identity.used;
+    for (start, range) in manifest.placed() {
+        if let Range::Data { digest, .. } = range
+            && inside.contains(&start)
+        {
+            close_file(&store.path(&digest))?;
+        }
+    }
+    Ok(())
+}
+
+fn close_file(path: &Path) -> Result<(), Failure> {
+    fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(|error| {
+        let what = format!("making {} readable for you alone: {error}", path.display());
+        Failure::plain(Class::Environment, what)
+    })
+}
+
+/// Whether a node's image holds such files: then its manifest is its owner's alone.
+pub(crate) fn is_closed(out: &Path, node: &str) -> bool {
+    let mode = fs::metadata(manifest_path(out, node)).map(|found| found.permissions().mode());
+    mode.is_ok_and(|mode| mode & 0o077 == 0)
+}
