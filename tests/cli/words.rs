@@ -17,6 +17,7 @@ fn help() {
         "build",
         "export",
         "verify",
+        "prune",
         "disk",
         "disk inspect",
         "disk list",
