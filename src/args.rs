@@ -53,9 +53,7 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  prejoin schema > cluster.schema.json")]
     Schema,
     /// Resolve every input to a version and a digest: writes prejoin.lock beside the cluster file.
-    ///
-    /// A cluster file that is not called cluster.yaml has a lock of its own: NAME.yaml is locked in NAME.lock.
-    #[command(after_help = "Example:\n  prejoin lock && git diff prejoin.lock")]
+    #[command(after_help = LOCK_HELP)]
     Lock(Lock),
     /// Build the images of all nodes, or of some.
     #[command(after_help = "Example:\n  prejoin build worker1 worker2 --offline")]
@@ -79,6 +77,12 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  prejoin demo --no-boot")]
     Demo(Demo),
 }
+
+/// What `lock --help` ends with.
+const LOCK_HELP: &str = "\
+cluster.yaml is locked in prejoin.lock, any other NAME.yaml in NAME.lock.\n\
+\n\
+Example:\n  prejoin lock && git diff prejoin.lock";
 
 /// What `export --help` ends with.
 const EXPORT_HELP: &str = "\

@@ -21,7 +21,8 @@ use prejoin_profiles::architecture::Architecture;
 use prejoin_profiles::cluster::DiskSelector;
 use prejoin_profiles::digest::Digest;
 use prejoin_profiles::disk::{
-    Code, Content, Extent, Facts, Finding, Kept, Mode, Partition, Report, Severity, Verdict, decimal,
+    Code, Content, Extent, Facts, Finding, Kept, Mode, Partition, Report, Severity, Verdict,
+    decimal,
 };
 
 use self::name::Names;
@@ -302,7 +303,10 @@ impl Case<'_> {
         if device.size < needed {
             let (wants, has) = (decimal(needed), decimal(device.size));
             let evidence = if wants == has {
-                format!("the image needs {needed} bytes, the disk has {}", device.size)
+                format!(
+                    "the image needs {needed} bytes, the disk has {}",
+                    device.size
+                )
             } else {
                 format!("the image needs {wants}, the disk has {has}")
             };
@@ -315,12 +319,7 @@ impl Case<'_> {
             );
         }
         if let Some(problem) = &planned.problem {
-            let kept: Vec<String> = planned
-                .plan
-                .kept
-                .iter()
-                .map(kept_title)
-                .collect();
+            let kept: Vec<String> = planned.plan.kept.iter().map(kept_title).collect();
             let beside = if kept.is_empty() {
                 String::new()
             } else {
