@@ -118,7 +118,10 @@ fn allowed(
 ) -> Result<(Vec<Keep>, bool), Failure> {
     verdict_of_all(cases)?;
     image.complete()?;
-    let keep = |case: &Case| Keep::new(args.save.as_deref(), &args.node, &case.facts.device);
+    let keep = |case: &Case| {
+        let (folder, device) = (args.save.as_deref(), &case.facts.device);
+        Keep::new(folder, &args.node, device, &args.delete)
+    };
     let keeps = cases.iter().map(keep).collect::<Result<_, _>>()?;
     let asked = ask::consent(args, cases, report)?;
     Ok((keeps, asked))

@@ -173,6 +173,15 @@ fn expect(session: &mut Session, arguments: &str, code: i32) -> Output {
     output
 }
 
+/// Runs without a record, and expects an exit code; what was said.
+fn ends(session: &Session, arguments: &str, code: i32) -> String {
+    let output = session.command(arguments).output().unwrap();
+    let said = [output.stdout.as_slice(), &output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{arguments}\n{said}");
+    said
+}
+
 fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}\n{}", String::from_utf8_lossy(&output.stderr)))
@@ -270,14 +279,16 @@ fn a_reimage_keeps_what_is_not_the_systems() {
     assert_eq!(data(&disk), keepsake);
     sound(&disk);
 
-    // Somebody's data may go, when it is named. On the node's own disk a name that stands for nothing may be that of what
-    // an earlier run has deleted.
+    // Somebody's data may go, when it is named. A name that stands for nothing stops, also on the node's own disk.
     let name = "6b1bbd0a-98ef-4a5d-8c1c-1c0e4c3e2a11";
-    expect(
-        &mut session,
-        &format!("{FLASH} --delete 11111111-98ef-4a5d-8c1c-1c0e4c3e2a11 --dry-run"),
-        0,
+    let mistyped = "11111111-98ef-4a5d-8c1c-1c0e4c3e2a11";
+    let said = ends(
+        &session,
+        &format!("{FLASH} --delete {mistyped} --dry-run"),
+        20,
     );
+    let unknown = format!("nothing on it is called {mistyped}, which was named for deletion");
+    assert!(said.contains(&unknown), "{said}");
     expect(&mut session, &format!("{FLASH} --delete {name}"), 10);
     // By what blkid calls it, too.
     expect(
@@ -292,6 +303,13 @@ fn a_reimage_keeps_what_is_not_the_systems() {
         0,
     );
     assert!(!sound(&disk).contains("keepsake"));
+
+    // The same command again: an earlier run was given the name, as the folder with its tables says; another does not.
+    let again = format!("--verify-first --delete {name}");
+    let said = ends(&session, &format!("{FLASH} {again}"), 0);
+    assert!(said.contains("nothing was written"), "{said}");
+    let forgotten = FLASH.replace("--save state", "--save elsewhere");
+    ends(&session, &format!("{forgotten} {again}"), 20);
 
     // The first table is still there to be put back.
     let mut saved = files(&session.path("state"));

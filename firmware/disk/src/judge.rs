@@ -25,7 +25,7 @@ use prejoin_profiles::disk::{
     decimal,
 };
 
-use self::name::Names;
+use self::name::{Names, Past};
 use crate::plan::{self, Image, Planned, Wish};
 use crate::region::{self, Own};
 use crate::takeover::Takeover;
@@ -39,6 +39,8 @@ pub struct Intent {
     /// Mode and what may go: the GUID of a partition, the UUID of what is on one or on the whole disk, `@` and the first
     /// byte, or the path of a file or folder of the state.
     pub wish: Wish,
+    /// What earlier runs that wrote this node to this disk were given to delete: it may be gone by now.
+    pub named_before: BTreeSet<String>,
     /// What must hold for the disk, from the cluster file.
     pub selector: DiskSelector,
     /// The node and its machine as the cluster file has them.
@@ -84,13 +86,12 @@ pub fn judge(facts: &Facts, intent: &Intent, image: &Image) -> Report {
         })
         .collect();
     let own = Own::of(image.manifest, image.handoff);
-    let names = Names::find(
-        &facts.content,
-        facts.device.size,
-        &given,
-        &own,
-        &image.table.disk_guid.to_string(),
-    );
+    let past = Past {
+        own: &own,
+        disk_guid: &image.table.disk_guid.to_string(),
+        named: &intent.named_before,
+    };
+    let names = Names::find(&facts.content, facts.device.size, &given, &past);
     let wish = Wish {
         delete: names.delete.clone(),
         ..intent.wish.clone()

@@ -191,7 +191,9 @@ pub fn plan(facts: &Facts, image: &Image, wish: &Wish) -> Planned {
         .flat_map(|entry| region::without(entry.extent, &image_extents))
         .collect();
     new.retain(|extent| extent.length >= BLOCK);
-    let mut clear = clears(content, size, &sorted, wish, &own, &new);
+    let taken = after.iter().chain(&added).map(|one| one.extent);
+    let taken = merge(taken.collect());
+    let mut clear = clears(content, size, &sorted, wish, &own, &new, &taken);
     for entry in &added {
         clear.extend(blank(
             &entry.extent,
@@ -436,14 +438,19 @@ fn released(
     after: &[Entry],
     wish: &Wish,
 ) -> Vec<Entry> {
-    let lost = lost_and_named(content, size, wish);
-    if content.partitions().is_empty() && lost.is_empty() {
+    let mut unlisted = lost_and_named(content, size, wish, image.manifest.sector_size);
+    for container in sorted.deleted.iter().filter(|one| is_extended(one)) {
+        unlisted.extend(between_logical(content, container).map(unnumbered));
+    }
+    if content.partitions().is_empty() && unlisted.is_empty() {
         let named = wish.deletes_disk(content, size);
         return Vec::from_iter(whole_disk(image, size).filter(|_| named));
     }
     let is_own = |partition: &Partition| after.iter().any(|entry| entry.guid == partition.guid);
     let deleted = sorted.deleted.iter().chain(&sorted.named).copied();
-    let deleted = deleted.chain(&lost).map(|partition| (partition, RELEASED));
+    let deleted = deleted
+        .chain(&unlisted)
+        .map(|partition| (partition, RELEASED));
     let replaced = sorted.replaced.iter().map(|partition| {
         let own = is_own(partition) || is_partial(partition);
         (*partition, if own { PARTIAL } else { RELEASED })
@@ -489,18 +496,48 @@ fn released(
 
 /// What no table lists and was named by its first byte, as partitions without a number: once its head is cleared
 /// nothing else tells what the name stood for.
-fn lost_and_named(content: &Content, size: u64, wish: &Wish) -> Vec<Partition> {
-    let lost = region::lost(content, size).into_iter();
-    let named = lost.filter(|(_, extent)| wish.deletes_from(extent.start));
-    let partition = |(_, extent)| Partition {
+fn lost_and_named(content: &Content, size: u64, wish: &Wish, sector_size: u32) -> Vec<Partition> {
+    if content.table().is_none() {
+        return Vec::new();
+    }
+    let sector = u64::from(sector_size);
+    let nobodys = region::nobodys(content, size);
+    let named = nobodys.filter(|region| wish.deletes_from(region.extent.start));
+    // What is unknown begins with any byte, a partition with a sector.
+    let sectors = named.map(|region| {
+        let Extent { start, length } = region.extent;
+        Extent::between(start / sector * sector, start.saturating_add(length))
+    });
+    sectors.map(unnumbered).collect()
+}
+
+/// Something that goes and that no table lists.
+fn unnumbered(extent: Extent) -> Partition {
+    Partition {
         number: 0,
         extent,
         type_id: String::new(),
         guid: String::new(),
         name: String::new(),
         attributes: 0,
-    };
-    named.map(partition).collect()
+    }
+}
+
+/// Whether it is an extended partition of an MBR.
+fn is_extended(partition: &Partition) -> bool {
+    region::is_container(partition) && partition.type_id != "ee"
+}
+
+/// What of an extended partition is in none of its logical ones: each of these has its boot record somewhere before it,
+/// which would be unknown data in a gap once the table says nothing of it.
+fn between_logical<'a>(
+    content: &Content,
+    container: &'a Partition,
+) -> impl Iterator<Item = Extent> + use<'a> {
+    let logical = content.partitions().iter();
+    let logical = logical.filter(|one| !region::is_container(one));
+    let logical = merge(logical.map(|one| one.extent).collect());
+    region::without(container.extent, &logical).into_iter()
 }
 
 /// All of a disk that was not divided, as a partition that goes.
@@ -604,7 +641,7 @@ pub fn table(entries: &[Entry], disk_guid: &Guid, sector_size: u32, size: u64) -
 }
 
 /// What goes before anything is written: leftovers that would mislead. `new` is what of new partitions nothing is
-/// written to: others would find there what was on the disk before.
+/// written to: others would find there what was on the disk before. `taken` is what any partition will be.
 fn clears(
     content: &Content,
     size: u64,
@@ -612,6 +649,7 @@ fn clears(
     wish: &Wish,
     own: &Own,
     new: &[Extent],
+    taken: &[Extent],
 ) -> Vec<Clear> {
     let whole = Extent::between(0, size);
     let mut clears = Vec::new();
@@ -649,6 +687,9 @@ fn clears(
             Extent::between(end.saturating_sub(HEAD).max(extent.start), end),
             why.clone(),
         );
+    }
+    for (extent, why) in left_behind(sorted, own, taken) {
+        clear(extent, why);
     }
     for signature in &content.signatures {
         // What lies inside a partition that stays is that partition's.
@@ -692,6 +733,22 @@ fn clears(
     clears
 }
 
+/// What of a system that is replaced is in none of the new partitions, since its layout was another one. Nothing would
+/// list it, and to the next run it would be somebody's data in a gap. What the node makes for itself is no part of the
+/// system: of that only samples say that it is blank.
+fn left_behind(sorted: &Sorted, own: &Own, taken: &[Extent]) -> Vec<(Extent, String)> {
+    let mut left = Vec::new();
+    for partition in sorted.replaced.iter().filter(|one| !own.made(one)) {
+        let why = format!(
+            "partition {} goes, and nothing comes there",
+            partition.number
+        );
+        let parts = region::without(partition.extent, taken).into_iter();
+        left.extend(parts.map(|extent| (extent, why.clone())));
+    }
+    left
+}
+
 /// What was named for deletion beside the disk as a whole: the extent that its signatures are of, where it is, and why
 /// it goes.
 fn named(
@@ -702,12 +759,17 @@ fn named(
 ) -> Vec<(Extent, Extent, String)> {
     let partition = |partition: &&Partition| {
         let why = format!("partition {} was named for deletion", partition.number);
-        (partition.extent, partition.extent, why)
+        let parts: Vec<Extent> = match is_extended(partition) {
+            true => between_logical(content, partition).collect(),
+            false => vec![partition.extent],
+        };
+        let of = partition.extent;
+        parts.into_iter().map(move |part| (of, part, why.clone()))
     };
     let lost = region::lost(content, size).into_iter();
     let lost = lost.filter(|(_, extent)| wish.deletes_from(extent.start));
     let why = |start| format!("what was lost at byte {start} was named for deletion");
-    let partitions = sorted.deleted.iter().map(partition);
+    let partitions = sorted.deleted.iter().flat_map(partition);
     partitions
         .chain(lost.map(|(of, extent)| (of, extent, why(extent.start))))
         .collect()

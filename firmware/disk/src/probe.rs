@@ -105,12 +105,17 @@ pub fn probe_from(
         .into_iter()
         .map(|of| {
             let is_gap = gaps.iter().any(|gap| gap.covers(&of));
-            let known = if is_gap { &explained } else { &found.parts };
-            blank::look(&recorder, of, count, known)
+            match is_gap {
+                true => {
+                    let also = gap::begins(&of, gaps.len(), starts);
+                    blank::look(&recorder, of, count, &also, &explained)
+                }
+                false => blank::look(&recorder, of, count, &[], &found.parts),
+            }
         })
         .collect();
     for of in heads(&content) {
-        let look = blank::look(&recorder, of, 1, &found.parts);
+        let look = blank::look(&recorder, of, 1, &[], &found.parts);
         content.blankness.push(look);
     }
 

@@ -1,5 +1,6 @@
 //! What somebody wants of a disk: the cluster file and the arguments together.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -10,6 +11,7 @@ use prejoin_profiles::cluster::{Cluster, Node, Role};
 use prejoin_profiles::disk::{Facts, Mode};
 
 use super::image::Image;
+use super::saved;
 use crate::args::{Flash, FlashMode};
 use crate::command::project::Project;
 use crate::failure::Failure;
@@ -31,6 +33,10 @@ pub(crate) fn intent(
         wish: Wish {
             mode: mode(args, facts, image),
             delete: args.delete.iter().cloned().collect(),
+        },
+        named_before: match args.delete.is_empty() {
+            true => BTreeSet::new(),
+            false => saved::named_before(args.save.as_deref(), &args.node, &facts.device),
         },
         selector: node.disk.value.clone(),
         node: args.node.clone(),

@@ -1,6 +1,7 @@
 //! Where the old partition tables and the journal of a disk go.
 #![expect(clippy::disallowed_methods, reason = "keeps files")]
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -28,6 +29,8 @@ pub(crate) struct Tables {
     pub(crate) node: String,
     /// The disk.
     pub(crate) disk: Identity,
+    /// What was named for deletion: once it is gone, nothing else tells what the names stood for.
+    pub(crate) delete: BTreeSet<String>,
     /// What was in the places of its tables.
     pub(crate) saved: Saved,
 }
@@ -120,21 +123,36 @@ pub(crate) struct Keep {
     folder: PathBuf,
     node: String,
     disk: Identity,
+    /// What is named for deletion.
+    delete: BTreeSet<String>,
     /// Beginning of the names of its files.
     name: String,
 }
 
 impl Keep {
-    /// In `folder`, or where XDG wants a program's state.
-    pub(crate) fn new(folder: Option<&Path>, node: &str, device: &Device) -> Result<Self, Failure> {
-        let folder = folder.map(Path::to_owned).or_else(default).ok_or_else(|| {
+    /// In `folder`, or where XDG wants a program's state; the folder is made if it is missing.
+    pub(crate) fn new(
+        folder: Option<&Path>,
+        node: &str,
+        device: &Device,
+        delete: &[String],
+    ) -> Result<Self, Failure> {
+        let mut keep = Keep::of(folder, node, device).ok_or_else(|| {
             Failure::plain(
                 Class::Environment,
                 "finding a folder for saved tables: neither XDG_STATE_HOME nor HOME is set",
             )
             .hint("name one with --save".to_owned())
         })?;
-        fs::create_dir_all(&folder).map_err(|error| cannot("making folder", &folder, &error))?;
+        keep.delete.extend(delete.iter().cloned());
+        let folder = &keep.folder;
+        fs::create_dir_all(folder).map_err(|error| cannot("making folder", folder, &error))?;
+        Ok(keep)
+    }
+
+    /// The same, with nothing made and nothing named. `None`: there is no folder of the user's own.
+    fn of(folder: Option<&Path>, node: &str, device: &Device) -> Option<Self> {
+        let folder = folder.map(Path::to_owned).or_else(default)?;
         let disk = Identity::of(device);
         // Two names of one disk lead to one journal, whatever it was called.
         let identity = match (&disk.path, &disk.wwid, &disk.serial) {
@@ -158,12 +176,24 @@ impl Keep {
             &shown[..shown.len().min(40)],
             Digest::of(identity.as_bytes()).short()
         );
-        Ok(Keep {
+        Some(Keep {
             folder,
             node: node.to_owned(),
             disk,
+            delete: BTreeSet::new(),
             name,
         })
+    }
+
+    /// All tables that were kept before a write of this node to this disk.
+    fn kept(&self) -> Vec<Tables> {
+        let begins = format!("{}-", self.name);
+        let files = saved_in(&self.folder).into_iter();
+        files
+            .filter(|path| last(&path.to_string_lossy()).starts_with(&begins))
+            .filter_map(|path| Tables::read(&path).ok())
+            .filter(|tables| (&tables.node, &tables.disk) == (&self.node, &self.disk))
+            .collect()
     }
 
     /// The journal's file.
@@ -197,6 +227,7 @@ impl Keep {
         let tables = Tables {
             node: self.node.clone(),
             disk: self.disk.clone(),
+            delete: self.delete.clone(),
             saved: saved.clone(),
         };
         let digest = tables.digest();
@@ -259,18 +290,30 @@ fn cannot(doing: &str, path: &Path, error: &io::Error) -> Failure {
     )
 }
 
+/// Everything that earlier runs that wrote `node` to the disk were given to delete.
+pub(crate) fn named_before(folder: Option<&Path>, node: &str, device: &Device) -> BTreeSet<String> {
+    let kept = Keep::of(folder, node, device).map(|keep| keep.kept());
+    let names = kept.into_iter().flatten().flat_map(|tables| tables.delete);
+    names.collect()
+}
+
+/// The files with saved tables in a folder.
+fn saved_in(folder: &Path) -> Vec<PathBuf> {
+    let list = fs::read_dir(folder).into_iter().flatten();
+    let paths = list.flatten().map(|entry| entry.path());
+    paths
+        .filter(|path| path.to_string_lossy().ends_with(SUFFIX))
+        .collect()
+}
+
 /// Whether a saved table of the same disk, in the same folder as `path`, is about what the disk carries: somebody went
 /// back, and wants to go elsewhere from there.
 pub(crate) fn neighbour_is_of(path: &Path, disk: &Identity, carries: &dyn ReadAt) -> bool {
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
-    let Ok(list) = fs::read_dir(folder.unwrap_or(Path::new("."))) else {
-        return false;
-    };
-    let paths = list.flatten().map(|entry| entry.path());
-    paths
-        .filter(|path| path.to_string_lossy().ends_with(SUFFIX))
+    saved_in(folder.unwrap_or(Path::new(".")))
+        .into_iter()
         .filter_map(|path| Tables::read(&path).ok())
         .filter(|tables| tables.disk == *disk)
         .any(|tables| tables.saved.is_of(carries).unwrap_or(false))

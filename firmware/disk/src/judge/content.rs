@@ -372,7 +372,9 @@ impl Case<'_> {
             );
         }
         for name in &self.names.gone {
-            let evidence = format!("nothing on it is called {name} any more");
+            let evidence = format!(
+                "nothing on it is called {name} any more: an earlier run was told to delete it"
+            );
             self.add(
                 Code::DtDelete,
                 Severity::Info,

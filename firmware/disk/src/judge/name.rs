@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use prejoin_profiles::disk::{Content, Extent, Partition, Place, Signature};
+use prejoin_profiles::disk::{Content, Extent, Partition, Place, Signature, Table};
 
 use crate::plan;
 use crate::region::{self, Own};
@@ -14,8 +14,42 @@ pub(super) struct Names {
     pub(super) delete: BTreeSet<String>,
     /// Names that do not stand for one thing: why not, and what to do.
     pub(super) faults: Vec<(String, String)>,
-    /// Names that stand for nothing on the node's own disk: an earlier run may have deleted what they stood for.
+    /// Names that stand for nothing any more: an earlier run has deleted what they stood for, or has begun to.
     pub(super) gone: Vec<String>,
+}
+
+/// What is known of earlier runs that wrote the node to the disk.
+pub(super) struct Past<'a> {
+    pub(super) own: &'a Own,
+    /// The GUID of the tables that they wrote.
+    pub(super) disk_guid: &'a str,
+    /// What they were given to delete.
+    pub(super) named: &'a BTreeSet<String>,
+}
+
+impl Past<'_> {
+    /// Whether a run may have deleted what `name` stood for. That it was given the name says so; where that was not
+    /// kept, a table of a run that did not come to its end does: it was given by the same command, which is to be
+    /// accepted again.
+    fn has_deleted(&self, content: &Content, name: &str) -> bool {
+        let was_named = self.named.iter().any(|was| was.eq_ignore_ascii_case(name));
+        was_named || self.tables(content).any(|table| self.is_half_done(table))
+    }
+
+    /// The tables at either end of the disk that were written for the node.
+    fn tables<'a>(&self, content: &'a Content) -> impl Iterator<Item = &'a Table> {
+        let system = |one: &Partition| self.own.system.contains(&one.guid);
+        let ends = content.tables.iter();
+        ends.filter(|table| table.valid && table.place != Place::Stray)
+            .filter(move |table| {
+                table.id.as_deref() == Some(self.disk_guid) || table.partitions.iter().any(system)
+            })
+    }
+
+    fn is_half_done(&self, table: &Table) -> bool {
+        let is_marked = |one: &Partition| plan::is_released(one) || plan::is_begun(one, self.own);
+        table.partitions.iter().any(is_marked)
+    }
 }
 
 /// Why a name stands for nothing that may go.
@@ -38,37 +72,29 @@ impl Names {
         content: &Content,
         size: u64,
         given: &BTreeSet<String>,
-        own: &Own,
-        disk_guid: &str,
+        past: &Past,
     ) -> Self {
-        let disk = Disk::of(content, size, own);
+        let disk = Disk::of(content, size, past.own);
         let mut names = Names::default();
         for name in given {
             match disk.find(name, given) {
                 Ok(found) => names.delete.extend(found),
-                Err(Fault::Unknown) if is_own_disk(content, own, disk_guid) => {
+                Err(Fault::Unknown) if past.has_deleted(content, name) => {
                     names.gone.push(name.clone());
                 }
                 Err(Fault::Unknown) => names.faults.push((
                     format!("nothing on it is called {name}, which was named for deletion"),
-                    "is it the right disk?".to_owned(),
+                    match past.tables(content).next() {
+                        Some(_) => "look at the name again; without it, nothing else is deleted",
+                        None => "is it the right disk?",
+                    }
+                    .to_owned(),
                 )),
                 Err(Fault::Other(evidence, advice)) => names.faults.push((evidence, advice)),
             }
         }
         names
     }
-}
-
-/// Whether a table at either end of the disk was written for the node.
-fn is_own_disk(content: &Content, own: &Own, disk_guid: &str) -> bool {
-    let mut tables = content
-        .tables
-        .iter()
-        .filter(|table| table.valid && table.place != Place::Stray);
-    let system = |partition: &Partition| own.system.contains(&partition.guid);
-    tables
-        .any(|table| table.id.as_deref() == Some(disk_guid) || table.partitions.iter().any(system))
 }
 
 /// How a partition is named for deletion.
@@ -128,7 +154,7 @@ impl<'a> Disk<'a> {
     fn find(&self, name: &str, given: &BTreeSet<String>) -> Result<Vec<String>, Fault> {
         let at = |start: &u64| place_of(*start) == name;
         let nobodys = || region::nobodys(self.content, self.size);
-        if name == "@0"
+        if name == "@0" && self.is_whole()
             || self.partitions.keys().any(at)
             || nobodys().any(|region| at(&region.extent.start))
         {
@@ -189,6 +215,12 @@ impl<'a> Disk<'a> {
             true => Err(Fault::Unknown),
             false => Ok(found),
         }
+    }
+
+    /// Whether anything but the partitions can be named by the disk's first byte.
+    fn is_whole(&self) -> bool {
+        let mut of_disk = region::undivided_signatures(self.content, self.size);
+        self.content.partitions().is_empty() || of_disk.next().is_some()
     }
 
     /// The partition that an extent is. One at the first byte has a name that would stand for the whole disk.

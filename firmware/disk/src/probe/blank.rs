@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use prejoin_profiles::disk::{Blankness, Extent, Table, merge};
 
 use super::record::Recorder;
+use crate::region;
 
 /// Bytes of one read where everything is read.
 const SAMPLE: u64 = 64 << 10;
@@ -49,8 +50,15 @@ pub(crate) fn gaps(table: &Table, size: u64) -> Vec<Extent> {
     gaps
 }
 
-/// Looks at samples of `of`, one of `count` extents; what is in `known` (tables) does not count.
-pub(crate) fn look(disk: &Recorder, of: Extent, count: usize, known: &[Extent]) -> Blankness {
+/// Looks at samples of `of`, one of `count` extents, and at what of it is in `also`, whole; what is in `known` (tables)
+/// does not count.
+pub(crate) fn look(
+    disk: &Recorder,
+    of: Extent,
+    count: usize,
+    also: &[Extent],
+    known: &[Extent],
+) -> Blankness {
     let mut blankness = Blankness {
         of,
         read: 0,
@@ -71,6 +79,15 @@ pub(crate) fn look(disk: &Recorder, of: Extent, count: usize, known: &[Extent]) 
             reads.push(read);
         }
     }
+    let sampled = merge(reads.clone());
+    for part in also {
+        reads.extend(
+            region::without(*part, &sampled)
+                .into_iter()
+                .flat_map(pieces),
+        );
+    }
+    reads.sort();
     disk.each(&reads, |Extent { start, length }, bytes| {
         blankness.read += length;
         if blankness.first.is_none() {
@@ -87,6 +104,15 @@ pub(crate) fn look(disk: &Recorder, of: Extent, count: usize, known: &[Extent]) 
         }
     });
     blankness
+}
+
+/// An extent in the pieces in which it is read.
+fn pieces(of: Extent) -> impl Iterator<Item = Extent> {
+    let starts = (of.start..of.end()).step_by(SAMPLE as usize);
+    starts.map(move |start| Extent {
+        start,
+        length: SAMPLE.min(of.end() - start),
+    })
 }
 
 fn is_blank(sector: &[u8]) -> bool {

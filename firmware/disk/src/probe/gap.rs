@@ -8,14 +8,16 @@ use std::collections::BTreeSet;
 use std::io;
 
 use prejoin_formats::gpt::ALIGNMENT;
-use prejoin_profiles::disk::{Extent, Signature};
+use prejoin_profiles::disk::{Extent, Signature, merge};
 use prejoin_profiles::handoff;
 
 use super::record::Recorder;
 use super::signature::scan_open;
 use crate::device::ReadAt;
+use crate::region::HEAD;
 
 const MIB: u64 = 1 << 20;
+const BLOCK: u64 = 4096;
 const GIB: u64 = 1 << 30;
 /// Where a disk's first partition began before there was alignment: after the first track of 63 sectors.
 const FIRST_TRACK: u64 = 63 * 512;
@@ -67,6 +69,23 @@ pub(crate) fn find(
         found.extend(walk.run(each.max(16)));
     }
     found
+}
+
+/// What is read of one of `count` gaps to see whether it is blank, besides samples: the front of each start, and, where
+/// something new would begin, all that would be cleared there.
+pub(crate) fn begins(gap: &Extent, count: usize, starts: &BTreeSet<u64>) -> Vec<Extent> {
+    let most = (MOST_STARTS / count.max(1)).max(16);
+    let fronts = steps(gap).take(most).map(|start| Extent {
+        start,
+        length: FIRST.length,
+    });
+    // From a sector of any disk on.
+    let heads = likely(gap, starts).into_iter().map(|start| Extent {
+        start: start / BLOCK * BLOCK,
+        length: HEAD,
+    });
+    let all = fronts.chain(heads).filter_map(|part| part.common(gap));
+    merge(all.collect())
 }
 
 /// What begins at one place.

@@ -1,5 +1,7 @@
 //! What a name that was given for deletion releases, and what it does not.
 
+use prejoin_disk::write::{PARTIAL, RELEASED};
+
 use super::*;
 
 #[test]
@@ -292,6 +294,81 @@ fn a_name_on_one_partition_does_not_release_what_another_table_has_there() {
         "{:#?}",
         report.findings
     );
+}
+
+#[test]
+fn a_name_for_nothing_stops_unless_an_earlier_run_was_given_it() {
+    let size = 20 * GIB;
+    let name = "6B1BBD0A-98ef-4a5d-8c1c-1c0e4c3e2a11";
+    let judged = |content: &Content, named_before: &[&str]| {
+        let intent = Intent {
+            named_before: named_before.iter().map(|&name| name.to_owned()).collect(),
+            ..intent(Mode::Reimage, &[name])
+        };
+        verdict(content.clone(), size, &intent)
+    };
+    let own = ours("w1", size);
+    let mistyped = judged(&own, &[]);
+    let unknown = format!("nothing on it is called {name}, which was named for deletion");
+    assert_eq!(faults(&mistyped), [unknown.as_str()]);
+    assert!(mistyped.token.is_none(), "{:#?}", mistyped.findings);
+    // On a disk that is divided its first byte is nothing's, unless something describes the whole of it.
+    let whole = verdict(own.clone(), size, &intent(Mode::Reimage, &["@0"]));
+    assert_eq!(faults(&whole).len(), 1, "{:#?}", whole.findings);
+    let other = "1b1bbd0a-98ef-4a5d-8c1c-1c0e4c3e2a11";
+    assert_eq!(faults(&judged(&own, &[other])), [unknown.as_str()]);
+
+    // As it was given then, or as blkid writes it.
+    for was in [name.to_owned(), name.to_lowercase()] {
+        let again = judged(&own, &[&was]);
+        assert_eq!(again.verdict, Verdict::Ok, "{:#?}", again.findings);
+        let told = again.findings.iter().find(|f| f.code == Code::DtDelete);
+        assert!(told.unwrap().evidence.contains(name));
+    }
+    // Also where that run did not come to the table: what describes the whole disk is cleared before.
+    let foreign = two_file_systems(size);
+    assert_eq!(faults(&judged(&foreign, &[])), [unknown.as_str()]);
+    assert_eq!(faults(&judged(&foreign, &[name])), [""; 0]);
+
+    // What was given is not kept any more; that a run has not come to its end shows on the disk.
+    for mark in [PARTIAL, RELEASED] {
+        let mut begun = own.clone();
+        let listed = begun
+            .tables
+            .iter_mut()
+            .flat_map(|t| t.partitions.iter_mut());
+        let roots = listed.filter(|one| one.name == "root-a");
+        roots.for_each(|one| one.type_id = mark.to_string());
+        let again = judged(&begun, &[]);
+        assert_eq!(faults(&again), [""; 0], "{:#?}", again.findings);
+    }
+    // Data that the node is yet to make is no sign of such a run.
+    let mut new = own;
+    let listed = new.tables.iter_mut().flat_map(|t| t.partitions.iter_mut());
+    let data = listed.filter(|one| one.name == "data");
+    data.for_each(|one| one.type_id = PARTIAL.to_string());
+    assert_eq!(faults(&judged(&new, &[])), [unknown.as_str()]);
+}
+
+/// The signature of before survives in the new partition until the image's first bytes come.
+#[test]
+fn a_name_is_not_for_what_an_interrupted_run_has_begun() {
+    let size = 20 * GIB;
+    let mut begun = ours("w1", size);
+    let boot = begun.partitions()[0].extent;
+    let listed = begun
+        .tables
+        .iter_mut()
+        .flat_map(|t| t.partitions.iter_mut());
+    let boots = listed.filter(|one| one.extent == boot);
+    boots.for_each(|one| one.type_id = PARTIAL.to_string());
+    begun.signatures.retain(|one| one.of != boot);
+    let old = signature("ext4", boot, 1080, 2);
+    let name = old.uuid.clone().unwrap();
+    begun.signatures.push(old);
+    let report = verdict(begun, size, &intent(Mode::Reimage, &[&name]));
+    assert_eq!((deleted(&report), faults(&report)), (vec![], vec![]));
+    assert_eq!(report.verdict, Verdict::Ok, "{:#?}", report.findings);
 }
 
 #[test]

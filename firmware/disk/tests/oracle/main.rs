@@ -20,7 +20,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 
 use prejoin_disk::guard::Guarded;
-use prejoin_disk::judge::{Intent, Rules, judge};
+use prejoin_disk::judge::{Intent, judge};
 use prejoin_disk::plan::{self, Wish};
 use prejoin_disk::probe::probe;
 use prejoin_disk::region::{self, Own};
@@ -34,13 +34,15 @@ use sparse::{Disk, Sparse};
 use support::Random;
 
 /// Seeds that have found something, tried each time.
-const RECORDED: [u64; 3] = [
+const RECORDED: [u64; 4] = [
     // A partition called root-a was zeroed in part, and dropped.
     8078476322424328179,
     // A raw data partition of another type.
     6154192240094739742,
     // A lost state with a file system, under the new one.
     11168034603498703870,
+    // Raw data that begins between the samples of a gap.
+    6510009041307890078,
 ];
 
 /// Rounds, unless `PREJOIN_ORACLE_ROUNDS` says otherwise.
@@ -227,7 +229,7 @@ impl Round {
         self.wipe();
         let cut = self.random.chance(60).then(|| 1 + self.random.below(50));
         let disk = Disk::new(self.disk.clone(), cut);
-        let (printed, saved) = match self.flash(&disk) {
+        let (printed, saved) = match self.flash(&disk, false) {
             Outcome::Refused(why) => {
                 tally.refused += 1;
                 *tally.reasons.entry(why).or_default() += 1;
@@ -271,7 +273,7 @@ impl Round {
         for count in 0..3 {
             let cut = (count < 2 && self.random.chance(30)).then(|| 1 + self.random.below(30));
             let disk = Disk::new(left.clone(), cut);
-            match self.flash(&disk) {
+            match self.flash(&disk, true) {
                 Outcome::Refused(why) => {
                     tally.stuck.push(format!("seed {}: {why}", self.seed));
                     break;
@@ -318,12 +320,22 @@ impl Round {
         }
     }
 
-    fn flash(&self, disk: &Disk) -> Outcome {
-        let wish = Wish {
-            mode: Mode::default(),
-            delete: self.delete.clone(),
+    /// Gives the command; what it names was given to `earlier` runs, too.
+    fn flash(&self, disk: &Disk, earlier: bool) -> Outcome {
+        let delete = self.delete.clone();
+        let named_before = match earlier {
+            true => delete.clone(),
+            false => BTreeSet::new(),
         };
-        flash(disk, self.disk.size, self.node, self.mode, wish)
+        let intent = Intent {
+            wish: Wish {
+                mode: Mode::default(),
+                delete,
+            },
+            named_before,
+            ..Intent::default()
+        };
+        flash(disk, self.disk.size, self.node, self.mode, intent)
     }
 
     /// A state that is to be made anew was named by that.
@@ -381,7 +393,11 @@ impl Round {
                 (None, true) => "it is not listed any more".into(),
                 (None, false) => continue,
             };
-            let what = format!("seed {}, {when}: {owned}: {what}", self.seed);
+            let named = &self.delete;
+            let what = format!(
+                "seed {}, {when}: {owned}: {what}; named: {named:?}",
+                self.seed
+            );
             owned.named = true;
             tally.lost.push(what);
         }
@@ -406,8 +422,7 @@ const MBR: Extent = Extent {
 fn installed(random: &mut Random, size: u64, node: &Node) -> Sparse {
     let cut = random.chance(35).then(|| 1 + random.below(50));
     let disk = Disk::new(Sparse::new(size), cut);
-    let wish = Wish::default();
-    match flash(&disk, size, node, None, wish) {
+    match flash(&disk, size, node, None, Intent::default()) {
         Outcome::Refused(why) => panic!("a blank disk is refused: {why}"),
         Outcome::Ran(_, _, Err(error)) if !disk.is_cut() => panic!("{error:?}"),
         Outcome::Ran(..) if disk.is_cut() => disk.left(random),
@@ -416,11 +431,11 @@ fn installed(random: &mut Random, size: u64, node: &Node) -> Sparse {
 }
 
 /// One run of the command, with every question answered by yes.
-fn flash(disk: &Disk, size: u64, node: &Node, mode: Option<Mode>, mut wish: Wish) -> Outcome {
+fn flash(disk: &Disk, size: u64, node: &Node, mode: Option<Mode>, mut intent: Intent) -> Outcome {
     let (manifest, sector_size) = (&node.manifest, node.manifest.sector_size);
     let content = probe(disk, size, sector_size);
     let own = Own::of(manifest, &node.handoff);
-    wish.mode = mode.unwrap_or_else(|| own.mode(&content));
+    intent.wish.mode = mode.unwrap_or_else(|| own.mode(&content));
     let device = Device {
         path: "/dev/disk/by-id/nvme-oracle".into(),
         size,
@@ -434,14 +449,8 @@ fn flash(disk: &Disk, size: u64, node: &Node, mode: Option<Mode>, mut wish: Wish
         usage: vec![],
         content,
     };
-    let intent = Intent {
-        wish,
-        node: manifest.node.clone(),
-        rules: Rules {
-            accepted: BTreeSet::from([Code::LyForeign]),
-        },
-        ..Intent::default()
-    };
+    intent.node = manifest.node.clone();
+    intent.rules.accepted.insert(Code::LyForeign);
     let report = judge(&facts, &intent, &node.image());
     if report.verdict == Verdict::Refuse {
         let finding = &report.findings[0];

@@ -186,15 +186,16 @@ pub(crate) fn ext4(size: u64, uuid: Guid, files: &[(&str, &str)]) -> Vec<u8> {
     bytes
 }
 
-fn fat(size: u64, start: u64, files: &[(&str, &str)]) -> Vec<u8> {
+fn fat(partition: &Partition, sector_size: u32, files: &[(&str, &str)]) -> Vec<u8> {
+    let (start, size) = (partition.start, partition.size);
     let options = fat::Options {
         size,
-        sector_size: 512,
+        sector_size,
         width: None,
         label: "PREJOIN".into(),
         volume_id: 7,
         time: 1_750_000_000,
-        hidden_sectors: (start / 512) as u32,
+        hidden_sectors: (start / u64::from(sector_size)) as u32,
     };
     let mut bytes = vec![0; size as usize];
     let image = fat::write(&tree(files), &options).unwrap();
@@ -238,8 +239,9 @@ const PARTITIONS: [(&str, u64); 6] = [
 
 impl Node {
     /// The image of a node; `larger` MiB more for each root, `version` is in what the root says of itself.
-    pub(crate) fn new(node: &str, version: &str, larger: u64) -> Self {
-        let table = table(node, larger);
+    /// It is for disks with sectors of `sector_size` bytes.
+    pub(crate) fn new(node: &str, version: &str, larger: u64, sector_size: u32) -> Self {
+        let table = table(node, larger, sector_size);
         let made = |name: &str, size| handoff::Partition {
             name: name.into(),
             type_guid: Uuid(types::LINUX.bytes()),
@@ -261,7 +263,7 @@ impl Node {
         let (mut ranges, mut store) = (vec![Range::Skip { length: MIB }], Store::default());
         let mut partitions = Vec::new();
         for (number, partition) in (1..).zip(&table.partitions) {
-            let bytes = content(node, version, partition, &handoff);
+            let bytes = content(node, version, partition, sector_size, &handoff);
             let from = ranges.len();
             for chunk in bytes.chunks(MIB as usize) {
                 let length = chunk.len() as u64;
@@ -299,7 +301,7 @@ impl Node {
             node: node.into(),
             board: "uefi-amd64".into(),
             architecture: Architecture::Amd64,
-            sector_size: 512,
+            sector_size,
             size: table.disk_size,
             root_hash: Digest::of(version.as_bytes()),
             lock: Digest::of(b"lock"),
@@ -324,7 +326,7 @@ impl Node {
     }
 }
 
-fn table(node: &str, larger: u64) -> Table {
+fn table(node: &str, larger: u64, sector_size: u32) -> Table {
     let (mut start, mut partitions) = (MIB, Vec::new());
     for ((name, size), number) in PARTITIONS.into_iter().zip(1..) {
         let type_guid = match name {
@@ -348,17 +350,23 @@ fn table(node: &str, larger: u64) -> Table {
     }
     Table {
         disk_guid: guid(node, "disk"),
-        sector_size: 512,
+        sector_size,
         disk_size: start + MIB,
         partitions,
     }
 }
 
 /// What the image has in a partition.
-fn content(node: &str, version: &str, partition: &Partition, handoff: &Handoff) -> Vec<u8> {
-    let (start, size) = (partition.start, partition.size);
+fn content(
+    node: &str,
+    version: &str,
+    partition: &Partition,
+    sector_size: u32,
+    handoff: &Handoff,
+) -> Vec<u8> {
+    let size = partition.size;
     match partition.name.as_str() {
-        "boot" => fat(size, start, &[("EFI/BOOT/BOOTX64.EFI", version)]),
+        "boot" => fat(partition, sector_size, &[("EFI/BOOT/BOOTX64.EFI", version)]),
         "root-a" => {
             let release = format!("PRETTY_NAME=\"Debian GNU/Linux {version}\"\nID=debian\n");
             ext4(size, guid(node, "root"), &[("etc/os-release", &release)])
@@ -377,7 +385,7 @@ fn content(node: &str, version: &str, partition: &Partition, handoff: &Handoff) 
                 ("meta-data", format!("instance-id: {version}\n")),
             ];
             let files: Vec<(&str, &str)> = files.iter().map(|(p, t)| (*p, t.as_str())).collect();
-            fat(size, start, &files)
+            fat(partition, sector_size, &files)
         }
         _ => Vec::new(),
     }
@@ -397,16 +405,32 @@ pub(crate) fn entry(number: u32, start: u64, size: u64, name: &str, guid: Guid) 
 }
 
 /// Puts a table on a disk.
-pub(crate) fn divide(disk: &Disk, disk_guid: Guid, partitions: Vec<Partition>) {
+pub(crate) fn divide(disk: &Disk, disk_guid: Guid, sector_size: u32, partitions: Vec<Partition>) {
     let table = Table {
         disk_guid,
-        sector_size: 512,
+        sector_size,
         disk_size: SIZE,
         partitions,
     };
     let (at, backup) = table.backup().unwrap();
     disk.state().put(at, &backup);
     disk.state().put(0, &table.primary().unwrap());
+}
+
+/// An entry of a boot record: type, first sector, and number of sectors.
+pub(crate) type BootEntry = (u8, u64, u64);
+
+/// Puts a boot record on a disk.
+pub(crate) fn boot_record(disk: &Disk, at: u64, entries: &[BootEntry]) {
+    let mut record = [0; 512];
+    let places = record[446..510].chunks_exact_mut(16);
+    for (&(kind, start, size), place) in entries.iter().zip(places) {
+        place[4] = kind;
+        place[8..12].copy_from_slice(&(start as u32).to_le_bytes());
+        place[12..].copy_from_slice(&(size as u32).to_le_bytes());
+    }
+    record[510..].copy_from_slice(&[0x55, 0xaa]);
+    disk.state().put(at, &record);
 }
 
 /// Puts bytes on a disk.
@@ -429,13 +453,15 @@ pub(crate) fn scatter(disk: &Disk, extent: Extent, seed: u64) {
 }
 
 /// The tables' copies on a disk.
-pub(crate) fn tables(disk: &Disk) -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn tables(disk: &Disk, sector_size: u32) -> (Vec<u8>, Vec<u8>) {
     let of = |start, length| disk.bytes(Extent { start, length });
-    (of(0, 34 * 512), of(SIZE - 33 * 512, 33 * 512))
+    let (sector, entries) = (u64::from(sector_size), 128 * 128);
+    let backup = sector + entries;
+    (of(0, 2 * sector + entries), of(SIZE - backup, backup))
 }
 
 /// The table that a disk has.
-pub(crate) fn found(disk: &Disk) -> Table {
+pub(crate) fn found(disk: &Disk, sector_size: u32) -> Table {
     let read = |at, buffer: &mut [u8]| disk.read_at(at, buffer);
-    gpt::read(read, SIZE, 512).unwrap().table
+    gpt::read(read, SIZE, sector_size).unwrap().table
 }
