@@ -1,7 +1,5 @@
 //! What holds files that not everybody may read is written for its owner alone: images are not encrypted.
 
-#![expect(clippy::disallowed_methods, reason = "sets permissions")]
-
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

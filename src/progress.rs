@@ -205,8 +205,7 @@ mod tests {
         let target = ProgressDrawTarget::term_like_with_hz(Box::new(terminal.clone()), 255);
         let progress = Progress::on(MultiProgress::with_draw_target(target));
         show(&progress);
-        let text = terminal.0.lock().expect("no writer panics").clone();
-        text
+        terminal.0.lock().expect("no writer panics").clone()
     }
 
     #[test]

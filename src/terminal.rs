@@ -1,8 +1,6 @@
 //! The only way to stdout and stderr. What goes there is made of names, messages and scripts of strangers: nothing in it
 //! that a terminal would obey goes through but our own colours.
 
-#![expect(clippy::disallowed_methods, reason = "writes to stdout and stderr")]
-
 use std::io::{self, Write as _};
 
 use prejoin_image_builder::class::Class;

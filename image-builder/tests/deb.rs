@@ -645,7 +645,8 @@ fn a_package_is_what_the_lock_calls_it() {
                 name: name.into(),
                 ..deb.clone()
             }];
-            let error = unpack(&called, &cache, &Limits::default(), &|_| {}).unwrap_err();
+            let known = Known::open(folder.path());
+            let error = unpack(&called, &cache, &known, &Limits::default(), &|_| {}).unwrap_err();
             assert!(matches!(error, unpack::Error::Identity { .. }), "{error}");
             let text = error.to_string();
             assert!(text.ends_with(&format!("is a_2_all, not {name}")), "{text}");
@@ -788,7 +789,8 @@ fn a_module_that_would_write_a_line_of_its_own_is_refused() {
     for name in ["a b.ko", "a:b.ko", "a\u{2028}b.ko"] {
         let path = format!("./usr/lib/modules/6.1/{name}");
         let deb = write(folder.path(), "a", "", &[Member::file(&path, b"\x7fELF")]);
-        let error = unpack(&[deb], folder.path(), &Limits::default(), &|_| {}).unwrap_err();
+        let (known, limits) = (Known::default(), Limits::default());
+        let error = unpack(&[deb], folder.path(), &known, &limits, &|_| {}).unwrap_err();
         let source = std::error::Error::source(&error).unwrap().to_string();
         assert!(
             source.ends_with("its path cannot stand in modules.dep"),

@@ -46,8 +46,7 @@ pub(crate) fn run(args: &Prune, report: &Report) -> Result<(), Failure> {
             let bytes: u64 = items.iter().map(|item| item.size).sum();
             json!({ "removed": !args.dry_run, "bytes": bytes, "files": files.collect::<Vec<_>>() })
         },
-    );
-    Ok(())
+    )
 }
 
 /// The cluster's name and its nodes. Without a cluster file every manifest stays.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use prejoin_image_builder::class::Class;
 use prejoin_profiles::cluster::SshKey;
-use prejoin_profiles::yaml::printable;
+use prejoin_profiles::printable::printable;
 
 use crate::failure::Failure;
 use crate::report::Report;
@@ -99,8 +99,7 @@ fn ask(found: &[Found]) -> Result<usize, Failure> {
     let mut question = String::from("Whose key may log in to the nodes?\n");
     for (index, Found { path, key }) in found.iter().enumerate() {
         let shown = format!("{} ({} {})", path.display(), key.kind, key.comment);
-        let shown: String = printable(&shown).collect();
-        question.push_str(&format!("  {}  {shown}\n", index + 1));
+        question.push_str(&format!("  {}  {}\n", index + 1, printable(&shown)));
     }
     question.push_str("Number [1]: ");
     let mut line = String::new();

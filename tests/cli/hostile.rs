@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::Command;
+use std::slice::from_ref;
 
 use prejoin_profiles::digest::Digest;
 
@@ -126,7 +127,7 @@ fn packages_that_must_not_be_unpacked() {
             "a link to nothing",
             of(&[link(b'2', "./usr/lib/victim", "nothing")]),
         ),
-        ("another package", deb("viktim", "", &[file.clone()])),
+        ("another package", deb("viktim", "", from_ref(&file))),
         (
             "a script that is a link",
             with_control(&[link(b'2', "./postinst", "../../../bin/sh")]),
@@ -182,7 +183,7 @@ fn packages_that_must_not_be_unpacked() {
         let code = output.status.code();
         assert!(matches!(code, Some(3 | 5)), "{what}: {code:?}");
         let said = String::from_utf8(output.stderr).unwrap();
-        let bare = said.replace('\n', "").replace('\t', "");
+        let bare = said.replace(['\n', '\t'], "");
         assert!(
             !bare.contains(prejoin_profiles::printable::is_mute),
             "{what}: {said:?}"

@@ -25,7 +25,8 @@ fn a_source_is_a_regular_file_of_the_folder() {
     let outside = tempfile::NamedTempFile::new().unwrap();
     let huge = session.path("huge");
     File::create(&huge).unwrap().set_len(20 << 30).unwrap();
-    let cases: [(&str, Box<dyn Fn()>); 7] = [
+    type Make<'a> = Box<dyn Fn() + 'a>;
+    let cases: [(&str, Make); 7] = [
         (
             "a named pipe",
             Box::new(|| drop(checked(std::process::Command::new("mkfifo").arg(&place)))),

@@ -137,7 +137,7 @@ pub fn find_left(folder: &Path) -> Vec<Left> {
     names(folder)
         .into_iter()
         .filter(|path| file_name(path).is_some_and(is_part))
-        .filter_map(|path| with_dead(&path, |left| Some(left)))
+        .filter_map(|path| with_dead(&path, Some))
         .collect()
 }
 

@@ -576,7 +576,8 @@ impl<'u, 'a> Search<'u, 'a> {
         let Request {
             waive, waive_own, ..
         } = self.request;
-        let is_left_out = waive.contains_key(name) || waive_own.contains_key(name) && self.is_own(by);
+        let is_left_out =
+            waive.contains_key(name) || waive_own.contains_key(name) && self.is_own(by);
         is_left_out && !self.wanted.contains(name)
     }
 
