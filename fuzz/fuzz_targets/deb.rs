@@ -1,22 +1,10 @@
 //! A package file, from its outer archive to the tree it becomes.
 #![no_main]
 
-use std::io::{self, Read};
-
 use libfuzzer_sys::fuzz_target;
-use prejoin_formats::tree::ContentDigest;
+use prejoin_fuzz::Nowhere;
 use prejoin_image_builder::assemble::{Filter, assemble};
-use prejoin_image_builder::deb::{self, Limits, Sink};
-
-/// Reads what it is given and keeps nothing.
-struct Nowhere;
-
-impl Sink for Nowhere {
-    fn file(&mut self, _: &[u8], size: u64, content: &mut dyn Read) -> io::Result<ContentDigest> {
-        let read = io::copy(&mut content.take(size), &mut io::sink())?;
-        if read == size { Ok([0; 32]) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
-    }
-}
+use prejoin_image_builder::deb::{self, Limits};
 
 fuzz_target!(|bytes: &[u8]| {
     let limits = Limits {

@@ -31,7 +31,7 @@ impl ReadAt for Repeating {
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    let bytes = unpack(bytes, 4 << 20);
+    let bytes = unpack(bytes, 2 << 20);
     let length = bytes.len() as u64;
     if length == 0 {
         return;

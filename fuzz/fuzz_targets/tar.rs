@@ -2,23 +2,14 @@
 #![no_main]
 
 use std::collections::BTreeSet;
-use std::io::{self, Read};
 
 use libfuzzer_sys::fuzz_target;
-use prejoin_formats::tree::{ContentDigest, Kind};
+use prejoin_formats::tree::Kind;
+use prejoin_fuzz::Nowhere;
 use prejoin_image_builder::assemble::{Filter, assemble};
-use prejoin_image_builder::deb::{self, Limits, Sink};
+use prejoin_image_builder::deb::{self, Limits};
 
 const CONTROL: &[u8] = b"Package: a\nVersion: 1\nArchitecture: all\n";
-
-struct Nowhere;
-
-impl Sink for Nowhere {
-    fn file(&mut self, _: &[u8], size: u64, content: &mut dyn Read) -> io::Result<ContentDigest> {
-        let read = io::copy(&mut content.take(size), &mut io::sink())?;
-        if read == size { Ok([0; 32]) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
-    }
-}
 
 fuzz_target!(|bytes: &[u8]| {
     let mut data = bytes.to_vec();

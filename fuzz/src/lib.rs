@@ -1,5 +1,10 @@
 //! What several fuzz targets need.
 
+use std::io::{self, Read};
+
+use prejoin_formats::tree::ContentDigest;
+use prejoin_image_builder::deb::{Sink, SinkError};
+
 /// A disk image out of a short input: its size in units of 64 KiB (2 bytes), then records of a sector's number
 /// (2 bytes) and its 512 bytes; numbers are little-endian, and sectors that no record has are zeroes. What lies past
 /// the end is left out, and so is what is past `limit` bytes.
@@ -14,4 +19,14 @@ pub fn unpack(input: &[u8], limit: usize) -> Vec<u8> {
         }
     }
     image
+}
+
+/// Reads the files of a package and keeps nothing.
+pub struct Nowhere;
+
+impl Sink for Nowhere {
+    fn file(&mut self, _: &[u8], size: u64, content: &mut dyn Read) -> Result<ContentDigest, SinkError> {
+        let read = io::copy(&mut content.take(size), &mut io::sink()).map_err(SinkError::Content)?;
+        if read == size { Ok([0; 32]) } else { Err(SinkError::Content(io::ErrorKind::UnexpectedEof.into())) }
+    }
 }

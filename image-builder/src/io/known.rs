@@ -30,6 +30,8 @@ const LARGEST: u64 = 4 << 20;
 /// Packs that were made for one output folder.
 #[derive(Debug, Default)]
 pub struct Known {
+    /// Where what cannot be put into the cache lies while it is used.
+    folder: Option<PathBuf>,
     packs: Mutex<BTreeMap<Digest, Digest>>,
 }
 
@@ -53,8 +55,14 @@ impl Known {
             String::new()
         };
         Known {
+            folder: Some(folder(out)),
             packs: Mutex::new(parse(&text).unwrap_or_default()),
         }
+    }
+
+    /// A folder of the output folder, for packs that the cache does not take.
+    pub(super) fn aside(&self) -> Option<&Path> {
+        self.folder.as_deref()
     }
 
     /// Whether the pack with this index was made of this `.deb`.

@@ -256,6 +256,12 @@ fn decode(bytes: &[u8]) -> Option<BTreeMap<Digest, Entry>> {
     Some(known)
 }
 
+/// Reads a memo and writes it again, for the fuzz target alone.
+#[cfg(fuzzing)]
+pub fn rewrite(bytes: &[u8]) -> Option<Vec<u8>> {
+    decode(bytes).map(|known| encode(&known))
+}
+
 fn take<const N: usize>(input: &mut &[u8]) -> Option<[u8; N]> {
     let (taken, rest) = input.split_first_chunk()?;
     *input = rest;

@@ -216,9 +216,21 @@ impl Contents for Store {
 /// Writes one pack. Dropped before [`Writer::finish`], it leaves nothing behind.
 pub(super) struct Writer {
     output: BufWriter<Part>,
+    /// What the file will be called; none if it has no other name than that of a file under way.
+    target: Option<PathBuf>,
     offset: u64,
     linked: Vec<(Vec<u8>, Linkage)>,
     buffer: Vec<u8>,
+}
+
+fn start(folder: &Path, name: &str) -> io::Result<Part> {
+    fs::create_dir_all(folder)?;
+    Part::create(folder, name)
+}
+
+fn is_read_only(error: &io::Error) -> bool {
+    use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+    matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem)
 }
 
 /// Kernel modules of one package that are read, on any thread, while the package is still being decompressed.
@@ -247,15 +259,22 @@ pub(super) struct Feed<'a, 'scope> {
 
 impl Writer {
     /// Starts a pack that will be renamed to `path`. Several writers of one pack do not meet: whoever is last wins,
-    /// with the same bytes.
-    pub(super) fn create(path: &Path) -> io::Result<Self> {
+    /// with the same bytes. Where its folder is not ours to write to, the pack is a file in `aside` that goes with the
+    /// [`Pack`]: a cache that is only read is of use all the same.
+    pub(super) fn create(path: &Path, aside: Option<&Path>) -> io::Result<Self> {
         let folder = path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(folder)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let mut output = BufWriter::with_capacity(PIECE, Part::create(folder, &name)?);
+        let (part, target) = match (start(folder, &name), aside) {
+            (Err(error), Some(aside)) if is_read_only(&error) => {
+                (start(aside, &name).map_err(|_| error)?, None)
+            }
+            (part, _) => (part?, Some(path.to_owned())),
+        };
+        let mut output = BufWriter::with_capacity(PIECE, part);
         output.write_all(pack::MAGIC)?;
         Ok(Writer {
             output,
+            target,
             offset: pack::MAGIC.len() as u64,
             linked: Vec::new(),
             buffer: Vec::new(),
@@ -263,11 +282,7 @@ impl Writer {
     }
 
     /// Adds what was learnt from the contents to `package`, writes the index and gives the file its name.
-    pub(super) fn finish(
-        mut self,
-        mut package: Package,
-        path: &Path,
-    ) -> io::Result<(Package, Pack)> {
+    pub(super) fn finish(mut self, mut package: Package) -> io::Result<(Package, Pack)> {
         package.libraries = self.linked.into_iter().collect();
         let index = pack::encode(&package);
         self.output.write_all(&index)?;
@@ -278,12 +293,15 @@ impl Writer {
             .into_inner()
             .map_err(io::IntoInnerError::into_error)?;
         let file = part.file().try_clone()?;
-        part.rename(path)?;
+        let path = match self.target {
+            Some(target) => part.rename(&target).map(|()| target)?,
+            None => part.path().to_owned(),
+        };
         let (_, locations) = pack::decode(&index, self.offset).map_err(io::Error::other)?;
         Ok((
             package,
             Pack {
-                path: path.to_owned(),
+                path,
                 file,
                 locations,
                 index: Digest(trailer.digest),

@@ -165,7 +165,7 @@ pub fn unpack(
         .into_iter()
         .par_bridge()
         .map(|(size, index)| {
-            let made = make(&debs[index], cache, limits)?;
+            let made = make(&debs[index], cache, known.aside(), limits)?;
             known.insert(debs[index].sha256, made.1.index());
             let done = done.fetch_add(size, Ordering::Relaxed) + size;
             events(Event::Progress {
@@ -228,7 +228,12 @@ fn reopen(deb: &Deb, cache: &Path, known: &Known) -> Option<Opened> {
 }
 
 /// Unpacks one package into its pack.
-fn make(deb: &Deb, cache: &Path, limits: &Limits) -> Result<Opened, Error> {
+fn make(
+    deb: &Deb,
+    cache: &Path,
+    aside: Option<&Path>,
+    limits: &Limits,
+) -> Result<Opened, Error> {
     let open = |source| Error::Open {
         path: deb.path.clone(),
         source,
@@ -239,7 +244,7 @@ fn make(deb: &Deb, cache: &Path, limits: &Limits) -> Result<Opened, Error> {
         path: path.clone(),
         source,
     };
-    let mut writer = Writer::create(&path).map_err(write)?;
+    let mut writer = Writer::create(&path, aside).map_err(write)?;
     let mut input = Hashing {
         input: file,
         digest: Sha256::new(),
@@ -273,7 +278,7 @@ fn make(deb: &Deb, cache: &Path, limits: &Limits) -> Result<Opened, Error> {
         path: deb.path.clone(),
         source,
     })?;
-    writer.finish(package, &path).map_err(write)
+    writer.finish(package).map_err(write)
 }
 
 /// Hashes what passes through.
