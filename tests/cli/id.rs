@@ -80,7 +80,7 @@ fn lock_writes_a_missing_id_and_touches_nothing_else() {
             .unwrap()
             .is_symlink()
     );
-    let lock = Lock::parse(&session.read("prejoin.lock")).unwrap();
+    let lock = Lock::parse(&session.read("link.lock")).unwrap();
     assert_eq!(lock.id.unwrap().to_string(), id);
     // Once: then it is there.
     session.quietly("lock");

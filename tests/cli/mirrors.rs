@@ -125,10 +125,12 @@ fn a_lock_that_no_longer_fits() {
     session.golden("stale");
 }
 
-/// A lock, as somebody else made it: without the packages that it fetched.
-fn locked_alone(session: &mut Session) {
+/// A lock, as somebody else made it: without the packages that it fetched and what it remembers of them.
+fn locked_alone(session: &Session) {
     session.quietly("lock");
-    fs::remove_dir_all(session.path("cache")).unwrap();
+    for folder in ["cache", "out"] {
+        fs::remove_dir_all(session.path(folder)).unwrap();
+    }
 }
 
 #[test]
@@ -136,7 +138,7 @@ fn packages_that_are_not_the_locked_ones() {
     let Some((mut session, archive)) = own_archive() else {
         return;
     };
-    locked_alone(&mut session);
+    locked_alone(&session);
     let deb = archive.pool().join("greeting_2.0_all.deb");
     let good = fs::read(&deb).unwrap();
     let refused = |session: &mut Session, what: &str, code: i32| {
@@ -162,7 +164,7 @@ fn downloads_go_on_where_they_ended() {
     let Some(mut session) = tiny::session() else {
         return;
     };
-    locked_alone(&mut session);
+    locked_alone(&session);
     let server = Server::start(&TINY.archive.root);
     session.set("PREJOIN_MIRROR_TINY", server.address.clone());
     let deb = "pool/greeting_2.0_all.deb";

@@ -11,7 +11,7 @@ use crate::session::Session;
 use crate::tiny;
 
 /// What makes each command print a result: after one in which node one was built and written to `disk.img`.
-const RESULTS: [(&str, &str); 12] = [
+const RESULTS: [(&str, &str); 13] = [
     ("init", "init --example list"),
     ("check", "check"),
     ("schema", "schema"),
@@ -19,6 +19,7 @@ const RESULTS: [(&str, &str); 12] = [
     ("build", "build one --offline"),
     ("export", "export one --format raw.zst --to ."),
     ("verify", "verify one"),
+    ("prune", "prune --dry-run"),
     ("disk inspect", "disk inspect disk.img"),
     ("disk list", "disk list"),
     (
