@@ -228,12 +228,7 @@ fn reopen(deb: &Deb, cache: &Path, known: &Known) -> Option<Opened> {
 }
 
 /// Unpacks one package into its pack.
-fn make(
-    deb: &Deb,
-    cache: &Path,
-    aside: Option<&Path>,
-    limits: &Limits,
-) -> Result<Opened, Error> {
+fn make(deb: &Deb, cache: &Path, aside: Option<&Path>, limits: &Limits) -> Result<Opened, Error> {
     let open = |source| Error::Open {
         path: deb.path.clone(),
         source,
