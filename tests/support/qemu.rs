@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::tools::{folder, skipped, tool};
 
 /// Longest that anything in an emulated machine may take on a busy host. Never a statement about speed.
-pub const PATIENCE: Duration = Duration::from_secs(600);
+pub const PATIENCE: Duration = Duration::from_secs(1500);
 
 /// UEFI firmware as Debian packages it: code and variables.
 const OVMF: [&str; 2] = [
