@@ -10,7 +10,7 @@ use super::{Chosen, Request, Resolution, ResolveError, Wanted, Why};
 use crate::relation::{self, Group, Relation};
 use crate::repository::{DEFAULT_PRIORITY, Entry, IndexError, Universe};
 
-/// Bound for all that is looked at. A node's set of 250 packages takes some 30 000 steps.
+/// Bound for all that is looked at, far above what the sets of nodes take.
 const MAX_STEPS: usize = 10_000_000;
 
 /// Reasons, versions or providers that one message lists.
