@@ -28,8 +28,7 @@ fn main() {
         "firmware/sys",
         "image-builder/formats/Cargo.toml",
         "image-builder/formats/src",
-        "profiles/Cargo.toml",
-        "profiles/src",
+        "profiles/wire",
     ] {
         println!("cargo::rerun-if-changed={path}");
     }

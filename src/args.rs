@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
-use prejoin_profiles::disk::Code;
+use prejoin_wire::disk::Code;
 
 /// Kubernetes nodes that come up already joined: one file describes a cluster, one program turns it into bootable,
 /// immutable disk images.

@@ -5,10 +5,10 @@ use std::io::IsTerminal as _;
 use prejoin_disk::judge::{System, operating_system};
 use prejoin_disk::region;
 use prejoin_disk::write::PARTIAL;
-use prejoin_profiles::disk::{
+use prejoin_wire::disk::{
     Content, Device, Extent, Health, Opal, Partition, Region, RegionKind, Scheme, Usage, decimal,
 };
-use prejoin_profiles::{handoff, printable};
+use prejoin_wire::{handoff, printable};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -263,11 +263,7 @@ fn unknown(device: &Device, content: &Content) -> String {
 }
 
 /// What is inside a file system, where it decides what the disk is.
-fn worth(
-    content: &Content,
-    inside: &prejoin_profiles::disk::Inside,
-    whole: &Extent,
-) -> Option<String> {
+fn worth(content: &Content, inside: &prejoin_wire::disk::Inside, whole: &Extent) -> Option<String> {
     let at = content
         .partitions()
         .iter()

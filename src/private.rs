@@ -8,7 +8,7 @@ use prejoin_image_builder::class::Class;
 use prejoin_image_builder::io::build::manifest_path;
 use prejoin_image_builder::io::chunks::ChunkStore;
 use prejoin_profiles::cluster::Cluster;
-use prejoin_profiles::manifest::{Manifest, Range};
+use prejoin_wire::manifest::{Manifest, Range};
 use rustix::fs::Mode;
 
 use crate::failure::Failure;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use prejoin_image_builder::events::Event;
-use prejoin_profiles::printable::printable;
+use prejoin_wire::printable::printable;
 
 use crate::terminal::{self, Form};
 

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use prejoin_profiles::architecture::Architecture;
+use prejoin_wire::architecture::Architecture;
 
 /// What a machine needs to run an image.
 pub(crate) struct Qemu {

@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::io::IsTerminal;
 
 use prejoin_profiles::finding::{Finding, Severity};
-use prejoin_profiles::printable::printable_lines;
-pub(crate) use prejoin_profiles::units::amount as size;
+use prejoin_wire::printable::printable_lines;
+pub(crate) use prejoin_wire::size::amount as size;
 use serde_json::{Value, json};
 
 use crate::args::Colour;

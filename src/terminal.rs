@@ -4,7 +4,7 @@
 use std::io::{self, Write as _};
 
 use prejoin_image_builder::class::Class;
-use prejoin_profiles::printable::{escaped, is_mute, printable_lines};
+use prejoin_wire::printable::{escaped, is_mute, printable_lines};
 
 use crate::failure::Failure;
 

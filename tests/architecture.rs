@@ -11,27 +11,36 @@ use serde_json::Value;
 
 /// Every allowed edge between our crates (docs/architecture.md, "Dependency rules").
 const ALLOWED: &[(&str, &[&str])] = &[
-    ("prejoin-profiles", &[]),
+    ("prejoin-wire", &[]),
     ("prejoin-formats", &[]),
     ("prejoin-sys", &[]),
-    ("prejoin-identity", &["prejoin-profiles"]),
-    ("prejoin-boot", &["prejoin-profiles"]),
+    ("prejoin-profiles", &["prejoin-wire"]),
+    ("prejoin-identity", &["prejoin-profiles", "prejoin-wire"]),
+    ("prejoin-boot", &["prejoin-profiles", "prejoin-wire"]),
     (
         "prejoin-disk",
-        &["prejoin-formats", "prejoin-profiles", "prejoin-sys"],
+        &["prejoin-formats", "prejoin-sys", "prejoin-wire"],
     ),
     (
         "prejoin-image-builder",
-        &["prejoin-boot", "prejoin-formats", "prejoin-profiles"],
+        &[
+            "prejoin-boot",
+            "prejoin-formats",
+            "prejoin-profiles",
+            "prejoin-wire",
+        ],
     ),
-    ("prejoin-netboot", &["prejoin-boot", "prejoin-profiles"]),
+    (
+        "prejoin-netboot",
+        &["prejoin-boot", "prejoin-profiles", "prejoin-wire"],
+    ),
     (
         "prejoin-agent",
         &[
             "prejoin-disk",
             "prejoin-formats",
-            "prejoin-profiles",
             "prejoin-sys",
+            "prejoin-wire",
         ],
     ),
     (
@@ -44,6 +53,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "prejoin-image-builder",
             "prejoin-netboot",
             "prejoin-profiles",
+            "prejoin-wire",
         ],
     ),
 ];

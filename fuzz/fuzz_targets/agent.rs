@@ -16,7 +16,8 @@ mod menu;
 mod superblock;
 
 use libfuzzer_sys::fuzz_target;
-use prejoin_profiles::handoff::{Format, Partition, Uuid};
+use prejoin_wire::handoff::{Format, Partition};
+use uuid::Uuid;
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(archive) = archive::Archive::parse(bytes) {
@@ -36,7 +37,7 @@ fuzz_target!(|bytes: &[u8]| {
         Ok(())
     };
     for (format, is_partial) in [(Format::Ext4, false), (Format::Ext4, true), (Format::Xfs, false)] {
-        let uuid = Uuid([5; 16]);
+        let uuid = Uuid::from_bytes([5; 16]);
         let wanted = Partition { name: String::new(), type_guid: uuid, guid: uuid, size: None, min_size: None, format, uuid };
         let content = superblock::look(read, 1 << 40, &wanted, is_partial).unwrap();
         let step = content.step(is_partial, superblock::Remedy::None);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use libfuzzer_sys::fuzz_target;
 use prejoin_image_builder::artifact::unpack;
-use prejoin_profiles::architecture::Architecture;
+use prejoin_wire::architecture::Architecture;
 use prejoin_profiles::distribution::{Wanted, listed};
 
 fn wanted(file: &str, member: &str) -> Wanted {

@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use prejoin_formats::tree::{Entry, NoContents, Tree};
 use prejoin_image_builder::fixups::{self, Context, Root};
 use prejoin_image_builder::package::Package;
-use prejoin_profiles::architecture::Architecture;
+use prejoin_wire::architecture::Architecture;
 use prejoin_profiles::os::Os;
 use prejoin_profiles::yaml;
 

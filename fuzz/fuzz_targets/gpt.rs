@@ -6,7 +6,8 @@ use libfuzzer_sys::fuzz_target;
 use prejoin_disk::layout;
 use prejoin_formats::gpt::{self, Found};
 use prejoin_fuzz::Disk;
-use prejoin_profiles::handoff::{Format, Partition, Uuid};
+use prejoin_wire::handoff::{Format, Partition};
+use uuid::Uuid;
 
 fuzz_target!(|bytes: &[u8]| {
     let mut disk = Disk::new(bytes, 16 << 20);
@@ -37,9 +38,9 @@ fn edit(found: Found) {
     for size in [None, Some(1 << 20), Some(u64::MAX)] {
         let wanted = ["state", "data"].map(|name| Partition {
             name: name.into(),
-            type_guid: Uuid([1; 16]),
-            guid: Uuid([name.len() as u8; 16]),
-            uuid: Uuid([2; 16]),
+            type_guid: Uuid::from_bytes([1; 16]),
+            guid: Uuid::from_bytes([name.len() as u8; 16]),
+            uuid: Uuid::from_bytes([2; 16]),
             size,
             min_size: None,
             format: Format::Ext4,

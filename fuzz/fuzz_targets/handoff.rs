@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use prejoin_profiles::handoff::{Boot, Handoff};
+use prejoin_wire::handoff::{Boot, Handoff};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(boot) = Boot::parse(bytes) {

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use prejoin_image_builder::io::memo::rewrite;
-use prejoin_profiles::digest::Digest;
+use prejoin_wire::digest::Digest;
 
 const MAGIC: &[u8] = b"prejoin memo 3\n\0";
 

@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use prejoin_image_builder::repository::{Index, Universe};
 use prejoin_image_builder::resolve::{Request, Wanted, resolve};
-use prejoin_profiles::architecture::Architecture;
+use prejoin_wire::architecture::Architecture;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else { return };

@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use prejoin_disk::device::ReadAt;
 use prejoin_disk::probe::signature::scan;
 use prejoin_fuzz::unpack;
-use prejoin_profiles::disk::Extent;
+use prejoin_wire::disk::Extent;
 
 struct Repeating {
     bytes: Vec<u8>,

@@ -16,7 +16,7 @@ use prejoin_image_builder::deb::{self, Limits};
 use prejoin_image_builder::io::known::Known;
 use prejoin_image_builder::io::unpack::{Deb, unpack};
 use prejoin_image_builder::libraries;
-use prejoin_profiles::digest::Digest;
+use prejoin_wire::digest::Digest;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().collect();

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::io::{self, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
-use prejoin_profiles::architecture::Architecture;
 use prejoin_profiles::distribution::Wanted;
+use prejoin_wire::architecture::Architecture;
 
 /// Largest program, bytes. The largest there is (k3s) has a seventh of it.
 pub const MAX_PROGRAM: u64 = 512 << 20;

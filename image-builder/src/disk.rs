@@ -1,14 +1,14 @@
 //! A disk as a plan: partitions with their content, and the table that lists them.
 
 use prejoin_formats::gpt::{self, Table};
-use prejoin_formats::guid::Guid;
 use prejoin_formats::image::Image;
+use uuid::Uuid;
 
 /// A whole disk image before a byte of it is read.
 #[derive(Clone, Debug)]
 pub struct Disk {
     /// Disk GUID.
-    pub guid: Guid,
+    pub guid: Uuid,
     /// Logical sector size, 512 or 4096.
     pub sector_size: u32,
     /// Partitions, ascending.
@@ -21,9 +21,9 @@ pub struct Partition {
     /// Name in the table.
     pub name: String,
     /// Type GUID.
-    pub type_guid: Guid,
+    pub type_guid: Uuid,
     /// Unique GUID.
-    pub guid: Guid,
+    pub guid: Uuid,
     /// Attribute bits.
     pub attributes: u64,
     /// Length in bytes, a multiple of [`gpt::ALIGNMENT`].

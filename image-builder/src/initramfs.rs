@@ -7,7 +7,7 @@ use prejoin_formats::cpio;
 use prejoin_formats::kmod::{Index, Missing, Module};
 use prejoin_formats::modprobe::Config;
 use prejoin_formats::tree::{Content, Contents, Entry, Kind, Tree};
-use prejoin_profiles::handoff;
+use prejoin_wire::handoff;
 use rayon::prelude::*;
 
 use crate::system::{self, Spec};

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use prejoin_profiles::digest::Digest;
-use prejoin_profiles::handoff::Uuid;
 use prejoin_profiles::lock::{Lock, Package, Release, Set, VERSION};
 use prejoin_profiles::os::Ids;
+use prejoin_wire::digest::Digest;
+use uuid::Uuid;
 
 use crate::resolve::Resolution;
 

@@ -3,21 +3,22 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use prejoin_boot::{Origin, Slot, Source};
+use prejoin_boot::{Origin, Source};
 use prejoin_formats::cpio;
 use prejoin_formats::fat::{self, Width};
 use prejoin_formats::gpt;
-use prejoin_formats::guid::Guid;
 use prejoin_formats::image::Image;
 use prejoin_formats::tree::{Content, Contents, Entry, Kind, NoContents, Tree};
 use prejoin_formats::uki;
-use prejoin_profiles::architecture::Architecture;
 use prejoin_profiles::board::{Board, Firmware};
-use prejoin_profiles::derived;
-use prejoin_profiles::digest::Digest;
-use prejoin_profiles::handoff::{self, Handoff, Uuid};
 use prejoin_profiles::kernel_args::COMMAND_LINE_SIZE;
 use prejoin_profiles::layout::{self, Filesystem, Layout, Purpose};
+use prejoin_wire::architecture::Architecture;
+use prejoin_wire::derived;
+use prejoin_wire::digest::Digest;
+use prejoin_wire::handoff::{self, Handoff};
+use prejoin_wire::role::Slot;
+use uuid::Uuid;
 
 use crate::disk::{Disk, Partition};
 use crate::overlays;
@@ -138,8 +139,8 @@ pub enum Error {
 }
 
 /// A GUID that belongs to one thing of this node, for ever.
-fn derived_guid(spec: &Spec, thing: &str) -> Guid {
-    Guid::from_bytes(derived::uuid(spec.cluster, spec.name, thing).0)
+fn derived_guid(spec: &Spec, thing: &str) -> Uuid {
+    derived::uuid(spec.cluster, spec.name, thing)
 }
 
 /// Plans the node's disk.
@@ -222,7 +223,7 @@ fn system_partitions(layout: &Layout) -> impl Iterator<Item = &layout::Partition
 }
 
 /// Partition type and attributes.
-fn kind(purpose: Purpose, board: &Board) -> (Guid, u64) {
+fn kind(purpose: Purpose, board: &Board) -> (Uuid, u64) {
     let read_only = gpt::types::READ_ONLY | gpt::types::NO_AUTO;
     match (purpose, board.architecture) {
         // Raspberry Pi firmware takes any FAT partition, and an ESP there would invite other tools to use it.
@@ -302,10 +303,10 @@ fn boot_image(
 }
 
 /// GUID of the layout's first partition for a purpose, which is the first slot's.
-fn guid_of_first(spec: &Spec, purpose: Purpose) -> Result<String, Error> {
+fn guid_of_first(spec: &Spec, purpose: Purpose) -> Result<Uuid, Error> {
     let first = system_partitions(spec.layout).find(|partition| partition.purpose == purpose);
     let first = first.ok_or_else(|| missing(spec, purpose))?;
-    Ok(derived_guid(spec, &first.name).to_string())
+    Ok(derived_guid(spec, &first.name))
 }
 
 fn missing(spec: &Spec, purpose: Purpose) -> Error {
@@ -402,7 +403,7 @@ fn made_by_node(spec: &Spec, partition: &layout::Partition) -> handoff::Partitio
     let (type_guid, _) = kind(partition.purpose, spec.board);
     handoff::Partition {
         name: partition.name.clone(),
-        type_guid: Uuid(type_guid.bytes()),
+        type_guid,
         guid: uuid(&partition.name),
         size: partition.size.map(|size| size.bytes()),
         min_size: partition.min_size.map(|size| size.bytes()),
@@ -453,7 +454,7 @@ fn volume(
     width: Option<Width>,
     tree: &Tree,
 ) -> Result<Image, Error> {
-    let id = derived_guid(spec, &format!("{} volume", place.name)).bytes();
+    let id = derived_guid(spec, &format!("{} volume", place.name)).into_bytes();
     let options = fat::Options {
         size: place.size,
         sector_size: spec.sector_size,

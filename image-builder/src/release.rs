@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use prejoin_profiles::digest::Digest;
-use prejoin_profiles::units::amount;
+use prejoin_wire::digest::Digest;
+use prejoin_wire::size::amount;
 
 use crate::cleartext::{Cleartext, CleartextError};
 use crate::control::{ControlError, Stanza, shorten};

@@ -6,8 +6,8 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use prejoin_profiles::architecture::Architecture;
-use prejoin_profiles::digest::Digest;
+use prejoin_wire::architecture::Architecture;
+use prejoin_wire::digest::Digest;
 
 use crate::control::{Stanza, field_end, shorten};
 use crate::relation::{self, Constraint, Group, Relation, RelationError};

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use prejoin_profiles::digest::Digest;
+use prejoin_wire::digest::Digest;
 
 use crate::repository::{IndexError, Universe};
 

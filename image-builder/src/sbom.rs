@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use prejoin_profiles::digest::Digest;
 use prejoin_profiles::distribution::Wanted;
 use prejoin_profiles::lock::Lock;
+use prejoin_wire::digest::Digest;
 use serde_json::{Value, json};
 
 use crate::control::Stanza;
@@ -282,7 +282,7 @@ mod tests {
         let wanted = Wanted {
             name: name.into(),
             version: version.into(),
-            architecture: prejoin_profiles::architecture::Architecture::Arm64,
+            architecture: prejoin_wire::architecture::Architecture::Arm64,
             url: url.into(),
             checksum: String::new(),
             file: String::new(),

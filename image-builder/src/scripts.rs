@@ -14,8 +14,8 @@ mod snippet;
 
 use std::fmt;
 
-use prejoin_profiles::digest::Digest;
 use prejoin_profiles::scripts::Table;
+use prejoin_wire::digest::Digest;
 
 pub use self::generated::{alternatives, units};
 pub use self::normal::rest;

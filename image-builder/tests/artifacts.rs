@@ -22,10 +22,10 @@ use prejoin_image_builder::io::cache::Cache;
 use prejoin_image_builder::io::fetch::{Fetcher, Settings};
 use prejoin_image_builder::io::mirror;
 use prejoin_image_builder::sources::Source;
-use prejoin_profiles::architecture::Architecture;
-use prejoin_profiles::digest::Digest;
 use prejoin_profiles::distribution::Wanted;
 use prejoin_profiles::lock::{self, Lock};
+use prejoin_wire::architecture::Architecture;
+use prejoin_wire::digest::Digest;
 
 /// What the server has at a path.
 #[derive(Clone)]

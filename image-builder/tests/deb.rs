@@ -26,8 +26,8 @@ use prejoin_image_builder::io::unpack::{self, Deb, Unpacked, unpack};
 use prejoin_image_builder::libraries;
 use prejoin_image_builder::package::Package;
 use prejoin_image_builder::scripts;
-use prejoin_profiles::digest::Digest;
 use prejoin_profiles::scripts::Table;
+use prejoin_wire::digest::Digest;
 
 use made::{Member, ar, deb_of, tar};
 

@@ -17,9 +17,9 @@ use std::process::Command;
 use prejoin_formats::tree::{Entry, Kind, NoContents, Tree};
 use prejoin_image_builder::fixups::{self, Cause, Context, RULES, Root};
 use prejoin_image_builder::package::Package;
-use prejoin_profiles::architecture::Architecture;
 use prejoin_profiles::distribution::System;
 use prejoin_profiles::os::Os;
+use prejoin_wire::architecture::Architecture;
 
 const INPUTS: &str = include_str!("fixups/packages.txt");
 const EPOCH: i64 = 1_763_000_000;

@@ -28,10 +28,10 @@ use prejoin_image_builder::release::{Policy, Release, ReleaseError};
 use prejoin_image_builder::repository::Universe;
 use prejoin_image_builder::resolve::{Request, Resolution, Wanted, resolve};
 use prejoin_image_builder::version;
-use prejoin_profiles::architecture::Architecture;
-use prejoin_profiles::digest::Digest;
 use prejoin_profiles::lock::Lock;
 use prejoin_profiles::os::Repository;
+use prejoin_wire::architecture::Architecture;
+use prejoin_wire::digest::Digest;
 
 #[path = "repository/archive.rs"]
 mod archive;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::architecture::Architecture;
-use crate::cluster::Transport;
+use prejoin_wire::architecture::Architecture;
+use prejoin_wire::selector::Transport;
 
 /// A kind of machine, one file under `boards/`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

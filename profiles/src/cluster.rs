@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 pub use cloud_config::{CloudConfig, PROTECTED_KEYS, Step};
-pub use disk::{DiskSelector, Transport};
+pub use disk::DiskSelector;
 pub use endpoint::{Endpoint, Provider};
 pub use file::{Content, File};
 pub use id::with_id;
@@ -31,8 +31,8 @@ pub use node::{Effect, Node, Role, Taint};
 pub use user::{PLACEHOLDER_KEY, SshKey, User, with_keys};
 
 use crate::finding::{Code, Finding, private_key};
-use crate::handoff::Uuid;
 use crate::yaml::{self, Located, Position};
+use uuid::Uuid;
 
 /// A cluster as its file describes it, defaults filled in.
 #[derive(Clone, Debug, PartialEq)]

@@ -15,11 +15,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::architecture::Architecture;
 use crate::cluster::{Cluster, Containerd, Distribution, Kubernetes, Node};
 use crate::os::{Os, Recipe};
 use crate::units::Version;
 use crate::yaml;
+use prejoin_wire::architecture::Architecture;
 
 pub use checksum::listed;
 pub use wanted::Wanted;

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::printable::printable;
 use crate::yaml::{self, Position, shorten};
+use prejoin_wire::printable::printable;
 
 /// One thing that is wrong, or looks wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::handoff;
-use crate::units::Size;
+use prejoin_wire::handoff;
+use prejoin_wire::size::Size;
 
 /// How disks are divided, one file under `layouts/`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

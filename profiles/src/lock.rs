@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::architecture::Architecture;
-use crate::digest::Digest;
-use crate::handoff::Uuid;
 use crate::os::Ids;
 use crate::yaml;
+use prejoin_wire::architecture::Architecture;
+use prejoin_wire::digest::Digest;
+use uuid::Uuid;
 
 /// Version of the document.
 pub const VERSION: u32 = 1;
@@ -173,7 +173,7 @@ mod tests {
         };
         Lock {
             version: VERSION,
-            id: Some(Uuid::random([7; 16])),
+            id: Some(Uuid::from_bytes([7; 16])),
             epoch: 1_763_000_000,
             releases: BTreeMap::from([("main".to_owned(), release)]),
             sets: BTreeMap::from([(

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::digest::Digest;
 use crate::yaml;
+use prejoin_wire::digest::Digest;
 
 /// The tables that come with the program, by name of the operating system's base (`debian-13`).
 pub const BUILT_IN: [(&str, &str); 1] = [("debian-13", include_str!("../scripts/debian-13.yaml"))];

@@ -1,13 +1,11 @@
-//! Units that cross every crate: sizes in bytes, hardware addresses, networks and versions, each with one spelling.
+//! Hardware addresses, networks and versions, each with one spelling.
 
 mod mac;
 mod network;
-mod size;
 mod version;
 
 pub use mac::Mac;
 pub use network::{AddressRange, Subnet};
-pub use size::{Size, amount};
 pub use version::Version;
 
 /// Gives a type with `Display` and `FromStr<Err = String>` its text as its form in documents and schemas.

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_saphyr::{DuplicateKeyPolicy, MergeKeyPolicy, Options, Spanned};
 
-use crate::printable::printable;
+use prejoin_wire::printable::printable;
 
 /// Largest document that is looked at, in bytes. A cluster of a thousand nodes stays far below it.
 pub const LIMIT: usize = 16 << 20;

@@ -4,7 +4,7 @@ use prejoin_profiles::catalog::{Catalog, Error, Kind};
 use prejoin_profiles::check;
 use prejoin_profiles::cluster::with_keys;
 use prejoin_profiles::layout::Disk;
-use prejoin_profiles::units::Size;
+use prejoin_wire::size::Size;
 
 fn extended(kind: Kind, name: &str, text: &str) -> Result<Catalog, Error> {
     let mut catalog = Catalog::embedded();

@@ -4,10 +4,11 @@
 use prejoin_profiles::catalog::{CLUSTERS, Catalog};
 use prejoin_profiles::check;
 use prejoin_profiles::cluster::{
-    Cluster, Containerd, Content, Distribution, Effect, Provider, Role, Transport,
+    Cluster, Containerd, Content, Distribution, Effect, Provider, Role,
 };
 use prejoin_profiles::finding::Code;
-use prejoin_profiles::units::Size;
+use prejoin_wire::selector::Transport;
+use prejoin_wire::size::Size;
 
 fn example(name: &str) -> Cluster {
     let (_, text) = CLUSTERS.iter().find(|(known, _)| *known == name).unwrap();

@@ -15,7 +15,7 @@ use prejoin_profiles::catalog::{CLUSTERS, Catalog, Kind};
 use prejoin_profiles::check;
 use prejoin_profiles::cluster::{Cluster, with_id, with_keys};
 use prejoin_profiles::finding::{Code, Severity};
-use prejoin_profiles::handoff::Uuid;
+use uuid::Uuid;
 
 fn folder(name: &str) -> BTreeSet<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
@@ -48,7 +48,7 @@ fn every_example_is_sound() {
         let codes: Vec<Code> = refused.map(|finding| finding.code).collect();
         assert_eq!(codes, [Code::Key], "{name}");
         let text = with_keys(text, &[KEY.parse().unwrap()]);
-        let text = &with_id(&text, &Uuid::random([7; 16])).expect(name);
+        let text = &with_id(&text, &Uuid::from_bytes([7; 16])).expect(name);
         match check::read(text, &catalog) {
             Ok((_, findings)) => assert_eq!(check::render(&findings, name, text), "", "{name}"),
             Err(findings) => panic!("{name}:\n{}", check::render(&findings, name, text)),
@@ -61,7 +61,7 @@ fn every_example_is_sound() {
 fn an_example_without_a_key_says_so() {
     let catalog = Catalog::embedded();
     for (name, text) in CLUSTERS {
-        let text = with_id(&with_keys(text, &[]), &Uuid::random([7; 16])).expect(name);
+        let text = with_id(&with_keys(text, &[]), &Uuid::from_bytes([7; 16])).expect(name);
         let (cluster, findings) = check::read(&text, &catalog).expect(name);
         assert!(cluster.users[0].keys.is_empty(), "{name}");
         assert!(

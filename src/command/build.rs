@@ -13,14 +13,14 @@ use prejoin_image_builder::io::hold::Hold;
 use prejoin_image_builder::io::unpack::{self, Deb};
 use prejoin_image_builder::node;
 use prejoin_image_builder::sbom::Origin;
-use prejoin_profiles::architecture::Architecture;
 use prejoin_profiles::cluster::Node;
-use prejoin_profiles::digest::Digest;
-use prejoin_profiles::handoff::Uuid;
 use prejoin_profiles::lock::Lock;
-use prejoin_profiles::manifest::{Manifest, Range};
 use prejoin_profiles::scripts;
+use prejoin_wire::architecture::Architecture;
+use prejoin_wire::digest::Digest;
+use prejoin_wire::manifest::{Manifest, Range};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::id;
 use super::inputs::Sources;

@@ -16,7 +16,7 @@ use prejoin_disk::io::inventory;
 use prejoin_disk::io::target::{self, Target};
 use prejoin_disk::judge::{Intent, judge};
 use prejoin_image_builder::class::Class;
-use prejoin_profiles::disk::{Facts, Report as Judgement, Severity, Verdict};
+use prejoin_wire::disk::{Facts, Report as Judgement, Severity, Verdict};
 use serde_json::{Value, json};
 
 use self::carry::Outcome;

@@ -10,8 +10,8 @@ use std::io::Read;
 use prejoin_image_builder::class::Class;
 use prejoin_image_builder::io::output;
 use prejoin_profiles::cluster;
-use prejoin_profiles::handoff::Uuid;
 use prejoin_profiles::lock::Lock;
+use uuid::Uuid;
 
 use super::project::Project;
 use crate::failure::Failure;
@@ -25,7 +25,7 @@ pub(crate) fn draw() -> Result<Uuid, Failure> {
         let message = format!("drawing the cluster's id from {SOURCE}: {error}");
         Failure::plain(Class::Environment, message)
     })?;
-    Ok(Uuid::random(bytes))
+    Ok(Uuid::from_bytes(bytes))
 }
 
 /// Writes an id into the cluster file, below its name.

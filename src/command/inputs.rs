@@ -13,9 +13,9 @@ use prejoin_image_builder::io::known::Known;
 use prejoin_image_builder::io::mirror::{self, Mirrors};
 use prejoin_image_builder::io::unpack::Deb;
 use prejoin_image_builder::io::{pack, prune};
-use prejoin_profiles::digest::Digest;
 use prejoin_profiles::distribution::Wanted;
 use prejoin_profiles::lock::{self, Lock};
+use prejoin_wire::digest::Digest;
 
 use super::build::Debs;
 use super::project::{Project, SystemPlan};

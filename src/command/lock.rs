@@ -15,10 +15,10 @@ use prejoin_image_builder::package::Package;
 use prejoin_image_builder::repository::Universe;
 use prejoin_image_builder::resolve::{self, Replaced, Request, Resolution, Wanted};
 use prejoin_image_builder::scripts;
-use prejoin_profiles::digest::Digest;
 use prejoin_profiles::lock::Lock;
 use prejoin_profiles::os::Repository;
 use prejoin_profiles::scripts::Table;
+use prejoin_wire::digest::Digest;
 use serde_json::json;
 
 use super::inputs::Sources;

@@ -17,11 +17,11 @@ use prejoin_profiles::board::Board;
 use prejoin_profiles::catalog::{Catalog, Kind};
 use prejoin_profiles::check;
 use prejoin_profiles::cluster::{Cluster, Node, User};
-use prejoin_profiles::digest::Digest;
 use prejoin_profiles::distribution;
 use prejoin_profiles::finding::{Code, Finding, Severity};
 use prejoin_profiles::keys;
 use prejoin_profiles::os::Os;
+use prejoin_wire::digest::Digest;
 
 use crate::failure::Failure;
 use crate::report::Report;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use prejoin_image_builder::class::Class;
 use prejoin_profiles::cluster::SshKey;
-use prejoin_profiles::printable::printable;
+use prejoin_wire::printable::printable;
 
 use crate::failure::Failure;
 use crate::report::Report;

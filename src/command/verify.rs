@@ -10,7 +10,7 @@ use prejoin_image_builder::io::chunks::{self, ChunkStore};
 use prejoin_image_builder::io::hold::Hold;
 use prejoin_image_builder::io::verify::{self, Verified};
 use prejoin_profiles::cluster::Cluster;
-use prejoin_profiles::manifest::Manifest;
+use prejoin_wire::manifest::Manifest;
 use serde_json::json;
 
 use crate::args::Verify;

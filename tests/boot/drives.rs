@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use prejoin_profiles::manifest::{Manifest, Range};
+use prejoin_wire::manifest::{Manifest, Range};
 
 use crate::cluster::{Lab, PROGRAM};
 use crate::qemu::{PATIENCE, free_port};

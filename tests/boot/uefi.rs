@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use prejoin_profiles::manifest::Manifest;
+use prejoin_wire::manifest::Manifest;
 use serde_json::Value;
 
 use crate::cluster::{Lab, lab};

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use prejoin_profiles::digest::Digest;
-use prejoin_profiles::manifest::{Manifest, Range};
+use prejoin_wire::digest::Digest;
+use prejoin_wire::manifest::{Manifest, Range};
 use serde_json::Value;
 
 use crate::session::{Session, absent, checked, skipped};
@@ -594,7 +594,7 @@ fn images_that_must_not_be_written() {
     session.write(path, &text[..text.len() / 2]);
     expect(&mut session, FLASH, 5);
     session.note("a manifest with another partition\n");
-    let guid = manifest_of(&text).partitions[1].guid.clone();
+    let guid = manifest_of(&text).partitions[1].guid.to_string();
     session.write(
         path,
         text.replace(&guid, "6b1bbd0a-98ef-4a5d-8c1c-1c0e4c3e2a11"),

@@ -3,8 +3,8 @@
 use std::ops::Range as Span;
 
 use prejoin_image_builder::io::chunks::{ChunkStore, compressor};
-use prejoin_profiles::digest::ChunkDigest;
-use prejoin_profiles::manifest::{Manifest, Range, digest_of};
+use prejoin_wire::digest::ChunkDigest;
+use prejoin_wire::manifest::{Manifest, Range, digest_of};
 
 use crate::session::Session;
 use crate::tiny::built;

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 use std::slice::from_ref;
 
-use prejoin_profiles::digest::Digest;
+use prejoin_wire::digest::Digest;
 
 use crate::made::{Member, ar, deb, tar};
 use crate::session::{Session, checked};
@@ -185,7 +185,7 @@ fn packages_that_must_not_be_unpacked() {
         let said = String::from_utf8(output.stderr).unwrap();
         let bare = said.replace(['\n', '\t'], "");
         assert!(
-            !bare.contains(prejoin_profiles::printable::is_mute),
+            !bare.contains(prejoin_wire::printable::is_mute),
             "{what}: {said:?}"
         );
         // Nothing came into being, in the output or where the package wanted it.

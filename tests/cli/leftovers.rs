@@ -11,8 +11,8 @@ use prejoin_image_builder::deb::Limits;
 use prejoin_image_builder::io::known::Known;
 use prejoin_image_builder::io::pack;
 use prejoin_image_builder::io::unpack::{Deb, unpack};
-use prejoin_profiles::digest::Digest;
-use prejoin_profiles::manifest::{Manifest, Range};
+use prejoin_wire::digest::Digest;
+use prejoin_wire::manifest::{Manifest, Range};
 use serde_json::Value;
 
 use crate::made::{self, Member};

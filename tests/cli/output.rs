@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::process::{Output, Stdio};
 
-use prejoin_profiles::printable::is_mute;
+use prejoin_wire::printable::is_mute;
 
 use crate::session::Session;
 use crate::tiny;

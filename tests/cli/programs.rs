@@ -1,6 +1,6 @@
 //! Programs that are not packages: pinned, built in and listed.
 
-use prejoin_profiles::digest::Digest;
+use prejoin_wire::digest::Digest;
 use serde_json::Value;
 
 use crate::server::{Server, Trouble};

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use prejoin_profiles::digest::Digest;
+use prejoin_wire::digest::Digest;
 
 use crate::tools::{checked, folder, tool};
 

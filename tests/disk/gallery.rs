@@ -11,7 +11,7 @@ use prejoin_disk::device::ReadAt;
 use prejoin_disk::judge::{Intent, judge};
 use prejoin_disk::plan::{Image, Wish};
 use prejoin_disk::probe::probe;
-use prejoin_profiles::disk::{
+use prejoin_wire::disk::{
     Code, Content, Device, Extent, Facts, Mode, Partition, Report, Severity, VERSION, Verdict,
 };
 
@@ -140,7 +140,7 @@ fn verdict(facts: &Facts, node: &Node, mode: Mode) -> Report {
 }
 
 fn wished(facts: &Facts, node: &Node, wish: Wish) -> Report {
-    let digest = prejoin_profiles::digest::Digest::of(node.manifest.to_json().as_bytes());
+    let digest = prejoin_wire::digest::Digest::of(node.manifest.to_json().as_bytes());
     let image = Image {
         manifest: &node.manifest,
         digest,
@@ -414,7 +414,7 @@ fn unreadable_is_not_empty() {
             );
             for (node, mode) in [("worker9", Mode::Install), ("worker1", Mode::Reimage)] {
                 let report = verdict(&facts, &Node::new(node), mode);
-                let told = |f: &prejoin_profiles::disk::Finding| {
+                let told = |f: &prejoin_wire::disk::Finding| {
                     f.code == Code::DvIoError && f.severity == Severity::Refuse
                 };
                 assert!(
@@ -496,7 +496,7 @@ fn what_was_lost_is_put_back_or_named() {
         let facts = facts("disk", size, probe(&Plain(&file), size, 0));
         let report = verdict(&facts, &node, mode);
         fs::remove_file(copy).unwrap();
-        let code = |one: &&prejoin_profiles::disk::Finding| one.code == Code::DtLost;
+        let code = |one: &&prejoin_wire::disk::Finding| one.code == Code::DtLost;
         assert_eq!(
             report.findings.iter().find(code),
             None,

@@ -3,12 +3,12 @@
 use std::fmt::Write;
 
 use prejoin_formats::gpt::{self, Table, types};
-use prejoin_formats::guid::Guid;
-use prejoin_profiles::architecture::Architecture;
-use prejoin_profiles::derived;
-use prejoin_profiles::digest::{ChunkDigest, Digest};
-use prejoin_profiles::handoff::{self, Archive, Format, GAP, Handoff, Uuid};
-use prejoin_profiles::manifest::{self, Manifest, Range};
+use prejoin_wire::architecture::Architecture;
+use prejoin_wire::derived;
+use prejoin_wire::digest::{ChunkDigest, Digest};
+use prejoin_wire::handoff::{self, Archive, Format, GAP, Handoff};
+use prejoin_wire::manifest::{self, Manifest, Range};
+use uuid::{Uuid, uuid};
 
 const MIB: u64 = 1 << 20;
 
@@ -16,7 +16,7 @@ const MIB: u64 = 1 << 20;
 const CLUSTER: &str = "lab";
 
 /// Its id, 7c1f0a52-3b0e-4c8b-9a55-0d8f6f3a1e01.
-const ID: Uuid = Uuid(0x7c1f0a52_3b0e_4c8b_9a55_0d8f6f3a1e01_u128.to_be_bytes());
+const ID: Uuid = uuid!("7c1f0a52-3b0e-4c8b-9a55-0d8f6f3a1e01");
 
 /// Names and sizes in MiB as in the layout `single`, but small, so that every disk of the gallery has room.
 const SYSTEM: [(&str, u64); 6] = [
@@ -207,7 +207,7 @@ fn made(node: &str, name: &str, size: Option<u64>) -> handoff::Partition {
     let uuid = |thing: &str| derived::uuid(&ID, node, thing);
     handoff::Partition {
         name: name.into(),
-        type_guid: Uuid(types::LINUX.bytes()),
+        type_guid: types::LINUX,
         guid: uuid(name),
         size,
         min_size: None,
@@ -220,13 +220,13 @@ fn table(node: &str) -> Table {
     let mut start = gpt::ALIGNMENT;
     let mut partitions = Vec::new();
     for (index, (name, size)) in SYSTEM.into_iter().enumerate() {
-        let (type_guid, attributes): (Guid, u64) = match name {
+        let (type_guid, attributes): (Uuid, u64) = match name {
             "boot" => (types::ESP, 0),
             "root-a" | "root-b" => (types::ROOT_AMD64, types::READ_ONLY | types::NO_AUTO),
             "identity" => (types::BASIC_DATA, types::NO_AUTO),
             _ => (types::ROOT_VERITY_AMD64, types::READ_ONLY | types::NO_AUTO),
         };
-        let guid = Guid::from_bytes(derived::uuid(&ID, node, name).0);
+        let guid = derived::uuid(&ID, node, name);
         let size = size * MIB;
         let number = index as u32 + 1;
         partitions.push(gpt::Partition {
@@ -240,7 +240,7 @@ fn table(node: &str) -> Table {
         });
         start += size;
     }
-    let disk_guid = Guid::from_bytes(derived::uuid(&ID, node, "disk").0);
+    let disk_guid = derived::uuid(&ID, node, "disk");
     Table {
         disk_guid,
         sector_size: 512,
@@ -279,8 +279,8 @@ fn manifest(node: &str, table: &Table) -> Manifest {
         partitions.push(manifest::Partition {
             number: partition.number,
             name: partition.name.clone(),
-            type_guid: partition.type_guid.to_string(),
-            guid: partition.guid.to_string(),
+            type_guid: partition.type_guid,
+            guid: partition.guid,
             start: partition.start,
             size,
             used: defined,

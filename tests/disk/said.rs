@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use prejoin_disk::judge::verdict;
-use prejoin_profiles::disk::{
+use prejoin_wire::disk::{
     Code, Content, Extent, Facts, Finding, Place, Report, Scheme, Signature, Table,
 };
 

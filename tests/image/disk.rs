@@ -24,8 +24,8 @@ fn the_partition_table_is_sound() {
                     .arg(lab.image(node)),
             );
             for expected in [
-                partition.type_guid.to_uppercase(),
-                partition.guid.to_uppercase(),
+                partition.type_guid.to_string().to_uppercase(),
+                partition.guid.to_string().to_uppercase(),
                 format!("'{}'", partition.name),
                 format!("First sector: {} ", partition.start / 512),
                 format!("Partition size: {} sectors", partition.size / 512),
@@ -47,7 +47,7 @@ fn no_two_partitions_have_the_same_name_for_ever() {
         let manifest = lab.manifest(node);
         for partition in &manifest.partitions {
             assert!(
-                guids.insert(partition.guid.clone()),
+                guids.insert(partition.guid.to_string()),
                 "{node} {}: {}",
                 partition.name,
                 partition.guid

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use prejoin_profiles::manifest::Manifest;
+use prejoin_wire::manifest::Manifest;
 
 use crate::cluster::{Lab, NODES, lab, repository};
 use crate::tools::{absent, checked, folder, golden, line, tried};
@@ -207,7 +207,7 @@ fn redacted(line: &str, manifest: &Manifest) -> String {
     let mut line = line.replace(&manifest.root_hash.to_string(), "[ROOT HASH]");
     for partition in &manifest.partitions {
         let name = format!("[{}]", partition.name.to_uppercase());
-        line = line.replace(&partition.guid, &name);
+        line = line.replace(&partition.guid.to_string(), &name);
     }
     line
 }

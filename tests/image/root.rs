@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use prejoin_formats::tree::{Content, Contents, Entry, Kind};
-use prejoin_profiles::digest::Digest;
 use prejoin_profiles::timezones;
+use prejoin_wire::digest::Digest;
 
 use crate::cluster::{Lab, NODES, lab};
 use crate::tools::{checked, folder, golden, line, skipped, tool, tried};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use prejoin_profiles::manifest::Manifest;
+use prejoin_wire::manifest::Manifest;
 
 use crate::tools::{checked, folder, line, say, skipped, tool};
 

@@ -3,15 +3,15 @@
 //! The root file system is read-only; everything a node may call its own lies on the state partition, which is `/var`.
 //! `etc/` goes to the upper layer of the overlay that becomes `/etc`, `home/`, `root/`, `srv/` and `opt/` to the
 //! directories that are bound there, `var/` to its place. Anything else is refused, as it is in the cluster file
-//! ([`prejoin_profiles::path`]).
+//! ([`prejoin_wire::path`]).
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
 use prejoin_formats::cpio::{self, safe_path};
-use prejoin_profiles::path;
 use prejoin_sys::directory::Access;
+use prejoin_wire::path;
 
 /// Directories that are bound to the ones of the same name in `/`, with their modes.
 pub(crate) const BOUND: [(&str, u32); 4] = [

@@ -20,9 +20,9 @@ pub(crate) mod state;
 use std::convert::Infallible;
 use std::path::Path;
 
-use prejoin_profiles::handoff::Boot;
 use prejoin_sys::clock;
 use prejoin_sys::mount::{self, Flags};
+use prejoin_wire::handoff::Boot;
 
 use crate::cmdline::{Options, Target};
 use crate::error::{Doing as _, Error};

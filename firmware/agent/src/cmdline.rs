@@ -2,21 +2,22 @@
 
 use std::time::Duration;
 
-use prejoin_formats::guid::Guid;
 use prejoin_formats::verity::Hash;
-use prejoin_profiles::digest::Digest;
+use prejoin_wire::digest::Digest;
+use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 /// Which root partition is to be booted, and what it must contain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     /// `root=PARTUUID=`: the root partition; the disk it is on is the node's disk.
-    pub(crate) root: Guid,
+    pub(crate) root: Uuid,
     /// `roothash=`: dm-verity's root hash of its content.
     pub(crate) root_hash: Hash,
     /// `prejoin.verity=PARTUUID=`: its hashes.
-    pub(crate) verity: Guid,
+    pub(crate) verity: Uuid,
     /// `prejoin.identity=PARTUUID=`: the node's documents.
-    pub(crate) identity: Guid,
+    pub(crate) identity: Uuid,
     /// `prejoin.slot=`: which of the two places for a system this is, for people.
     pub(crate) slot: char,
 }
@@ -98,11 +99,12 @@ impl Target {
 }
 
 /// The partition that an option names by its GUID.
-fn partition(line: &str, option: &'static str) -> Result<Guid, Error> {
+fn partition(line: &str, option: &'static str) -> Result<Uuid, Error> {
     let text = value(line, option).ok_or(Error::Missing(option))?;
     let guid = text
         .strip_prefix("PARTUUID=")
-        .and_then(Guid::parse)
+        .and_then(|text| text.parse::<Hyphenated>().ok())
+        .map(Hyphenated::into_uuid)
         .filter(|guid| !guid.is_nil());
     guid.ok_or_else(|| invalid(option, &text, "PARTUUID= and the GUID of a partition"))
 }
@@ -222,7 +224,7 @@ mod tests {
             (target.root_hash[0], target.root_hash[31], target.slot),
             (0xba, 0xad, 'b')
         );
-        let last = |guid: Guid| guid.bytes()[15];
+        let last = |guid: Uuid| guid.as_bytes()[15];
         assert_eq!((last(target.verity), last(target.identity)), (3, 6));
         assert_eq!(
             Target::parse(&LINE.replace("prejoin.slot=b", ""))

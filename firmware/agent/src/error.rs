@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use prejoin_disk::layout::Error as Problem;
 use prejoin_formats::gpt::ReadError;
-use prejoin_formats::guid::Guid;
 use prejoin_formats::verity;
-use prejoin_profiles::handoff;
+use prejoin_wire::handoff;
+use uuid::Uuid;
 
 use crate::menu::Choice;
 use crate::superblock::Content;
@@ -22,12 +22,12 @@ pub(crate) enum Error {
     CommandLine(#[from] cmdline::Error),
     #[error("no disk has the root partition {root}; waited {} s, and saw {seen}", waited.as_secs())]
     NoDisk {
-        root: Guid,
+        root: Uuid,
         waited: Duration,
         seen: String,
     },
     #[error("the root partition {root} is on more than one disk: {disks}")]
-    Ambiguous { root: Guid, disks: String },
+    Ambiguous { root: Uuid, disks: String },
     #[error("{disk}: {source}")]
     Layout { disk: String, source: layout::Error },
     #[error("{disk}: the partition table cannot be changed without losing something: {finding}")]

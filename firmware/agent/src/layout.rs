@@ -2,7 +2,7 @@
 
 use prejoin_disk::layout;
 use prejoin_formats::gpt::{self, Partition, Table};
-use prejoin_formats::guid::Guid;
+use uuid::Uuid;
 
 use crate::cmdline::Target;
 
@@ -21,7 +21,7 @@ pub(crate) struct Source {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Error {
     #[error("there is no {what} partition {guid}")]
-    Missing { what: &'static str, guid: Guid },
+    Missing { what: &'static str, guid: Uuid },
     #[error(transparent)]
     Table(#[from] layout::Error),
 }
@@ -48,7 +48,7 @@ impl Source {
 pub(crate) fn required<'a>(
     table: &'a Table,
     what: &'static str,
-    guid: Guid,
+    guid: Uuid,
 ) -> Result<&'a Partition, Error> {
     table.with_guid(&guid).ok_or(Error::Missing { what, guid })
 }
@@ -61,10 +61,10 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    fn guid(number: u8) -> Guid {
+    fn guid(number: u8) -> Uuid {
         let mut bytes = [7; 16];
         bytes[15] = number;
-        Guid::from_bytes(bytes)
+        Uuid::from_bytes(bytes)
     }
 
     fn image() -> Table {

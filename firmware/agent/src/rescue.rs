@@ -107,7 +107,7 @@ fn paragraph(text: &mut String, label: &str, words: &str) {
 #[cfg(test)]
 mod tests {
     use prejoin_disk::layout::Error as Problem;
-    use prejoin_formats::guid::Guid;
+    use uuid::Uuid;
 
     use super::*;
     use crate::layout;
@@ -198,7 +198,7 @@ The machine waits. Type a letter, then Enter:
             "{screen:?}"
         );
         assert!(screen.lines().all(|line| line.len() < WIDTH));
-        let root = Guid::NIL;
+        let root = Uuid::nil();
         let long = Error::Ambiguous {
             root,
             disks: "x".repeat(300),

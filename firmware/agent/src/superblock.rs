@@ -3,7 +3,8 @@
 use std::fmt;
 use std::io;
 
-use prejoin_profiles::handoff::{Format, Partition, Uuid};
+use prejoin_wire::handoff::{Format, Partition};
+use uuid::Uuid;
 
 /// Bytes at the start of a partition that are looked at.
 const HEAD: usize = 1 << 20;
@@ -173,7 +174,7 @@ struct Superblock {
 fn superblock(bytes: &[u8]) -> Option<Superblock> {
     let bytes = bytes.get(..SIZE)?;
     (bytes[0x38..0x3a] == [0x53, 0xef]).then(|| Superblock {
-        uuid: Uuid(bytes[0x68..0x78].try_into().expect("sixteen bytes")),
+        uuid: Uuid::from_bytes(bytes[0x68..0x78].try_into().expect("sixteen bytes")),
         group: u16::from_le_bytes([bytes[0x5a], bytes[0x5b]]),
     })
 }
@@ -182,7 +183,7 @@ fn superblock(bytes: &[u8]) -> Option<Superblock> {
 fn is_xfs(head: &[u8], uuid: Uuid) -> bool {
     const IN_PROGRESS: usize = 126;
     head.starts_with(b"XFSB")
-        && head.get(32..48) == Some(&uuid.0)
+        && head.get(32..48) == Some(uuid.as_bytes().as_slice())
         && head.get(IN_PROGRESS) == Some(&0)
 }
 
@@ -214,12 +215,12 @@ mod tests {
             File::create(&path).unwrap().set_len(1100 * MIB).unwrap();
             let wanted = Partition {
                 name: "state".to_owned(),
-                type_guid: Uuid([1; 16]),
-                guid: Uuid([2; 16]),
+                type_guid: Uuid::from_bytes([1; 16]),
+                guid: Uuid::from_bytes([2; 16]),
                 size: None,
                 min_size: None,
                 format,
-                uuid: Uuid([5; 16]),
+                uuid: Uuid::from_bytes([5; 16]),
             };
             Image { path, wanted }
         }
@@ -344,7 +345,7 @@ mod tests {
         let uuid = image.wanted.uuid;
         let mut head = vec![0; 4096];
         head[..4].copy_from_slice(b"XFSB");
-        head[32..48].copy_from_slice(&uuid.0);
+        head[32..48].copy_from_slice(uuid.as_bytes());
         head[126] = 1;
         let file = File::options().write(true).open(&image.path).unwrap();
         file.write_all_at(&head, 0).unwrap();
@@ -358,7 +359,7 @@ mod tests {
                 (Step::Keep, Step::Keep)
             );
         }
-        image.wanted.uuid = Uuid([6; 16]);
+        image.wanted.uuid = Uuid::from_bytes([6; 16]);
         assert_eq!(image.step(false), Step::Stop, "somebody else's");
         image.wanted.format = Format::None;
         assert_eq!(image.step(true), Step::Keep, "raw, and never formatted");

@@ -12,28 +12,11 @@
 
 pub mod config;
 
-use prejoin_profiles::architecture::Architecture;
 use prejoin_profiles::board::{Board, Firmware};
-use prejoin_profiles::digest::Digest;
-
-/// The two places an operating system can be in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Slot {
-    /// Written by every installation.
-    A,
-    /// Empty until the first update.
-    B,
-}
-
-impl Slot {
-    /// `a` or `b`, as in partition names.
-    pub fn name(self) -> &'static str {
-        match self {
-            Slot::A => "a",
-            Slot::B => "b",
-        }
-    }
-}
+use prejoin_wire::architecture::Architecture;
+use prejoin_wire::digest::Digest;
+use prejoin_wire::role::Slot;
+use uuid::Uuid;
 
 /// One file of the boot partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,11 +50,11 @@ pub enum Origin {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     /// The root file system.
-    pub root: String,
+    pub root: Uuid,
     /// Its dm-verity hash device.
-    pub verity: String,
+    pub verity: Uuid,
     /// The node's documents.
-    pub identity: String,
+    pub identity: Uuid,
 }
 
 /// The kernel command line of one slot.
@@ -229,9 +212,9 @@ loader/loader.conf: Text("timeout 2\nconsole-mode keep\neditor no\n")
     fn raspberry_pi_has_every_file_its_firmware_asks_for() {
         let board = board(Firmware::RaspberryPi, Architecture::Arm64);
         let source = Source {
-            root: "0000-1".into(),
-            verity: "0000-2".into(),
-            identity: "0000-3".into(),
+            root: Uuid::from_u128(1),
+            verity: Uuid::from_u128(2),
+            identity: Uuid::from_u128(3),
         };
         let line = command_line(
             &board,
@@ -241,10 +224,12 @@ loader/loader.conf: Text("timeout 2\nconsole-mode keep\neditor no\n")
             &Digest::of(b""),
         );
         assert!(
-            line.starts_with("root=PARTUUID=0000-1 roothash=e3b0c44298fc1c14"),
+            line.starts_with(
+                "root=PARTUUID=00000000-0000-0000-0000-000000000001 roothash=e3b0c44298fc1c14"
+            ),
             "{line}"
         );
-        let rest = " prejoin.verity=PARTUUID=0000-2 prejoin.identity=PARTUUID=0000-3 \
+        let rest = " prejoin.verity=PARTUUID=00000000-0000-0000-0000-000000000002 prejoin.identity=PARTUUID=00000000-0000-0000-0000-000000000003 \
                     prejoin.slot=a ro console=tty0 loop.max_loop=9";
         assert!(line.ends_with(rest), "{line}");
         assert_eq!(

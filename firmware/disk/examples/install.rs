@@ -25,10 +25,10 @@ use prejoin_disk::plan::{self, Image};
 use prejoin_disk::probe::probe;
 use prejoin_disk::write::{self, Chunks, Job};
 use prejoin_formats::gpt;
-use prejoin_profiles::digest::{ChunkDigest, Digest};
-use prejoin_profiles::disk::{Facts, VERSION, Verdict};
-use prejoin_profiles::handoff::Handoff;
-use prejoin_profiles::manifest::{Manifest, Range};
+use prejoin_wire::digest::{ChunkDigest, Digest};
+use prejoin_wire::disk::{Facts, VERSION, Verdict};
+use prejoin_wire::handoff::Handoff;
+use prejoin_wire::manifest::{Manifest, Range};
 
 /// The chunks of a raw image, by the place that its manifest gives them.
 struct Raw {

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use prejoin_profiles::disk::{Extent, merge};
+use prejoin_wire::disk::{Extent, merge};
 
 use crate::device::{ReadAt, WriteAt};
 

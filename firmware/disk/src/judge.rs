@@ -17,13 +17,13 @@ pub use system::{System, operating_system};
 
 use std::collections::BTreeSet;
 
-use prejoin_profiles::architecture::Architecture;
-use prejoin_profiles::cluster::DiskSelector;
-use prejoin_profiles::digest::Digest;
-use prejoin_profiles::disk::{
+use prejoin_wire::architecture::Architecture;
+use prejoin_wire::digest::Digest;
+use prejoin_wire::disk::{
     Code, Content, Extent, Facts, Finding, Kept, Mode, Partition, Report, Severity, Verdict,
     decimal,
 };
+use prejoin_wire::selector::DiskSelector;
 
 use self::name::{Names, Past};
 use crate::plan::{self, Image, Planned, Wish};
@@ -286,8 +286,8 @@ impl Case<'_> {
                 .all(|(found, listed)| {
                     (found.number, found.start, found.size)
                         == (listed.number, listed.start, listed.size)
-                        && found.guid.to_string() == listed.guid
-                        && found.type_guid.to_string() == listed.type_guid
+                        && found.guid == listed.guid
+                        && found.type_guid == listed.type_guid
                         && found.name == listed.name
                 });
         if !same {

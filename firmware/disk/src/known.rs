@@ -484,7 +484,7 @@ mod tests {
     fn lines_are_clean_and_each_is_there_once() {
         let mut seen = std::collections::BTreeSet::new();
         for line in KNOWN {
-            assert!(prejoin_profiles::path::is_clean(line.path.as_bytes()));
+            assert!(prejoin_wire::path::is_clean(line.path.as_bytes()));
             assert!(
                 line.path
                     .split('/')

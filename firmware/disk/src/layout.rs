@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::ops::Range;
 
 use prejoin_formats::gpt::{self, ALIGNMENT, Partition, Table};
-use prejoin_formats::guid::Guid;
-use prejoin_profiles::handoff::{self, SMALLEST_STATE};
+use prejoin_wire::handoff::{self, SMALLEST_STATE};
+use uuid::Uuid;
 
 use crate::write::PARTIAL;
 
@@ -77,7 +77,7 @@ pub fn complete_where(
     table: &Table,
     disk_size: u64,
     wanted: &[handoff::Partition],
-    was: impl Fn(&Guid) -> Option<u64>,
+    was: impl Fn(&Uuid) -> Option<u64>,
 ) -> Result<Completed, Error> {
     let mut plan = Completed {
         table: table.clone(),
@@ -87,7 +87,7 @@ pub fn complete_where(
     plan.table.grow(disk_size)?;
     let mut gaps = Gaps::of(&plan.table);
     for want in wanted {
-        let guid = Guid::from_bytes(want.guid.0);
+        let guid = want.guid;
         if plan.table.with_guid(&guid).is_some() {
             continue;
         }
@@ -267,19 +267,20 @@ impl Gaps {
 mod tests {
     use prejoin_formats::gpt::types;
     use prejoin_profiles::catalog::{Catalog, Kind};
-    use prejoin_profiles::handoff::{Format, Uuid};
     use prejoin_profiles::layout::{Disk, Layout, Purpose};
+    use prejoin_wire::handoff::Format;
     use proptest::prelude::*;
+    use uuid::Uuid;
 
     use super::*;
 
     const MIB: u64 = 1 << 20;
     const GIB: u64 = 1 << 30;
 
-    fn guid(number: u8) -> Guid {
+    fn guid(number: u8) -> Uuid {
         let mut bytes = [7; 16];
         bytes[15] = number;
-        Guid::from_bytes(bytes)
+        Uuid::from_bytes(bytes)
     }
 
     fn image() -> Table {
@@ -312,12 +313,12 @@ mod tests {
         let number = if name == "state" { 7 } else { 8 };
         handoff::Partition {
             name: name.to_owned(),
-            type_guid: Uuid(types::VAR.bytes()),
-            guid: Uuid(guid(number).bytes()),
+            type_guid: types::VAR,
+            guid: guid(number),
             size,
             min_size: None,
             format: Format::Ext4,
-            uuid: Uuid(guid(100).bytes()),
+            uuid: guid(100),
         }
     }
 
@@ -538,7 +539,7 @@ mod tests {
     fn what_was_there_before_begins_there_again() {
         let table = beside(&[(9, 3000, 1000), (10, 10_000, 1000)]);
         let made = |size, start: u64| {
-            let was = |asked: &Guid| (*asked == guid(7)).then_some(start);
+            let was = |asked: &Uuid| (*asked == guid(7)).then_some(start);
             places(&complete_where(&table, 40 * GIB, &[want("state", size)], was).unwrap())
         };
         assert_eq!(made(Some(2 * GIB), 5000 * MIB), [(11, 5000, 2048)]);

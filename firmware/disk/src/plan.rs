@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use prejoin_formats::gpt;
-use prejoin_formats::guid::Guid;
-use prejoin_profiles::digest::Digest;
-use prejoin_profiles::disk::{
+use prejoin_wire::digest::Digest;
+use prejoin_wire::disk::{
     Clear, Content, Entry, Extent, Facts, Kept, Mode, Origin, Partition, Place, Plan, Region,
     RegionKind, Scheme, Signature, Table, merge,
 };
-use prejoin_profiles::handoff::{GAP, Handoff};
-use prejoin_profiles::manifest::{Manifest, Range};
+use prejoin_wire::handoff::{GAP, Handoff};
+use prejoin_wire::manifest::{Manifest, Range};
+use uuid::Uuid;
 
 use crate::layout;
 use crate::region::{self, HEAD, Own};
@@ -209,7 +209,7 @@ pub fn plan(facts: &Facts, image: &Image, wish: &Wish) -> Planned {
         image: image.digest,
         size,
         sector_size: image.manifest.sector_size,
-        disk_guid: image.table.disk_guid.to_string(),
+        disk_guid: image.table.disk_guid,
         before,
         after,
         released,
@@ -458,7 +458,7 @@ fn released(
     // A state that is made anew keeps its place. What is in it can be looked at only until its head is cleared.
     let wiped = sorted.kept.iter().copied();
     let wiped = wiped.filter(|partition| is_wiped(partition, own, wish));
-    let going: Vec<(&Partition, Guid)> = deleted
+    let going: Vec<(&Partition, Uuid)> = deleted
         .chain(wiped.map(|partition| (partition, RELEASED)))
         .chain(replaced)
         .filter(|(partition, _)| !region::is_container(partition))
@@ -478,8 +478,8 @@ fn released(
         let Some(number) = numbers.find(is_free) else {
             break;
         };
-        let guid = Guid::parse(&partition.guid);
-        let guid = guid.unwrap_or_else(|| guid_of(&disk_guid, partition.extent.start));
+        let guid = Uuid::try_parse(&partition.guid);
+        let guid = guid.unwrap_or_else(|_| guid_of(&disk_guid, partition.extent.start));
         all.push(Entry {
             number,
             type_guid: type_guid.to_string(),
@@ -557,11 +557,11 @@ fn whole_disk(image: &Image, size: u64) -> Option<Entry> {
 }
 
 /// A GUID for a partition that has none, since an MBR lists it.
-fn guid_of(disk: &Guid, start: u64) -> Guid {
+fn guid_of(disk: &Uuid, start: u64) -> Uuid {
     let digest = Digest::of(format!("{disk} {start}").as_bytes());
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest.0[..16]);
-    Guid::from_bytes(bytes)
+    Uuid::from_bytes(bytes)
 }
 
 /// The image's partitions, each with its own number if no kept one has it. The one to start from gets a number before
@@ -611,7 +611,7 @@ fn complete(
         image.manifest.sector_size,
         size,
     );
-    let was = |guid: &Guid| {
+    let was = |guid: &Uuid| {
         let mut freed = sorted.deleted.iter().chain(&sorted.replaced);
         let same = freed.find(|partition| partition.guid.eq_ignore_ascii_case(&guid.to_string()));
         same.map(|partition| partition.extent.start)
@@ -620,8 +620,9 @@ fn complete(
 }
 
 /// Entries as a table for a disk of `size` bytes.
-pub fn table(entries: &[Entry], disk_guid: &Guid, sector_size: u32, size: u64) -> gpt::Table {
-    let guid = |text: &str| Guid::parse(text).unwrap_or_default();
+pub fn table(entries: &[Entry], disk_guid: &Uuid, sector_size: u32, size: u64) -> gpt::Table {
+    // What an MBR lists has none. It comes out nil, which `gpt::Table::check` refuses: nothing of the kind is written.
+    let guid = |text: &str| Uuid::try_parse(text).unwrap_or_default();
     let partition = |entry: &Entry| gpt::Partition {
         number: entry.number,
         type_guid: guid(&entry.type_guid),
@@ -799,7 +800,7 @@ fn image_extents(manifest: &Manifest) -> Vec<Extent> {
         Range::Skip { .. } => None,
     };
     let defined = merge(manifest.placed().filter_map(defined).collect());
-    let inside = |partition: &prejoin_profiles::manifest::Partition| {
+    let inside = |partition: &prejoin_wire::manifest::Partition| {
         let partition = Extent {
             start: partition.start,
             length: partition.size,

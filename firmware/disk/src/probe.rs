@@ -17,8 +17,8 @@ mod table;
 
 use std::collections::BTreeSet;
 
-use prejoin_profiles::disk::{Content, Extent, Place, Scheme, Signature, Table, Unreadable, merge};
-use prejoin_profiles::handoff::STATE;
+use prejoin_wire::disk::{Content, Extent, Place, Scheme, Signature, Table, Unreadable, merge};
+use prejoin_wire::handoff::STATE;
 
 use self::record::Recorder;
 use self::signature::scan;

@@ -3,11 +3,11 @@
 mod brought;
 
 use prejoin_formats::gpt::ALIGNMENT;
-use prejoin_profiles::disk::{
+use prejoin_wire::disk::{
     Content, Extent, Inside, Mode, Partition, Place, Region, RegionKind, Scheme, Signature, merge,
 };
-use prejoin_profiles::handoff::Handoff;
-use prejoin_profiles::manifest::Manifest;
+use prejoin_wire::handoff::Handoff;
+use prejoin_wire::manifest::Manifest;
 
 /// Things inside a file system that make it somebody's data, by [`Inside::kind`].
 const PRECIOUS: [&str; 7] = [
@@ -55,7 +55,7 @@ impl Own {
             system: manifest
                 .partitions
                 .iter()
-                .map(|partition| partition.guid.clone())
+                .map(|partition| partition.guid.to_string())
                 .collect(),
             state: handoff.state().guid.to_string(),
             data: handoff.data().map(|data| data.guid.to_string()),

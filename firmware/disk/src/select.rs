@@ -1,7 +1,7 @@
 //! Finding the one disk that is meant.
 
-use prejoin_profiles::cluster::DiskSelector;
-use prejoin_profiles::disk::{Code, Device, Finding, Severity};
+use prejoin_wire::disk::{Code, Device, Finding, Severity};
+use prejoin_wire::selector::DiskSelector;
 
 /// What came of looking for a disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,26 +80,22 @@ pub fn mismatches(disk: &Device, selector: &DiskSelector) -> Vec<String> {
     let mut reasons = Vec::new();
     let text = |found: &Option<String>| found.clone().unwrap_or_else(|| "unknown".into());
     if let Some(serial) = &selector.serial
-        && disk.serial.as_deref() != Some(serial.value.as_str())
+        && disk.serial.as_deref() != Some(serial.as_str())
     {
-        reasons.push(format!(
-            "serial {}, not {}",
-            text(&disk.serial),
-            serial.value
-        ));
+        reasons.push(format!("serial {}, not {}", text(&disk.serial), serial));
     }
     if let Some(wwid) = &selector.wwid
-        && disk.wwid.as_deref() != Some(wwid.value.as_str())
+        && disk.wwid.as_deref() != Some(wwid.as_str())
     {
-        reasons.push(format!("wwid {}, not {}", text(&disk.wwid), wwid.value));
+        reasons.push(format!("wwid {}, not {}", text(&disk.wwid), wwid));
     }
     if let Some(model) = &selector.model
         && !disk
             .model
             .as_deref()
-            .is_some_and(|found| covers(&model.value, found))
+            .is_some_and(|found| covers(model, found))
     {
-        reasons.push(format!("model {}, not {}", text(&disk.model), model.value));
+        reasons.push(format!("model {}, not {}", text(&disk.model), model));
     }
     if let Some(transport) = selector.transport
         && disk.transport != Some(transport)
@@ -108,14 +104,14 @@ pub fn mismatches(disk: &Device, selector: &DiskSelector) -> Vec<String> {
         reasons.push(format!("attached by {found}, not {}", transport.name()));
     }
     if let Some(least) = &selector.min_size
-        && disk.size < least.value.bytes()
+        && disk.size < least.bytes()
     {
-        reasons.push(format!("{} bytes, less than {}", disk.size, least.value));
+        reasons.push(format!("{} bytes, less than {}", disk.size, least));
     }
     if let Some(most) = &selector.max_size
-        && disk.size > most.value.bytes()
+        && disk.size > most.bytes()
     {
-        reasons.push(format!("{} bytes, more than {}", disk.size, most.value));
+        reasons.push(format!("{} bytes, more than {}", disk.size, most));
     }
     if let Some(rotational) = selector.rotational
         && disk.rotational != Some(rotational)
@@ -153,7 +149,7 @@ fn covers(pattern: &str, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use prejoin_profiles::cluster::Transport;
+    use prejoin_wire::selector::Transport;
 
     use super::*;
 

@@ -4,9 +4,9 @@
 //! enough: a partition is taken over only if its type, its place and what it holds say the same, and the disk's own
 //! `node.json` names the node. What is taken over stays where it is, to the bit; only its entry gets another GUID.
 
-use prejoin_profiles::derived::uuid_without_id;
-use prejoin_profiles::disk::{Content, Entry, Extent, Partition, Signature, Table};
-use prejoin_profiles::handoff::{self, Format, GAP};
+use prejoin_wire::derived::uuid_without_id;
+use prejoin_wire::disk::{Content, Entry, Extent, Partition, Signature, Table};
+use prejoin_wire::handoff::{self, Format, GAP};
 
 use crate::plan::{BROUGHT, Image};
 use crate::region;
@@ -77,9 +77,9 @@ impl Takeover {
             name: partition.name.clone(),
             guid: Renamed {
                 was: was(&partition.name),
-                is: partition.guid.clone(),
+                is: partition.guid.to_string(),
             },
-            type_id: partition.type_guid.clone(),
+            type_id: partition.type_guid.to_string(),
             place: Place::At(Extent {
                 start: partition.start,
                 length: partition.size,
@@ -115,8 +115,9 @@ impl Takeover {
         partitions.flat_map(|table| &table.partitions).any(|found| {
             found.type_id.eq_ignore_ascii_case(&PARTIAL.to_string())
                 && image.manifest.partitions.iter().any(|ours| {
-                    (&ours.guid, ours.start, ours.size)
-                        == (&found.guid, found.extent.start, found.extent.length)
+                    found.guid.parse() == Ok(ours.guid)
+                        && found.extent.start == ours.start
+                        && found.extent.length == ours.size
                 })
         })
     }

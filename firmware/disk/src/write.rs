@@ -25,9 +25,9 @@ mod table;
 
 use std::fmt;
 
-use prejoin_profiles::digest::ChunkDigest;
-use prejoin_profiles::disk::Plan;
-use prejoin_profiles::manifest::Manifest;
+use prejoin_wire::digest::ChunkDigest;
+use prejoin_wire::disk::Plan;
+use prejoin_wire::manifest::Manifest;
 use serde::{Deserialize, Serialize};
 
 use crate::device::WriteAt;

@@ -17,7 +17,7 @@ use std::path::Path;
 
 use prejoin_disk::device::ReadAt;
 use prejoin_disk::probe::signature::scan;
-use prejoin_profiles::disk::{Extent, Signature};
+use prejoin_wire::disk::{Extent, Signature};
 use sparse::{Broken, Noise, Sparse};
 
 const MIB: u64 = 1 << 20;

@@ -19,7 +19,7 @@ use prejoin_disk::io::journal::FileJournal;
 use prejoin_disk::write::{
     Error, Event, Journal as _, Options, Phase, Record, Saved, before, restore,
 };
-use prejoin_profiles::disk::{Entry, Extent, Origin};
+use prejoin_wire::disk::{Entry, Extent, Origin};
 use proptest::prelude::*;
 
 use support::{Fault, Medium, Notes, Old, Op, Random, SIZES, Scenario};
@@ -598,7 +598,7 @@ fn a_changed_partition_is_loud() {
         matches!(&error, Error::DataChanged { number, .. } if *number == kept.number),
         "{error:?}"
     );
-    let partial = prejoin_disk::write::PARTIAL.to_disk();
+    let partial = prejoin_disk::write::PARTIAL.to_bytes_le();
     let table = &medium.bytes()[..17408];
     assert!(
         table.windows(16).any(|bytes| bytes == partial),
@@ -622,7 +622,7 @@ fn a_wrong_chunk_is_refused_before_anything_of_it_is_written() {
         }
         refused += 1;
         let places = scenario.manifest.placed().filter(|(_, range)| {
-            matches!(range, prejoin_profiles::manifest::Range::Data { digest: here, .. } if *here == digest)
+            matches!(range, prejoin_wire::manifest::Range::Data { digest: here, .. } if *here == digest)
         });
         let places: Vec<Extent> = places
             .map(|(start, range)| Extent {
@@ -663,7 +663,7 @@ fn plans_that_contradict_themselves_touch_nothing() {
         "another manifest",
     );
     contains(
-        refused(|s| s.plan.kept[0].guid = s.plan.disk_guid.clone()),
+        refused(|s| s.plan.kept[0].guid = s.plan.disk_guid.to_string()),
         "not in the new table",
     );
     contains(

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use crc::{CRC_32_ISO_HDLC, Crc};
 
-use crate::guid::Guid;
+use uuid::Uuid;
 
 pub use read::{Fault, Finding, Found, Place, ReadError, read};
 
@@ -32,7 +32,7 @@ static CRC: Crc<u32, crc::Table<16>> = Crc::<u32, crc::Table<16>>::new(&CRC_32_I
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     /// The disk's own GUID.
-    pub disk_guid: Guid,
+    pub disk_guid: Uuid,
     /// Logical sector size in bytes: 512 or 4096.
     pub sector_size: u32,
     /// Size in bytes of the disk the table is made for; the backup copy ends there.
@@ -47,9 +47,9 @@ pub struct Partition {
     /// Position in the table, from 1; the kernel's partition number.
     pub number: u32,
     /// What it is for; see [`types`].
-    pub type_guid: Guid,
+    pub type_guid: Uuid,
     /// Its own name: `PARTUUID`.
-    pub guid: Guid,
+    pub guid: Uuid,
     /// First byte; a multiple of the sector size.
     pub start: u64,
     /// Length in bytes; a multiple of the sector size, never 0.
@@ -141,7 +141,7 @@ impl Table {
     }
 
     /// The partition with this GUID.
-    pub fn with_guid(&self, guid: &Guid) -> Option<&Partition> {
+    pub fn with_guid(&self, guid: &Uuid) -> Option<&Partition> {
         self.partitions
             .iter()
             .find(|partition| partition.guid == *guid)
@@ -264,7 +264,7 @@ impl Table {
         for lba in [own, other, usable.start / sector, usable.end / sector - 1] {
             bytes.extend(lba.to_le_bytes());
         }
-        bytes.extend(self.disk_guid.to_disk());
+        bytes.extend(self.disk_guid.to_bytes_le());
         bytes.extend(first_entry.to_le_bytes());
         for number in [ENTRIES, ENTRY_SIZE, CRC.checksum(entries)] {
             bytes.extend(number.to_le_bytes());
@@ -280,8 +280,8 @@ impl Table {
         for partition in &self.partitions {
             let at = ((partition.number - 1) * ENTRY_SIZE) as usize;
             let entry = &mut bytes[at..at + ENTRY_SIZE as usize];
-            entry[..16].copy_from_slice(&partition.type_guid.to_disk());
-            entry[16..32].copy_from_slice(&partition.guid.to_disk());
+            entry[..16].copy_from_slice(&partition.type_guid.to_bytes_le());
+            entry[16..32].copy_from_slice(&partition.guid.to_bytes_le());
             entry[32..40].copy_from_slice(&(partition.start / sector).to_le_bytes());
             entry[40..48]
                 .copy_from_slice(&((partition.start + partition.size) / sector - 1).to_le_bytes());
@@ -307,7 +307,7 @@ mod tests {
     fn partition(number: u32, start: u64, size: u64) -> Partition {
         let mut guid = [7; 16];
         guid[15] = number as u8;
-        let guid = Guid::from_bytes(guid);
+        let guid = Uuid::from_bytes(guid);
         Partition {
             number,
             type_guid: types::LINUX,
@@ -321,7 +321,7 @@ mod tests {
 
     fn table() -> Table {
         Table {
-            disk_guid: Guid::from_bytes([9; 16]),
+            disk_guid: Uuid::from_bytes([9; 16]),
             sector_size: 512,
             disk_size: 100 * MIB,
             partitions: vec![partition(1, MIB, 10 * MIB), partition(4, 20 * MIB, 5 * MIB)],
@@ -352,7 +352,7 @@ mod tests {
             Error::Twice(4)
         );
         assert_eq!(
-            broken(|t| t.partitions[1].type_guid = Guid::NIL),
+            broken(|t| t.partitions[1].type_guid = Uuid::nil()),
             Error::Nil(4)
         );
         assert_eq!(

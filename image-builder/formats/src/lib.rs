@@ -10,7 +10,6 @@ pub mod ext4;
 pub mod fat;
 pub mod fdt;
 pub mod gpt;
-pub mod guid;
 pub mod image;
 pub mod kmod;
 pub mod modprobe;

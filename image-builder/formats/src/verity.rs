@@ -5,7 +5,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::guid::Guid;
+use uuid::Uuid;
 
 /// Bytes of a data block and of a hash block.
 pub const BLOCK: usize = 4096;
@@ -34,7 +34,7 @@ pub struct Verity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Superblock {
     /// Name of the hash device.
-    pub uuid: Guid,
+    pub uuid: Uuid,
     /// Number of 4096-byte data blocks.
     pub data_blocks: u64,
     /// Hashed before every block; at most 256 bytes.
@@ -99,7 +99,7 @@ impl Verity {
     ///
     /// # Panics
     /// If there are none: a device of no blocks cannot be mapped.
-    pub fn from_leaves(leaves: Vec<Hash>, salt: &[u8; 32], uuid: Guid) -> Self {
+    pub fn from_leaves(leaves: Vec<Hash>, salt: &[u8; 32], uuid: Uuid) -> Self {
         assert!(!leaves.is_empty(), "verity over no data");
         let superblock = Superblock {
             uuid,
@@ -158,7 +158,7 @@ impl Superblock {
         if salt_size > LARGEST_SALT {
             return Err(Error::Impossible("salt size"));
         }
-        let uuid = Guid::from_bytes(bytes[16..32].try_into().expect("sixteen bytes"));
+        let uuid = Uuid::from_bytes(bytes[16..32].try_into().expect("sixteen bytes"));
         Ok(Superblock {
             uuid,
             data_blocks,
@@ -172,7 +172,7 @@ impl Superblock {
         bytes.extend(b"verity\0\0");
         bytes.extend(1u32.to_le_bytes()); // version
         bytes.extend(1u32.to_le_bytes()); // hash type: salt first, hashes padded to a power of two
-        bytes.extend(self.uuid.bytes());
+        bytes.extend(self.uuid.as_bytes());
         bytes.extend(b"sha256");
         bytes.resize(64, 0);
         bytes.extend((BLOCK as u32).to_le_bytes());
@@ -314,7 +314,7 @@ mod tests {
         Verity::from_leaves(
             data.iter().map(|block| leaf(&SALT, block)).collect(),
             &SALT,
-            Guid::from_bytes([3; 16]),
+            Uuid::from_bytes([3; 16]),
         )
     }
 
@@ -366,7 +366,7 @@ mod tests {
         assert_eq!(
             superblock,
             Superblock {
-                uuid: Guid::from_bytes([3; 16]),
+                uuid: Uuid::from_bytes([3; 16]),
                 data_blocks: 2,
                 salt: SALT.to_vec()
             }
@@ -401,7 +401,7 @@ mod tests {
     #[test]
     fn target_line() {
         let superblock = Superblock {
-            uuid: Guid::NIL,
+            uuid: Uuid::nil(),
             data_blocks: 10,
             salt: vec![0xab, 0x01],
         };

@@ -13,8 +13,8 @@ use crc::{CRC_32_ISO_HDLC, Crc};
 use prejoin_formats::gpt::{
     Fault, Finding, Found, Partition, Place, ReadError, Table, read, types,
 };
-use prejoin_formats::guid::Guid;
 use tools::{Loop, Noise, have, run};
+use uuid::Uuid;
 
 const MIB: u64 = 1 << 20;
 
@@ -26,7 +26,7 @@ fn table(sector_size: u32) -> Table {
         Partition {
             number,
             type_guid,
-            guid: Guid::from_bytes(guid),
+            guid: Uuid::from_bytes(guid),
             start: start * MIB,
             size: size * MIB,
             attributes,

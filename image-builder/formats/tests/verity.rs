@@ -6,9 +6,9 @@
 
 mod tools;
 
-use prejoin_formats::guid::Guid;
 use prejoin_formats::verity::{BLOCK, Superblock, Verity, hash_size, leaf, zero_leaf};
 use tools::{Noise, have, run, run_any};
+use uuid::Uuid;
 
 const SALT: [u8; 32] = *b"0123456789abcdefghijklmnopqrstuv";
 
@@ -21,7 +21,7 @@ fn veritysetup_makes_the_same_bytes_and_accepts_ours() {
     if !have(&["veritysetup"]) {
         return;
     }
-    let uuid: Guid = "c0ffee00-1234-5678-9abc-def012345678".parse().unwrap();
+    let uuid: Uuid = "c0ffee00-1234-5678-9abc-def012345678".parse().unwrap();
     for blocks in [1usize, 2, 128, 129, 20_000] {
         let mut data = Noise::new(blocks as u64).bytes(blocks * BLOCK);
         if blocks > 100 {

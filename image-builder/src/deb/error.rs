@@ -2,8 +2,8 @@
 
 use std::io;
 
-use prejoin_profiles::printable::printable;
-use prejoin_profiles::units::amount;
+use prejoin_wire::printable::printable;
+use prejoin_wire::size::amount;
 
 use crate::control::ControlError;
 

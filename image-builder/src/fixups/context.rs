@@ -1,7 +1,7 @@
 //! What the rules know besides the tree.
 
-use prejoin_profiles::architecture::Architecture;
 use prejoin_profiles::os::{Os, Recipe};
+use prejoin_wire::architecture::Architecture;
 
 use crate::package::Package;
 

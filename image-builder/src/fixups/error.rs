@@ -1,6 +1,6 @@
 //! Why a fix-up cannot be made.
 
-use prejoin_profiles::units::amount;
+use prejoin_wire::size::amount;
 
 /// A fix-up that failed.
 #[derive(Debug, thiserror::Error)]

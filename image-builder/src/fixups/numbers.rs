@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use prejoin_formats::tree::{Contents, Kind};
-use prejoin_profiles::digest::Digest;
 use prejoin_profiles::os::{Ids, Os};
+use prejoin_wire::digest::Digest;
 
 use super::sysusers::{self, Line};
 use super::{Cause, Error};

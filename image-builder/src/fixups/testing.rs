@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use prejoin_formats::tree::{Entry, Kind, NoContents, Tree};
-use prejoin_profiles::architecture::Architecture;
 use prejoin_profiles::os::Os;
 use prejoin_profiles::yaml;
+use prejoin_wire::architecture::Architecture;
 
 use super::root::show;
 use super::{Context, Root};

@@ -9,11 +9,11 @@ use std::thread;
 
 use liblzma::read::XzDecoder;
 use liblzma::stream::{CONCATENATED, Stream};
-use prejoin_profiles::architecture::Architecture;
-use prejoin_profiles::digest::Digest;
 use prejoin_profiles::lock::{self, Lock};
 use prejoin_profiles::os::Repository;
-use prejoin_profiles::units::amount;
+use prejoin_wire::architecture::Architecture;
+use prejoin_wire::digest::Digest;
+use prejoin_wire::size::amount;
 
 use super::error::FetchError;
 use super::fetch::{Download, Fetcher};

@@ -12,10 +12,10 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use prejoin_formats::tree::{Entry, Tree};
-use prejoin_profiles::architecture::Architecture;
-use prejoin_profiles::digest::Digest;
 use prejoin_profiles::distribution::{ARCHIVE, Wanted, listed};
 use prejoin_profiles::lock::{self, Lock};
+use prejoin_wire::architecture::Architecture;
+use prejoin_wire::digest::Digest;
 
 use super::cache::Cache;
 use super::error::FetchError;

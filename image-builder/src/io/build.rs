@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use prejoin_formats::ext4;
-use prejoin_formats::guid::Guid;
 use prejoin_formats::image::Image;
 use prejoin_formats::tree::{Contents, Tree};
 use prejoin_formats::verity::Verity;
 use prejoin_profiles::board::Board;
-use prejoin_profiles::derived;
-use prejoin_profiles::digest::Digest;
-use prejoin_profiles::manifest::{self, Manifest, Range};
 use prejoin_profiles::os::Os;
 use prejoin_profiles::scripts::Table;
+use prejoin_wire::derived;
+use prejoin_wire::digest::Digest;
+use prejoin_wire::manifest::{self, Manifest, Range};
+use uuid::Uuid;
 
 use super::artifacts::Programs;
 use super::chunks::{self, ChunkStore};
@@ -259,7 +259,7 @@ pub fn system(request: &Request, places: &Places, events: Sink) -> Result<Built,
 
 /// A file system that is the same for a whole fleet has names that are, too.
 fn options(request: &Request, root: &Tree) -> ext4::Options {
-    let uuid = fleet_guid(request.set, "root").bytes();
+    let uuid = fleet_guid(request.set, "root").into_bytes();
     ext4::Options {
         label: "root".into(),
         time: request.epoch,
@@ -268,8 +268,8 @@ fn options(request: &Request, root: &Tree) -> ext4::Options {
     }
 }
 
-fn fleet_guid(set: &str, thing: &str) -> Guid {
-    Guid::from_bytes(derived::fleet_uuid(set, thing).0)
+fn fleet_guid(set: &str, thing: &str) -> Uuid {
+    derived::fleet_uuid(set, thing)
 }
 
 /// Builds one node on a system: everything that is its own is planned and stored, the manifest returned.
@@ -314,8 +314,8 @@ pub fn node(
             manifest::Partition {
                 number: partition.number,
                 name: partition.name.clone(),
-                type_guid: partition.type_guid.to_string(),
-                guid: partition.guid.to_string(),
+                type_guid: partition.type_guid,
+                guid: partition.guid,
                 start: partition.start,
                 size: partition.size,
                 used,

@@ -12,7 +12,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use prejoin_profiles::digest::Digest;
+use prejoin_wire::digest::Digest;
 use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 

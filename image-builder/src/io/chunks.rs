@@ -12,8 +12,8 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use prejoin_profiles::digest::ChunkDigest;
-use prejoin_profiles::manifest::CHUNK_LIMIT;
+use prejoin_wire::digest::ChunkDigest;
+use prejoin_wire::manifest::CHUNK_LIMIT;
 
 use super::hold::Hold;
 use super::part::{self, Part};

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use prejoin_profiles::digest::Digest;
+use prejoin_wire::digest::Digest;
 
 use crate::class::Class;
 use crate::keyring::KeyringError;

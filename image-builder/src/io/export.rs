@@ -6,8 +6,8 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use prejoin_profiles::digest::Digest;
-use prejoin_profiles::manifest::{CHUNK_LIMIT, Manifest, Range};
+use prejoin_wire::digest::Digest;
+use prejoin_wire::manifest::{CHUNK_LIMIT, Manifest, Range};
 use sha2::{Digest as _, Sha256};
 
 use super::chunks::{self, ChunkStore};

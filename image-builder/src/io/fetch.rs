@@ -13,9 +13,9 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use prejoin_profiles::digest::Digest;
 use prejoin_profiles::lock::Lock;
-use prejoin_profiles::units::amount;
+use prejoin_wire::digest::Digest;
+use prejoin_wire::size::amount;
 use ureq::http::header::{CONTENT_RANGE, RANGE};
 use ureq::http::{Response, StatusCode};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};

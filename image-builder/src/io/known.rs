@@ -19,7 +19,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
-use prejoin_profiles::digest::Digest;
+use prejoin_wire::digest::Digest;
 
 use super::hold::Hold;
 use super::output;

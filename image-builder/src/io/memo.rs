@@ -24,8 +24,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use prejoin_formats::image::{Image, Source};
 use prejoin_formats::tree::Content;
-use prejoin_profiles::digest::{ChunkDigest, Digest};
-use prejoin_profiles::manifest::Range;
+use prejoin_wire::digest::{ChunkDigest, Digest};
+use prejoin_wire::manifest::Range;
 use sha2::{Digest as _, Sha256};
 
 use super::chunks::ChunkStore;

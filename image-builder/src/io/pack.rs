@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use prejoin_formats::kmod::Module;
 use prejoin_formats::tree::{ContentDigest, Contents};
-use prejoin_profiles::digest::Digest;
+use prejoin_wire::digest::Digest;
 use rayon::Scope;
 use sha2::{Digest as _, Sha256};
 

@@ -12,8 +12,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use prejoin_profiles::digest::{ChunkDigest, Digest};
-use prejoin_profiles::manifest::{Manifest, Range};
+use prejoin_wire::digest::{ChunkDigest, Digest};
+use prejoin_wire::manifest::{Manifest, Range};
 
 use super::part::{self, Left, file_name, names};
 use super::{build, known, output, pack};

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
 
-use prejoin_profiles::manifest::{Manifest, Range};
+use prejoin_wire::manifest::{Manifest, Range};
 
 use super::chunks::{ChunkStore, Error};
 

@@ -3,8 +3,8 @@
 use prejoin_formats::image::Image;
 use prejoin_formats::tree::Contents;
 use prejoin_formats::verity;
-use prejoin_profiles::digest::ChunkDigest;
-use prejoin_profiles::manifest::Range;
+use prejoin_wire::digest::ChunkDigest;
+use prejoin_wire::manifest::Range;
 use rayon::prelude::*;
 
 use super::chunks::{self, ChunkStore};

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use prejoin_profiles::digest::Digest;
+use prejoin_wire::digest::Digest;
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ext4_view::Ext4Read;
 use prejoin_formats::gpt;
 use prejoin_formats::verity;
-use prejoin_profiles::digest::{ChunkDigest, Digest};
-use prejoin_profiles::handoff::{Archive, Handoff};
-use prejoin_profiles::manifest::{Manifest, Partition, Range};
+use prejoin_wire::digest::{ChunkDigest, Digest};
+use prejoin_wire::handoff::{Archive, Handoff};
+use prejoin_wire::manifest::{Manifest, Partition, Range};
 use rayon::prelude::*;
 
 use super::chunks::{self, ChunkStore};
@@ -160,8 +160,8 @@ impl Check<'_> {
                 (
                     p.number,
                     p.name.clone(),
-                    p.type_guid.to_string(),
-                    p.guid.to_string(),
+                    p.type_guid,
+                    p.guid,
                     p.start,
                     p.size,
                 )
@@ -175,8 +175,8 @@ impl Check<'_> {
                 (
                     p.number,
                     p.name.clone(),
-                    p.type_guid.clone(),
-                    p.guid.clone(),
+                    p.type_guid,
+                    p.guid,
                     p.start,
                     p.size,
                 )

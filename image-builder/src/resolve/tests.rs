@@ -1,4 +1,4 @@
-use prejoin_profiles::architecture::Architecture;
+use prejoin_wire::architecture::Architecture;
 
 use super::*;
 use crate::repository::Index;

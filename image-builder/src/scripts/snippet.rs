@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use prejoin_profiles::digest::Digest;
 use prejoin_profiles::scripts::Snippet;
+use prejoin_wire::digest::Digest;
 
 const BEGIN: &str = "# Automatically added by ";
 const END: &str = "# End automatically added section";

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use prejoin_profiles::digest::Digest;
+use prejoin_wire::digest::Digest;
 
 /// The archive and the key it is signed with, in a folder of its own.
 pub(crate) struct Archive {

@@ -1,5 +1,5 @@
-use prejoin_profiles::handoff::LARGEST_DOCUMENT;
 use prejoin_profiles::yaml::Position;
+use prejoin_wire::handoff::LARGEST_DOCUMENT;
 
 /// Whose part of the cluster file something stands in.
 #[derive(Clone, Debug, PartialEq, Eq)]

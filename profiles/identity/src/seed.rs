@@ -1,6 +1,6 @@
 use prejoin_profiles::cluster::{Cluster, Node};
-use prejoin_profiles::digest::Digest;
-use prejoin_profiles::handoff::LARGEST_DOCUMENT;
+use prejoin_wire::digest::Digest;
+use prejoin_wire::handoff::LARGEST_DOCUMENT;
 use serde::Serialize;
 
 use crate::{Error, cloud_config, document, network_config};

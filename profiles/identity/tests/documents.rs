@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 
 use prejoin_identity::{Error, Seed, kubeadm};
 use prejoin_profiles::cluster::{Cluster, Distribution, Node, Role};
-use prejoin_profiles::handoff::LARGEST_DOCUMENT;
+use prejoin_wire::handoff::LARGEST_DOCUMENT;
 use support::{clusters, files, traps};
 
 fn documents(cluster: &Cluster, node: &Node) -> String {

@@ -11,9 +11,9 @@ use super::files;
 use crate::catalog::Catalog;
 use crate::cluster::{CloudConfig, Cluster, PROTECTED_KEYS, Step};
 use crate::finding::{Code, Finding};
-use crate::path;
 use crate::timezones;
 use crate::yaml::{nearest, shorten};
+use prejoin_wire::path;
 
 /// Modules of cloud-init 25.1 and the keys that they read.
 pub const MODULES: &[(&str, &[&str])] = &[

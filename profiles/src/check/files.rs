@@ -1,7 +1,7 @@
 //! Files that stop a node, shut people out, or do nothing: what is known of their places.
 //!
 //! One table for `files:` and for `write_files` of the user's cloud-config; what can be written at all is said by
-//! [`crate::path`].
+//! [`prejoin_wire::path`].
 
 use crate::cluster::{Cluster, Content, File, Node};
 use crate::finding::{Code, Finding, Severity};
@@ -344,7 +344,7 @@ fn nested(cluster: &Cluster, node: &Node, f: &mut Vec<Finding>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::path;
+    use prejoin_wire::path;
 
     #[test]
     fn the_tables_name_places_that_could_be_written() {

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{duplicates, place, twice};
-use crate::cluster::{Cluster, File, Node, Role, Transport};
+use crate::cluster::{Cluster, File, Node, Role};
 use crate::finding::{Code, Finding};
+use prejoin_wire::selector::Transport;
 
 pub(super) fn check(cluster: &Cluster, f: &mut Vec<Finding>) {
     let nodes = || cluster.nodes.iter();

@@ -10,8 +10,8 @@ use crate::distribution::Definition;
 use crate::finding::{Code, Finding};
 use crate::kernel_args;
 use crate::layout::{Disk, Layout, Purpose};
-use crate::units::Size;
 use crate::yaml::{Located, Position};
+use prejoin_wire::size::Size;
 
 pub(super) fn check(cluster: &Cluster, catalog: &Catalog, f: &mut Vec<Finding>) {
     if let Err(error) = catalog.os(&cluster.os) {

@@ -1,8 +1,7 @@
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use prejoin_wire::selector::{self, Transport};
 
-use crate::units::Size;
 use crate::yaml::Located;
+use prejoin_wire::size::Size;
 
 /// What a disk must be like to be chosen. Everything that is given must hold, and exactly one disk may match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +23,21 @@ pub struct DiskSelector {
 }
 
 impl DiskSelector {
+    /// What is asked for, without where it was asked.
+    pub fn wanted(&self) -> selector::DiskSelector {
+        let value = |text: &Option<Located<String>>| text.as_ref().map(|text| text.value.clone());
+        let size = |size: &Option<Located<Size>>| size.as_ref().map(|size| size.value);
+        selector::DiskSelector {
+            serial: value(&self.serial),
+            wwid: value(&self.wwid),
+            model: value(&self.model),
+            transport: self.transport,
+            min_size: size(&self.min_size),
+            max_size: size(&self.max_size),
+            rotational: self.rotational,
+        }
+    }
+
     /// Whether every disk fits.
     pub fn is_any(&self) -> bool {
         *self == DiskSelector::default()
@@ -73,39 +87,5 @@ impl DiskSelector {
             || differ(&self.rotational, &other.rotational)
             || above(&self.min_size, &other.max_size)
             || above(&other.min_size, &self.max_size)
-    }
-}
-
-/// How a disk is attached.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Transport {
-    /// NVMe, usually in an M.2 slot.
-    Nvme,
-    /// SATA.
-    Sata,
-    /// SAS.
-    Sas,
-    /// USB.
-    Usb,
-    /// SD card or eMMC.
-    Mmc,
-    /// Disk of a virtual machine.
-    Virtio,
-}
-
-impl Transport {
-    /// Its name in the cluster file.
-    pub fn name(self) -> &'static str {
-        match self {
-            Transport::Nvme => "nvme",
-            Transport::Sata => "sata",
-            Transport::Sas => "sas",
-            Transport::Usb => "usb",
-            Transport::Mmc => "mmc",
-            Transport::Virtio => "virtio",
-        }
     }
 }

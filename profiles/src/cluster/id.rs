@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-use crate::handoff::Uuid;
 use crate::yaml::{self, Located};
+use uuid::Uuid;
 
 /// What is said of the line where it stands.
 const ABOUT: &str = "# this cluster's alone: its nodes know their disks by it";
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     fn id() -> Uuid {
-        Uuid::random([7; 16])
+        Uuid::from_bytes([7; 16])
     }
 
     fn line() -> String {

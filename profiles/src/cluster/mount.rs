@@ -2,8 +2,8 @@ use serde_json::Value;
 
 use super::CloudConfig;
 use super::cloud_config::Step;
-use crate::path;
 use crate::yaml::Position;
+use prejoin_wire::path;
 
 /// One line of `/etc/fstab`, from an item of `mounts` in the user's cloud-config.
 ///

@@ -8,8 +8,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
 use super::cloud_config::Tree;
-use super::{Distribution, Provider, Role, Transport};
+use super::{Distribution, Provider, Role};
 use crate::yaml::Located;
+use prejoin_wire::selector::Transport;
 
 /// Text that the resolver looks at, with its place.
 pub(super) type Text = Located<String>;
@@ -313,11 +314,11 @@ pub(super) struct Disk {
     pub(super) transport: Option<Located<Transport>>,
     /// Smallest size allowed, such as `240 GB`.
     #[serde(default)]
-    #[schemars(with = "Option<crate::units::Size>")]
+    #[schemars(with = "Option<prejoin_wire::size::Size>")]
     pub(super) min_size: Option<Text>,
     /// Largest size allowed.
     #[serde(default)]
-    #[schemars(with = "Option<crate::units::Size>")]
+    #[schemars(with = "Option<prejoin_wire::size::Size>")]
     pub(super) max_size: Option<Text>,
     /// Spinning disk or not.
     #[serde(default)]

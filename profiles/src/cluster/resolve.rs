@@ -13,8 +13,9 @@ use super::{
 };
 use crate::finding::{Code, Finding};
 use crate::kernel_args;
-use crate::units::{Size, Version};
+use crate::units::Version;
 use crate::yaml::{Located, Position};
+use prejoin_wire::size::Size;
 
 type Findings = Vec<Finding>;
 

@@ -1,4 +1,4 @@
-use crate::digest::Digest;
+use prejoin_wire::digest::Digest;
 
 /// The digest that a checksum file gives for the file called `name`.
 ///

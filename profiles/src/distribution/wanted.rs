@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 
 use super::Source;
-use crate::architecture::Architecture;
-use crate::digest::Digest;
 use crate::lock;
+use prejoin_wire::architecture::Architecture;
+use prejoin_wire::digest::Digest;
 
 /// One file to fetch: an exact version of something for one architecture.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{Disk, Filesystem, Layout, Partition, Purpose};
-use crate::handoff::{DATA, SMALLEST_STATE, STATE};
-use crate::path;
-use crate::units::Size;
+use prejoin_wire::handoff::{DATA, SMALLEST_STATE, STATE};
+use prejoin_wire::path;
+use prejoin_wire::size::Size;
 
 /// The partitions of the system disk, in the order of their making. The agent and the command line know them by these
 /// names, an update by those of the second slot.

@@ -1,7 +1,7 @@
 //! `prejoin disk inspect`
 
 use prejoin_disk::region;
-use prejoin_profiles::disk::{Content, Extent, Facts, Partition, Place, Region, Scheme};
+use prejoin_wire::disk::{Content, Extent, Facts, Partition, Place, Region, Scheme};
 
 use super::{look, partition_type};
 use crate::args::Inspect;
@@ -166,7 +166,7 @@ fn holder(content: &Content, of: &Extent) -> String {
 }
 
 fn inside(content: &Content) -> Vec<String> {
-    let line = |inside: &prejoin_profiles::disk::Inside| {
+    let line = |inside: &prejoin_wire::disk::Inside| {
         let of = holder(content, &inside.of);
         let detail = if inside.detail.is_empty() {
             String::new()
@@ -184,7 +184,7 @@ fn inside(content: &Content) -> Vec<String> {
 }
 
 fn unreadable(content: &Content) -> Vec<String> {
-    let line = |one: &prejoin_profiles::disk::Unreadable| {
+    let line = |one: &prejoin_wire::disk::Unreadable| {
         format!(
             "bytes {} to {}: {}",
             one.extent.start,

@@ -2,8 +2,8 @@
 
 use prejoin_disk::io::inventory;
 use prejoin_disk::select::select;
-use prejoin_profiles::cluster::DiskSelector;
-use prejoin_profiles::disk::{Device, decimal};
+use prejoin_wire::disk::{Device, decimal};
+use prejoin_wire::selector::DiskSelector;
 use serde_json::json;
 
 use super::look::unusable;
@@ -56,7 +56,7 @@ pub(crate) fn run(args: &DiskList, report: &Report) -> Result<(), Failure> {
 fn selector(args: &DiskList, node: &str, report: &Report) -> Result<DiskSelector, Failure> {
     let project = Project::open(&args.cluster.file, report)?;
     let node = project.node(node)?;
-    Ok(node.disk.value.clone())
+    Ok(node.disk.value.wanted())
 }
 
 fn text(disks: &[Device], reasons: &[Option<Vec<String>>]) -> String {

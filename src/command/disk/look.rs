@@ -11,7 +11,7 @@ use prejoin_disk::io::target::{Reader, Target};
 use prejoin_disk::io::{self as disk, inventory, usage};
 use prejoin_disk::probe::probe_from;
 use prejoin_image_builder::class::Class;
-use prejoin_profiles::disk::{Device, Facts, Usage, VERSION};
+use prejoin_wire::disk::{Device, Facts, Usage, VERSION};
 
 use crate::failure::Failure;
 

@@ -5,7 +5,7 @@ use prejoin_disk::io::target::{self, Reader, Target};
 use prejoin_disk::io::{inventory, usage};
 use prejoin_disk::write;
 use prejoin_image_builder::class::Class;
-use prejoin_profiles::disk::{Kept, Usage};
+use prejoin_wire::disk::{Kept, Usage};
 use serde_json::{Value, json};
 
 use super::look::{stale, unusable};

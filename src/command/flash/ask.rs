@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, IsTerminal as _};
 
 use prejoin_image_builder::class::Class;
-use prejoin_profiles::disk::{Code, Device, Verdict};
+use prejoin_wire::disk::{Code, Device, Verdict};
 
 use super::{Case, exit, last, show};
 use crate::args::Flash;

@@ -12,7 +12,7 @@ use prejoin_disk::plan;
 use prejoin_disk::write::{self, Job, Journal as _, Record, Written};
 use prejoin_image_builder::class::Class;
 use prejoin_image_builder::io::chunks::{self, ChunkStore};
-use prejoin_profiles::disk::{Code, Plan, Verdict};
+use prejoin_wire::disk::{Code, Plan, Verdict};
 use serde_json::{Value, json};
 
 use super::image::Image;
@@ -258,7 +258,7 @@ mod tests {
     use std::io;
 
     use prejoin_disk::write::{Error, Fingerprint, Phase, Spot};
-    use prejoin_profiles::digest::{ChunkDigest, Digest};
+    use prejoin_wire::digest::{ChunkDigest, Digest};
 
     use super::*;
 

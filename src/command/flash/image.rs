@@ -12,9 +12,9 @@ use prejoin_image_builder::class::Class;
 use prejoin_image_builder::io::chunks::{self, ChunkStore};
 use prejoin_image_builder::io::reader::{ImageReader, PartitionReader};
 use prejoin_image_builder::readback;
-use prejoin_profiles::digest::{ChunkDigest, Digest};
-use prejoin_profiles::handoff::{Handoff, LARGEST_DOCUMENT};
-use prejoin_profiles::manifest::{Manifest, Range};
+use prejoin_wire::digest::{ChunkDigest, Digest};
+use prejoin_wire::handoff::{Handoff, LARGEST_DOCUMENT};
+use prejoin_wire::manifest::{Manifest, Range};
 
 use crate::command::verify;
 use crate::failure::Failure;

@@ -8,7 +8,7 @@ use prejoin_disk::judge::{Intent, Rules, usual_mode};
 use prejoin_disk::plan::Wish;
 use prejoin_image_builder::class::Class;
 use prejoin_profiles::cluster::{Cluster, Node, Role};
-use prejoin_profiles::disk::{Facts, Mode};
+use prejoin_wire::disk::{Facts, Mode};
 
 use super::image::Image;
 use super::saved;
@@ -38,7 +38,7 @@ pub(crate) fn intent(
             true => BTreeSet::new(),
             false => saved::named_before(args.save.as_deref(), &args.node, &facts.device),
         },
-        selector: node.disk.value.clone(),
+        selector: node.disk.value.wanted(),
         node: args.node.clone(),
         other_control_planes: other_control_planes(&project.cluster, node),
         architecture: Some(board.architecture),

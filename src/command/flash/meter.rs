@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use prejoin_disk::write::{Event, Phase};
-use prejoin_profiles::printable::printable;
+use prejoin_wire::printable::printable;
 use serde::Serialize;
 
 use crate::settings::Stopwatch;

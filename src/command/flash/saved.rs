@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use prejoin_disk::device::ReadAt;
 use prejoin_disk::write::Saved;
 use prejoin_image_builder::class::Class;
-use prejoin_profiles::digest::Digest;
-use prejoin_profiles::disk::Device;
+use prejoin_wire::digest::Digest;
+use prejoin_wire::disk::Device;
 use serde::{Deserialize, Serialize};
 
 use super::{exit, last};

@@ -2,7 +2,7 @@
 
 use prejoin_disk::plan;
 use prejoin_disk::write::Written;
-use prejoin_profiles::disk::{Entry, Finding, Mode, Origin, Plan, Report, Severity, Verdict};
+use prejoin_wire::disk::{Entry, Finding, Mode, Origin, Plan, Report, Severity, Verdict};
 
 use super::carry::Outcome;
 use super::{Case, last};

@@ -9,8 +9,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use prejoin_formats::gpt::{self, Found, Partition, Table};
-use prejoin_formats::guid::Guid;
 use prejoin_sys::{block, clock, process};
+use uuid::Uuid;
 
 use super::log::Log;
 use crate::cmdline::Target;
@@ -39,7 +39,7 @@ impl Disk {
     ///
     /// The partition table is read here and not taken from the kernel: its `PARTUUID`s are not in `/sys` before 6.9,
     /// and there is no udev.
-    pub(super) fn find(root: Guid, wait: Duration, log: &Log) -> Result<Self, Error> {
+    pub(super) fn find(root: Uuid, wait: Duration, log: &Log) -> Result<Self, Error> {
         let start = clock::uptime();
         // Disks without it, by size: a card reader is looked at again when a card comes in.
         let mut others = BTreeMap::new();
@@ -77,7 +77,7 @@ impl Disk {
     }
 
     /// The disk called `name`, if it can be read and has the partition.
-    fn look(name: String, root: Guid, others: &mut BTreeMap<String, u64>) -> Option<Self> {
+    fn look(name: String, root: Uuid, others: &mut BTreeMap<String, u64>) -> Option<Self> {
         let file = File::open(format!("/dev/{name}")).ok()?;
         let size = block::size(&file).ok().filter(|&size| size > 0)?;
         if others.get(&name) == Some(&size) {

@@ -11,8 +11,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use prejoin_profiles::handoff;
 use prejoin_sys::directory::{Access, Directory, Kind};
+use prejoin_wire::handoff;
 
 use crate::archive::{self, Archive, Content, Entry, MEMORY, PARENT, UPPER, list, unlist};
 use crate::error::{Doing as _, Error};

@@ -7,11 +7,11 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use prejoin_formats::gpt::Partition;
-use prejoin_profiles::digest::Digest;
-use prejoin_profiles::handoff::{self, Handoff, LARGEST_DOCUMENT};
-use prejoin_profiles::path;
 use prejoin_sys::directory::{Access, Directory};
 use prejoin_sys::mount::{self, Flags};
+use prejoin_wire::digest::Digest;
+use prejoin_wire::handoff::{self, Handoff, LARGEST_DOCUMENT};
+use prejoin_wire::path;
 
 use super::disk::Disk;
 use super::files::{DIGEST, Files};

@@ -9,10 +9,9 @@ use std::path::Path;
 use prejoin_disk::layout;
 use prejoin_disk::write::PARTIAL;
 use prejoin_formats::gpt::Partition;
-use prejoin_formats::guid::Guid;
-use prejoin_profiles::handoff::{self, Format, Handoff};
 use prejoin_sys::mount::{self, Flags};
 use prejoin_sys::process;
+use prejoin_wire::handoff::{self, Format, Handoff};
 
 use super::ROOT;
 use super::disk::Disk;
@@ -94,7 +93,7 @@ pub(super) fn prepare(
 /// Makes the file system of the data partition if it is marked as partial; otherwise it is left untouched. A raw one
 /// only loses the mark.
 pub(super) fn prepare_data(disk: &mut Disk, data: &handoff::Partition, log: &Log) {
-    let guid = Guid::from_bytes(data.guid.0);
+    let guid = data.guid;
     let Some(partition) = disk.found.table.with_guid(&guid).cloned() else {
         return;
     };
@@ -157,13 +156,13 @@ fn make_or_check(
 /// Gives a partition that was made its real type. What keeps it from that is said, and no reason not to start: what is
 /// marked and has its file system is kept.
 fn unmark(disk: &mut Disk, made: &handoff::Partition, log: &Log) {
-    let guid = Guid::from_bytes(made.guid.0);
+    let guid = made.guid;
     let mut table = disk.found.table.clone();
     let mut marked = table.partitions.iter_mut();
     let Some(partition) = marked.find(|p| p.guid == guid && p.type_guid == PARTIAL) else {
         return;
     };
-    partition.type_guid = Guid::from_bytes(made.type_guid.0);
+    partition.type_guid = made.type_guid;
     let written = if disk.found.is_editable() {
         disk.write_table(&table)
     } else {
@@ -177,7 +176,7 @@ fn unmark(disk: &mut Disk, made: &handoff::Partition, log: &Log) {
 
 /// By GUID: somebody else's partition may be called `state`, and the node's own may not be any more.
 fn own(disk: &Disk, state: &handoff::Partition) -> Result<Partition, Error> {
-    let partition = required(&disk.found.table, "state", Guid::from_bytes(state.guid.0));
+    let partition = required(&disk.found.table, "state", state.guid);
     partition.cloned().map_err(|source| Error::Layout {
         disk: disk.path(),
         source,

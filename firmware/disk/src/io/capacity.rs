@@ -2,7 +2,7 @@
 
 use std::io;
 
-use prejoin_profiles::disk::Extent;
+use prejoin_wire::disk::Extent;
 
 use crate::device::WriteAt;
 

@@ -7,9 +7,9 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _}
 use std::path::Path;
 
 use prejoin_formats::gpt;
-use prejoin_profiles::cluster::Transport;
-use prejoin_profiles::disk::{Device, Health, Opal};
 use prejoin_sys::{block, nvme, opal};
+use prejoin_wire::disk::{Device, Health, Opal};
+use prejoin_wire::selector::Transport;
 
 use super::machine::{Machine, printable};
 use super::{Error, target::Reader};

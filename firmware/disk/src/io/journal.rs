@@ -90,7 +90,7 @@ fn is_torn(text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use prejoin_profiles::digest::Digest;
+    use prejoin_wire::digest::Digest;
 
     use super::*;
 

@@ -10,8 +10,8 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use prejoin_profiles::disk::Device;
 use prejoin_sys::block;
+use prejoin_wire::disk::Device;
 
 use super::buffer::{ALIGNMENT, Buffer, is_aligned};
 use super::error::{EACCES, EBUSY, EINVAL, ENODEV, ENXIO, EOPNOTSUPP, EPERM, EROFS};

@@ -9,8 +9,8 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use prejoin_profiles::disk::{Device, Usage};
 use prejoin_sys::block;
+use prejoin_wire::disk::{Device, Usage};
 
 use super::machine::Machine;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use prejoin_profiles::disk::{
+use prejoin_wire::disk::{
     Code, Content, Entry, Extent, Mode, Origin, Partition, Place, Scheme, Severity, Signature,
     Table, decimal,
 };
@@ -175,7 +175,7 @@ impl Case<'_> {
             .after
             .iter()
             .filter(|entry| entry.origin == Origin::Kept);
-        table.id.as_ref() == Some(&plan.disk_guid)
+        table.id.as_deref() == Some(&plan.disk_guid.to_string())
             && table.partitions.iter().any(is_marked)
             && table.partitions.iter().all(is_known)
             && stay.all(lists)
@@ -409,7 +409,8 @@ impl Case<'_> {
     /// Whether the table in use was written for the node.
     fn is_own_table(&self) -> bool {
         let table = self.facts.content.table();
-        table.is_some_and(|table| table.id.as_ref() == Some(&self.planned.plan.disk_guid))
+        let disk_guid = self.planned.plan.disk_guid.to_string();
+        table.is_some_and(|table| table.id.as_deref() == Some(&disk_guid))
     }
 
     fn kept(&mut self, partition: &Partition, subject: &str, what: String) {
@@ -622,7 +623,8 @@ impl Case<'_> {
     fn is_released(&self) -> bool {
         let whole = self.facts.content.partitions();
         let whole = whole.iter().any(|partition| {
-            plan::is_released(partition) && partition.guid == self.planned.plan.disk_guid
+            plan::is_released(partition)
+                && partition.guid == self.planned.plan.disk_guid.to_string()
         });
         whole && self.is_own_table()
     }

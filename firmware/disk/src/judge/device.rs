@@ -1,7 +1,7 @@
 //! What the device and its users say.
 
-use prejoin_profiles::cluster::Transport;
-use prejoin_profiles::disk::{Code, Device, Health, Severity, Signature, Unreadable, Usage};
+use prejoin_wire::disk::{Code, Device, Health, Severity, Signature, Unreadable, Usage};
+use prejoin_wire::selector::Transport;
 
 use super::{Case, and_more};
 use crate::select;

@@ -1,8 +1,8 @@
 //! What is in no partition: lost, unknown, or nothing.
 
 use prejoin_formats::gpt::ALIGNMENT;
-use prejoin_profiles::disk::{Code, Extent, Origin, RegionKind, Severity};
-use prejoin_profiles::handoff::Partition;
+use prejoin_wire::disk::{Code, Extent, Origin, RegionKind, Severity};
+use prejoin_wire::handoff::Partition;
 
 use super::{Case, content};
 use crate::region;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use prejoin_profiles::disk::{Content, Extent, Partition, Place, Signature, Table};
+use prejoin_wire::disk::{Content, Extent, Partition, Place, Signature, Table};
 
 use crate::plan;
 use crate::region::{self, Own};

@@ -1,7 +1,7 @@
 //! Whether the node's state may be made anew: only what the node's own software has made goes by
 //! one question.
 
-use prejoin_profiles::disk::{Code, Content, Extent, Inside, Mode, Partition, Severity};
+use prejoin_wire::disk::{Code, Content, Extent, Inside, Mode, Partition, Severity};
 
 use super::content::title;
 use super::{Case, name};

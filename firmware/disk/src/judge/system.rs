@@ -1,6 +1,6 @@
 //! Which operating system is on a disk.
 
-use prejoin_profiles::disk::{Content, Extent, Inside, Partition, Signature, Table};
+use prejoin_wire::disk::{Content, Extent, Inside, Partition, Signature, Table};
 
 use crate::plan::{is_partial, is_released};
 use crate::region::{self, Own};

@@ -1,6 +1,6 @@
 //! A disk that was made before the cluster had an id.
 
-use prejoin_profiles::disk::{Code, Content, Severity};
+use prejoin_wire::disk::{Code, Content, Severity};
 
 use super::{Case, content};
 use crate::takeover::Takeover;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use prejoin_profiles::disk::{Blankness, Extent, Table, merge};
+use prejoin_wire::disk::{Blankness, Extent, Table, merge};
 
 use super::record::Recorder;
 use crate::region;

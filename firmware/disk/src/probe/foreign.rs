@@ -1,6 +1,6 @@
 //! Partition schemes that are recognised and not read: whoever has one keeps it.
 
-use prejoin_profiles::disk::{Place, Scheme, Table};
+use prejoin_wire::disk::{Place, Scheme, Table};
 
 use super::bytes::{be16, be32, le32};
 use super::record::Recorder;

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use std::io;
 
 use prejoin_formats::gpt::ALIGNMENT;
-use prejoin_profiles::disk::{Extent, Signature, merge};
-use prejoin_profiles::handoff;
+use prejoin_wire::disk::{Extent, Signature, merge};
+use prejoin_wire::handoff;
 
 use super::record::Recorder;
 use super::signature::scan_open;

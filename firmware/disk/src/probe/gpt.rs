@@ -4,8 +4,8 @@
 //! disk or into each other. Both hold the same copies for valid (`tests/probe.rs`).
 
 use crc::{CRC_32_ISO_HDLC, Crc};
-use prejoin_formats::guid::Guid;
-use prejoin_profiles::disk::{Extent, Partition, Place, Scheme, Table};
+use prejoin_wire::disk::{Extent, Partition, Place, Scheme, Table};
+use uuid::Uuid;
 
 use super::bytes::{le16, le32, le64, sixteen};
 use super::record::Recorder;
@@ -101,7 +101,7 @@ pub(crate) fn copy(disk: &Recorder, size: u64, sector: u32, offset: u64) -> Opti
             sector_size: sector,
             valid: faults.is_empty(),
             problems: faults.into_iter().chain(problems).collect(),
-            id: Some(Guid::from_disk(sixteen(&bytes, 56)).to_string()),
+            id: Some(Uuid::from_bytes_le(sixteen(&bytes, 56)).to_string()),
             partitions,
         },
     })
@@ -218,7 +218,7 @@ impl Header {
             } else if first < self.first_usable || last > self.last_usable {
                 told.push(format!("entry {number} reaches outside the usable range"));
             }
-            let guid = Guid::from_disk(sixteen(entry, 16)).to_string();
+            let guid = Uuid::from_bytes_le(sixteen(entry, 16)).to_string();
             if let Some(other) = guids.insert(guid.clone(), number) {
                 told.push(format!("entries {other} and {number} have the same GUID"));
             }
@@ -235,7 +235,7 @@ impl Header {
             partitions.push(Partition {
                 number,
                 extent: Extent::between(byte(first), end),
-                type_id: Guid::from_disk(sixteen(entry, 0)).to_string(),
+                type_id: Uuid::from_bytes_le(sixteen(entry, 0)).to_string(),
                 guid,
                 name,
                 attributes: le64(entry, 48),

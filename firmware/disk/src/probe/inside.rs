@@ -8,8 +8,8 @@ mod window;
 
 use std::collections::BTreeSet;
 
-use prejoin_profiles::disk::{Extent, Inside, Partition, Signature};
-use prejoin_profiles::handoff::Handoff;
+use prejoin_wire::disk::{Extent, Inside, Partition, Signature};
+use prejoin_wire::handoff::Handoff;
 use serde_json::Value;
 
 use self::ext::Ext;
@@ -389,7 +389,7 @@ impl Found {
             let detail = match Handoff::parse(&json) {
                 Ok(handoff) => {
                     let partitions = handoff.partitions.iter();
-                    let guid = |p: &prejoin_profiles::handoff::Partition| {
+                    let guid = |p: &prejoin_wire::handoff::Partition| {
                         format!("{}={}", text(&p.name), p.guid)
                     };
                     std::iter::once(format!("node={}", text(&handoff.node)))

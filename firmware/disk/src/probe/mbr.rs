@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use prejoin_profiles::disk::{Extent, Partition, Place, Scheme, Table};
+use prejoin_wire::disk::{Extent, Partition, Place, Scheme, Table};
 
 use super::bytes::{le16, le32};
 use super::record::Recorder;

@@ -6,8 +6,8 @@ use std::convert::Infallible;
 use std::io;
 use std::sync::OnceLock;
 
-use prejoin_profiles::digest::Digest;
-use prejoin_profiles::disk::{Extent, Unreadable};
+use prejoin_wire::digest::Digest;
+use prejoin_wire::disk::{Extent, Unreadable};
 use sha2::{Digest as _, Sha256};
 
 use crate::device::ReadAt;

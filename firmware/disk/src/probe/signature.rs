@@ -22,7 +22,7 @@ mod volume;
 mod xfs;
 mod zfs;
 
-use prejoin_profiles::disk::{Extent, Signature, Unreadable};
+use prejoin_wire::disk::{Extent, Signature, Unreadable};
 
 use crate::device::ReadAt;
 use medium::Medium;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use prejoin_profiles::disk::{Extent, Partition, Place, Scheme, Table};
+use prejoin_wire::disk::{Extent, Partition, Place, Scheme, Table};
 
 use super::gpt::{self, Copy};
 use super::record::Recorder;
@@ -82,7 +82,7 @@ pub(crate) fn find(disk: &Recorder, size: u64, sector_size: u32) -> Tables {
 /// types are nobody else's.
 fn begun(disk: &Recorder, size: u64, sector: u32) -> Vec<Extent> {
     let sector = u64::from(sector);
-    let ours = [PARTIAL.to_disk(), RELEASED.to_disk()];
+    let ours = [PARTIAL.to_bytes_le(), RELEASED.to_bytes_le()];
     let is_ours = |entry: &[u8]| ours.iter().any(|ours| entry.starts_with(ours));
     let is_blank = |entry: &[u8]| entry.iter().all(|byte| *byte == 0);
     let end = size / sector * sector;

@@ -2,8 +2,8 @@
 //! alone says nothing: anybody may call a partition `root-b`, and keep photographs in it.
 
 use prejoin_formats::gpt::{ALIGNMENT, types};
-use prejoin_formats::guid::Guid;
-use prejoin_profiles::disk::{Content, Extent, Partition};
+use prejoin_wire::disk::{Content, Extent, Partition};
+use uuid::Uuid;
 
 use super::{is_blank, signatures};
 use crate::write::PARTIAL;
@@ -29,7 +29,7 @@ const SYSTEM: [(&str, Purpose, bool); 6] = [
 
 impl Purpose {
     /// Types that image builders have given to it, on any board.
-    fn types(self) -> &'static [Guid] {
+    fn types(self) -> &'static [Uuid] {
         match self {
             Purpose::Boot => &[types::ESP, types::BASIC_DATA],
             Purpose::Root => &[types::ROOT_AMD64, types::ROOT_ARM64],
@@ -84,8 +84,8 @@ fn is_in_place(partitions: &[Partition], partition: &Partition) -> bool {
 
 /// One that was not written to its end has lost its type, and is known by nothing but its GUID.
 fn has_type(partition: &Partition, purpose: Purpose) -> bool {
-    let found = Guid::parse(&partition.type_id);
-    found.is_some_and(|found| found != PARTIAL && purpose.types().contains(&found))
+    let found = Uuid::try_parse(&partition.type_id);
+    found.is_ok_and(|found| found != PARTIAL && purpose.types().contains(&found))
 }
 
 /// Whether what an image brings is in it, and nothing else.

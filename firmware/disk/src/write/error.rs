@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 
 use prejoin_formats::gpt;
-use prejoin_profiles::digest::ChunkDigest;
+use prejoin_wire::digest::ChunkDigest;
 
 use super::Phase;
 use super::kept::Fingerprint;

@@ -6,8 +6,8 @@
 
 use std::io;
 
-use prejoin_profiles::digest::Digest;
-use prejoin_profiles::disk::{Entry, Extent, Plan, merge};
+use prejoin_wire::digest::Digest;
+use prejoin_wire::disk::{Entry, Extent, Plan, merge};
 use serde::{Deserialize, Serialize};
 
 use super::{Phase, pieces};

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use prejoin_profiles::digest::Digest;
-use prejoin_profiles::disk::{Extent, Kept, Plan};
+use prejoin_wire::digest::Digest;
+use prejoin_wire::disk::{Extent, Kept, Plan};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 

@@ -1,9 +1,9 @@
 //! An image cut into what is written at once, after checking that it goes where the plan says.
 
 use prejoin_formats::gpt::types;
-use prejoin_profiles::digest::{ChunkDigest, Digest};
-use prejoin_profiles::disk::{Entry, Extent, Origin, Plan, merge};
-use prejoin_profiles::manifest::{CHUNK_LIMIT, Manifest, Partition, Range};
+use prejoin_wire::digest::{ChunkDigest, Digest};
+use prejoin_wire::disk::{Entry, Extent, Origin, Plan, merge};
+use prejoin_wire::manifest::{CHUNK_LIMIT, Manifest, Partition, Range};
 
 use super::Sizes;
 use super::error::{Error, Spot};
@@ -237,7 +237,9 @@ fn extent(partition: &Partition) -> Extent {
 fn entry<'a>(plan: &'a Plan, partition: &Partition) -> Result<&'a Entry, Error> {
     let place = extent(partition);
     let same = |entry: &&Entry| {
-        entry.origin == Origin::Image && entry.extent == place && entry.guid == partition.guid
+        entry.origin == Origin::Image
+            && entry.extent == place
+            && entry.guid == partition.guid.to_string()
     };
     plan.after.iter().find(same).ok_or_else(|| {
         let Partition { number, name, start, size, .. } = partition;
@@ -247,8 +249,7 @@ fn entry<'a>(plan: &'a Plan, partition: &Partition) -> Result<&'a Entry, Error> 
 
 /// Whether firmware may start from it: an EFI system partition, or the FAT that a Raspberry Pi looks for.
 fn is_boot(entry: &Entry) -> bool {
-    let is =
-        |guid: prejoin_formats::guid::Guid| entry.type_guid.eq_ignore_ascii_case(&guid.to_string());
+    let is = |guid: uuid::Uuid| entry.type_guid.eq_ignore_ascii_case(&guid.to_string());
     is(types::ESP)
         || is(types::XBOOTLDR)
         || is(types::BASIC_DATA) && entry.attributes & types::NO_AUTO == 0

@@ -3,9 +3,9 @@
 use std::ops::Range;
 use std::sync::Mutex;
 
-use prejoin_profiles::digest::ChunkDigest;
-use prejoin_profiles::disk::{Extent, merge};
-use prejoin_profiles::manifest::CHUNK_LIMIT;
+use prejoin_wire::digest::ChunkDigest;
+use prejoin_wire::disk::{Extent, merge};
+use prejoin_wire::manifest::CHUNK_LIMIT;
 
 use super::error::{Error, Spot};
 use super::journal::{self, Past, Record};

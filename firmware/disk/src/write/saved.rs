@@ -3,7 +3,7 @@
 use std::fmt;
 
 use prejoin_formats::gpt::{self, Finding, Place};
-use prejoin_profiles::disk::{Extent, Kept, Plan, merge};
+use prejoin_wire::disk::{Extent, Kept, Plan, merge};
 use serde::{Deserialize, Serialize};
 
 use super::Phase;

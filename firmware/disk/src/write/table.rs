@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::io;
 
 use prejoin_formats::gpt::{self, Partition, Place, Table};
-use prejoin_formats::guid::Guid;
-use prejoin_profiles::disk::{Entry, Extent, Origin, Plan};
-use prejoin_profiles::handoff;
+use prejoin_wire::disk::{Entry, Extent, Origin, Plan};
+use prejoin_wire::handoff;
+use uuid::{Uuid, uuid};
 
 use super::error::{Error, Spot};
 use super::{Phase, REPAIRS};
@@ -17,18 +17,12 @@ use crate::device::{ReadAt, WriteAt};
 /// such a partition by itself. It is prejoin's own
 /// (a random GUID, as the specification wants it), in the place of the "partition with incomplete contents" of systemd's
 /// `sysupdate`.
-pub const PARTIAL: Guid = match Guid::parse("a9e5177f-8d53-4732-8f48-a9b1d50c6590") {
-    Some(guid) => guid,
-    None => panic!("the GUID is misspelt"),
-};
+pub const PARTIAL: Uuid = uuid!("a9e5177f-8d53-4732-8f48-a9b1d50c6590");
 
 /// Type of a partition that goes, because somebody named it or because it is of another node's system, from before its
 /// first byte is cleared until the new table stands. The names that it was released by may lie in what is cleared: whoever
 /// finds one of this type knows that it was released by all of them. It is prejoin's own, a random GUID.
-pub const RELEASED: Guid = match Guid::parse("6b68886e-e8a1-4054-a47b-a510fcc53f0f") {
-    Some(guid) => guid,
-    None => panic!("the GUID is misspelt"),
-};
+pub const RELEASED: Uuid = uuid!("6b68886e-e8a1-4054-a47b-a510fcc53f0f");
 
 /// The tables of a plan.
 pub(super) struct Tables {
@@ -42,7 +36,7 @@ pub(super) struct Tables {
     /// The same as the table of before lists them: their GUIDs may change.
     kept_before: Vec<Partition>,
     /// GUID and extent of all that was on the disk when the plan was made, or is put there.
-    known: Vec<(Guid, Extent)>,
+    known: Vec<(Uuid, Extent)>,
     size: u64,
     sector_size: u32,
 }
@@ -51,7 +45,7 @@ pub(super) struct Tables {
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Copies {
     /// The disk's own GUID.
-    pub(super) disk_guid: Guid,
+    pub(super) disk_guid: Uuid,
     /// Protective MBR and primary copy, at byte 0.
     pub(super) primary: Vec<u8>,
     /// How many bytes of it are MBR and header; the rest is entries.
@@ -69,9 +63,8 @@ impl Tables {
             .iter()
             .map(partition)
             .collect::<Result<Vec<_>, _>>()?;
-        let disk_guid = guid(&plan.disk_guid)?;
         let table = Table {
-            disk_guid,
+            disk_guid: plan.disk_guid,
             sector_size: plan.sector_size,
             disk_size: plan.size,
             partitions,
@@ -137,7 +130,7 @@ impl Tables {
         }
         let entries = plan.before.iter().chain(&plan.after).chain(&plan.released);
         let known = entries
-            .map(|entry| (guid(&entry.guid).unwrap_or_default(), entry.extent))
+            .filter_map(|entry| Some((guid(&entry.guid).ok()?, entry.extent)))
             .collect();
         Ok(Tables {
             released,
@@ -225,7 +218,7 @@ impl Tables {
     }
 
     /// GUIDs of the partitions that the table on the disk lists as half done: not written to their end, or about to go.
-    pub(super) fn half_done(&self, disk: &dyn ReadAt) -> Vec<Guid> {
+    pub(super) fn half_done(&self, disk: &dyn ReadAt) -> Vec<Uuid> {
         let found = self.read(disk, false, &RefCell::new(None));
         let partitions = found.map(|found| found.table.partitions);
         let partial = partitions.into_iter().flatten();
@@ -484,7 +477,7 @@ fn partition(entry: &Entry) -> Result<Partition, Error> {
     })
 }
 
-fn guid(text: &str) -> Result<Guid, Error> {
+fn guid(text: &str) -> Result<Uuid, Error> {
     text.parse()
-        .map_err(|error: prejoin_formats::guid::NotGuid| Error::Plan(error.to_string()))
+        .map_err(|_| Error::Plan(format!("{text:?} is not a GUID")))
 }

@@ -10,8 +10,8 @@ use prejoin_disk::io::Error;
 use prejoin_disk::io::inventory::{device, disks, identity};
 use prejoin_disk::io::target::{Options, Reader, Target};
 use prejoin_disk::io::usage::{usage, while_held};
-use prejoin_profiles::disk::{Device, Usage};
 use prejoin_sys::block;
+use prejoin_wire::disk::{Device, Usage};
 use tempfile::TempDir;
 
 const MIB: u64 = 1 << 20;

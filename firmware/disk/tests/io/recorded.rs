@@ -7,7 +7,7 @@ use std::path::Path;
 use prejoin_disk::io::inventory::{device_of, disks_of};
 use prejoin_disk::io::usage::usage_of;
 use prejoin_disk::io::{Error, Machine};
-use prejoin_profiles::disk::{Device, Usage};
+use prejoin_wire::disk::{Device, Usage};
 use tempfile::TempDir;
 
 struct Recorded(TempDir);

@@ -11,8 +11,8 @@ use prejoin_disk::guard::Guarded;
 use prejoin_disk::io::capacity::size_check;
 use prejoin_disk::io::target::{Options, Reader, Target};
 use prejoin_disk::io::{Buffer, Failed};
-use prejoin_profiles::disk::Extent;
 use prejoin_sys::block;
+use prejoin_wire::disk::Extent;
 use proptest::prelude::*;
 
 use super::devices::{Loop, run, skip};

@@ -12,7 +12,7 @@ mod unfinished;
 use prejoin_disk::judge::{self, Intent, judge};
 use prejoin_disk::plan::{self, Wish};
 use prejoin_disk::region;
-use prejoin_profiles::disk::{
+use prejoin_wire::disk::{
     Blankness, Code, Content, Device, Extent, Facts, Inside, Mode, Origin, Partition, Place,
     RegionKind, Report, Scheme, Severity, Signature, Table, Unreadable, Usage, VERSION, Verdict,
 };
@@ -214,7 +214,7 @@ fn a_reimage_keeps_state_and_data() {
         [Code::LyOurs, Code::DtKeep, Code::DtKeep]
     );
     let plan = report.plan.unwrap();
-    let kept = |entry: &&prejoin_profiles::disk::Entry| entry.origin == Origin::Kept;
+    let kept = |entry: &&prejoin_wire::disk::Entry| entry.origin == Origin::Kept;
     let (before, after): (Vec<_>, Vec<_>) = (
         plan.before.iter().filter(kept).collect(),
         plan.after.iter().filter(kept).collect(),
@@ -224,7 +224,7 @@ fn a_reimage_keeps_state_and_data() {
 }
 
 /// Partitions that the finished table marks as partial.
-fn marked(plan: &prejoin_profiles::disk::Plan) -> Vec<&str> {
+fn marked(plan: &prejoin_wire::disk::Plan) -> Vec<&str> {
     let partial = prejoin_disk::write::PARTIAL.to_string();
     let after = plan.after.iter();
     after
@@ -551,7 +551,7 @@ fn a_lost_entry_over_whole_data_is_refused_until_it_is_named() {
         image.handoff.state().guid
     );
     assert_eq!(found.advice.as_ref(), Some(&command));
-    let region = |region: &&prejoin_profiles::disk::Region| region.extent == state;
+    let region = |region: &&prejoin_wire::disk::Region| region.extent == state;
     let region = report.regions.iter().find(region).unwrap();
     assert_eq!((region.kind, region.partition), (RegionKind::Data, None));
     // Its UUID is not that of a partition; which one is meant is said by its place.
@@ -1081,7 +1081,7 @@ fn devices_and_users_have_their_say() {
         }),
         "US-OPENFD"
     );
-    let health = prejoin_profiles::disk::Health {
+    let health = prejoin_wire::disk::Health {
         critical_warning: 4,
         spare: 100,
         ..Default::default()
@@ -1119,7 +1119,7 @@ fn a_token_is_for_one_disk_in_one_state() {
         token(&|facts| facts.usage.push(open.clone())),
         "what is asked about is part of it"
     );
-    let digest = Some(prejoin_profiles::digest::Digest::of(b"x"));
+    let digest = Some(prejoin_wire::digest::Digest::of(b"x"));
     assert_ne!(first, token(&|facts| facts.content.digest = digest));
 }
 
@@ -1182,7 +1182,7 @@ fn facts_with_any_number_in_them_are_judged_or_refused() {
         error: "no".into(),
     });
     let mut facts = facts(size, content);
-    facts.device.health = Some(prejoin_profiles::disk::Health::default());
+    facts.device.health = Some(prejoin_wire::disk::Health::default());
     facts.check().unwrap();
     let image = sample("w1", 512, Some(2 * GIB), true);
     let (mut judged, mut refused) = (0, 0);

@@ -1,8 +1,8 @@
 //! Names are the user's: what is the node's own is told by GUID.
 
 use prejoin_disk::plan::{table, writes};
-use prejoin_formats::guid::Guid;
-use prejoin_profiles::disk::{Blankness, Code, Extent, Finding, Mode, Origin, Partition, Verdict};
+use prejoin_wire::disk::{Blankness, Code, Extent, Finding, Mode, Origin, Partition, Verdict};
+use uuid::Uuid;
 
 use crate::sample::{GIB, MIB, guid};
 use crate::{entry, intent, ours, signature, verdict};
@@ -22,7 +22,7 @@ fn a_state_and_data_with_other_names_are_kept() {
     let kept: Vec<&str> = plan.kept.iter().map(|kept| kept.name.as_str()).collect();
     assert_eq!(kept, ["var", "longhorn"], "they keep their names, too");
     assert!(plan.after.iter().all(|entry| entry.origin != Origin::Node));
-    let after = table(&plan.after, &Guid::default(), 512, SIZE);
+    let after = table(&plan.after, &Uuid::default(), 512, SIZE);
     for name in ["state", "data"] {
         assert!(after.with_guid(&guid("w1", name)).is_some(), "{name}");
     }

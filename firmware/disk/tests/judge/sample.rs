@@ -4,11 +4,11 @@ use std::fmt;
 
 use prejoin_disk::plan::Image;
 use prejoin_formats::gpt::{self, Table, types};
-use prejoin_formats::guid::Guid;
-use prejoin_profiles::architecture::Architecture;
-use prejoin_profiles::digest::{ChunkDigest, Digest};
-use prejoin_profiles::handoff::{self, Format, Handoff, Uuid};
-use prejoin_profiles::manifest::{self, Manifest, Range};
+use prejoin_wire::architecture::Architecture;
+use prejoin_wire::digest::{ChunkDigest, Digest};
+use prejoin_wire::handoff::{self, Format, Handoff};
+use prejoin_wire::manifest::{self, Manifest, Range};
+use uuid::Uuid;
 
 pub(crate) const MIB: u64 = 1 << 20;
 pub(crate) const GIB: u64 = 1 << 30;
@@ -43,9 +43,9 @@ impl Sample {
 }
 
 /// A GUID for one thing of one node.
-pub(crate) fn guid(node: &str, thing: &str) -> Guid {
+pub(crate) fn guid(node: &str, thing: &str) -> Uuid {
     let digest = Digest::of(format!("{node}/{thing}").as_bytes());
-    Guid::from_bytes(digest.0[..16].try_into().unwrap())
+    Uuid::from_bytes(digest.0[..16].try_into().unwrap())
 }
 
 /// Names and MiB of the image's partitions.
@@ -114,8 +114,8 @@ pub(crate) fn sample(node: &str, sector_size: u32, state: Option<u64>, data: boo
         listed.push(manifest::Partition {
             number: partition.number,
             name: partition.name.clone(),
-            type_guid: partition.type_guid.to_string(),
-            guid: partition.guid.to_string(),
+            type_guid: partition.type_guid,
+            guid: partition.guid,
             start: partition.start,
             size: partition.size,
             used,
@@ -142,12 +142,12 @@ pub(crate) fn sample(node: &str, sector_size: u32, state: Option<u64>, data: boo
     Manifest::parse(manifest.to_json().as_bytes()).unwrap();
     let own = |name: &str, size| handoff::Partition {
         name: name.into(),
-        type_guid: Uuid(types::LINUX.bytes()),
-        guid: Uuid(guid(node, name).bytes()),
+        type_guid: types::LINUX,
+        guid: guid(node, name),
         size,
         min_size: None,
         format: Format::Ext4,
-        uuid: Uuid(guid(node, &format!("{name} file system")).bytes()),
+        uuid: guid(node, &format!("{name} file system")),
     };
     let mut made = vec![own("state", state)];
     if data {

@@ -1,7 +1,7 @@
 //! Whether a node's state may be made anew.
 
 use prejoin_disk::judge::Intent;
-use prejoin_profiles::disk::{
+use prejoin_wire::disk::{
     Blankness, Code, Content, Extent, Finding, Inside, Mode, Report, Severity, Verdict,
 };
 
@@ -290,7 +290,7 @@ fn a_state_that_is_new_is_one_question() {
         read: MIB,
         first: None,
     });
-    content.unreadable.push(prejoin_profiles::disk::Unreadable {
+    content.unreadable.push(prejoin_wire::disk::Unreadable {
         extent: Extent {
             start: of.start,
             length: 4096,

@@ -3,8 +3,8 @@
 use prejoin_disk::judge::{Rules, usual_mode};
 use prejoin_disk::plan::writes;
 use prejoin_disk::write::PARTIAL;
-use prejoin_profiles::derived::uuid_without_id;
-use prejoin_profiles::disk::{
+use prejoin_wire::derived::uuid_without_id;
+use prejoin_wire::disk::{
     Code, Content, Entry, Extent, Inside, Mode, Origin, Partition, Place, Report, Severity, Verdict,
 };
 
@@ -163,7 +163,7 @@ fn a_state_of_another_type_place_or_content_is_somebodys() {
         // The node wants a state of its own, and this one is in the way: it stays.
         assert_eq!(report.verdict, Verdict::Refuse, "{what}");
         let plan = report.plan.unwrap();
-        let is_kept = |kept: &&prejoin_profiles::disk::Kept| kept.extent == state.extent;
+        let is_kept = |kept: &&prejoin_wire::disk::Kept| kept.extent == state.extent;
         let kept: Vec<&str> = plan
             .kept
             .iter()

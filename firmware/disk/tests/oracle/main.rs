@@ -26,7 +26,7 @@ use prejoin_disk::probe::probe;
 use prejoin_disk::region::{self, Own};
 use prejoin_disk::write::{self, Job, PARTIAL, Saved, before, restore};
 use prejoin_formats::gpt::{self, Partition, Table};
-use prejoin_profiles::disk::{Code, Device, Extent, Facts, Mode, VERSION, Verdict};
+use prejoin_wire::disk::{Code, Device, Extent, Facts, Mode, VERSION, Verdict};
 
 use node::{MIB, Node, guid};
 use round::{Kind, Maker, Owned, random_guid};
@@ -364,7 +364,7 @@ impl Round {
 
     /// Compares a disk with what it was. What was lost is said once.
     fn check(&mut self, now: &Sparse, printed: &[Extent], when: &str, tally: &mut Tally) {
-        let printed = prejoin_profiles::disk::merge(printed.to_vec());
+        let printed = prejoin_wire::disk::merge(printed.to_vec());
         let blocks = self.disk.differences(now);
         for block in &blocks {
             for part in region::without(*block, &printed) {

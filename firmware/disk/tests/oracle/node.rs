@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use prejoin_disk::plan::Image;
 use prejoin_disk::write::Chunks;
 use prejoin_formats::gpt::{self, Table, types};
-use prejoin_formats::guid::Guid;
 use prejoin_formats::tree::{Entry, NoContents, Tree};
 use prejoin_formats::{ext4, fat};
-use prejoin_profiles::architecture::Architecture;
-use prejoin_profiles::digest::{ChunkDigest, Digest};
-use prejoin_profiles::handoff::{self, Archive, Format, Handoff, Uuid};
-use prejoin_profiles::manifest::{self, CHUNK_LIMIT, Manifest, Range};
+use prejoin_wire::architecture::Architecture;
+use prejoin_wire::digest::{ChunkDigest, Digest};
+use prejoin_wire::handoff::{self, Archive, Format, Handoff};
+use prejoin_wire::manifest::{self, CHUNK_LIMIT, Manifest, Range};
+use uuid::Uuid;
 
 use crate::support::Random;
 
@@ -73,8 +73,8 @@ impl Node {
             listed.push(manifest::Partition {
                 number: partition.number,
                 name: partition.name.clone(),
-                type_guid: partition.type_guid.to_string(),
-                guid: partition.guid.to_string(),
+                type_guid: partition.type_guid,
+                guid: partition.guid,
                 start: partition.start,
                 size: partition.size,
                 used,
@@ -130,9 +130,9 @@ impl Chunks for Node {
 }
 
 /// A GUID for one thing of one node.
-pub(crate) fn guid(node: &str, thing: &str) -> Guid {
+pub(crate) fn guid(node: &str, thing: &str) -> Uuid {
     let digest = Digest::of(format!("{node}/{thing}").as_bytes());
-    Guid::from_bytes(digest.0[..16].try_into().unwrap())
+    Uuid::from_bytes(digest.0[..16].try_into().unwrap())
 }
 
 fn data(bytes: &[u8], chunks: &mut BTreeMap<ChunkDigest, Vec<u8>>) -> Range {
@@ -145,10 +145,10 @@ fn data(bytes: &[u8], chunks: &mut BTreeMap<ChunkDigest, Vec<u8>>) -> Range {
 }
 
 fn made(node: &str, name: &str, size: Option<u64>) -> handoff::Partition {
-    let uuid = |thing: &str| Uuid(guid(node, thing).bytes());
+    let uuid = |thing: &str| guid(node, thing);
     handoff::Partition {
         name: name.into(),
-        type_guid: Uuid(types::LINUX.bytes()),
+        type_guid: types::LINUX,
         guid: uuid(name),
         size,
         min_size: None,
@@ -215,7 +215,7 @@ pub(crate) fn boot(size: u64, sector_size: u32) -> Vec<u8> {
 }
 
 /// A small Linux system.
-pub(crate) fn linux(size: u64, uuid: Guid) -> Vec<u8> {
+pub(crate) fn linux(size: u64, uuid: Uuid) -> Vec<u8> {
     let mut tree = Tree::new();
     let release: &[u8] =
         b"NAME=\"Debian GNU/Linux\"\nPRETTY_NAME=\"Debian GNU/Linux 13\"\nID=debian\n";
@@ -224,7 +224,7 @@ pub(crate) fn linux(size: u64, uuid: Guid) -> Vec<u8> {
 }
 
 /// Somebody's photos.
-pub(crate) fn photos(size: u64, uuid: Guid) -> Vec<u8> {
+pub(crate) fn photos(size: u64, uuid: Uuid) -> Vec<u8> {
     let mut photo = vec![0; 200_000];
     Random(size).fill(&mut photo);
     let mut tree = Tree::new();
@@ -232,8 +232,8 @@ pub(crate) fn photos(size: u64, uuid: Guid) -> Vec<u8> {
     filesystem(&tree, size, uuid)
 }
 
-fn filesystem(tree: &Tree, size: u64, uuid: Guid) -> Vec<u8> {
-    let options = ext4::Options::new(size, uuid.bytes());
+fn filesystem(tree: &Tree, size: u64, uuid: Uuid) -> Vec<u8> {
+    let options = ext4::Options::new(size, uuid.into_bytes());
     let image = ext4::plan(tree, &options).unwrap().image;
     let mut bytes = vec![0; size as usize];
     image.read_at(&NoContents, 0, &mut bytes).unwrap();

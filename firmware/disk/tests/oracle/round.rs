@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use prejoin_formats::gpt::{self, Partition, Table, types};
-use prejoin_formats::guid::Guid;
-use prejoin_profiles::disk::Extent;
+use prejoin_wire::disk::Extent;
+use uuid::Uuid;
 
 use crate::node::{self, MIB, Node, SYSTEM, guid};
 use crate::sparse::Sparse;
@@ -418,8 +418,8 @@ pub(crate) fn extent(partition: &gpt::Partition) -> Extent {
     }
 }
 
-pub(crate) fn random_guid(random: &mut Random) -> Guid {
+pub(crate) fn random_guid(random: &mut Random) -> Uuid {
     let mut bytes = [0; 16];
     random.fill(&mut bytes);
-    Guid::from_bytes(bytes)
+    Uuid::from_bytes(bytes)
 }

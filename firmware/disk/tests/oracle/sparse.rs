@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use prejoin_disk::device::{ReadAt, WriteAt};
-use prejoin_profiles::disk::Extent;
+use prejoin_wire::disk::Extent;
 
 use crate::support::Random;
 

@@ -12,7 +12,7 @@ use prejoin_disk::plan::{self, Wish};
 use prejoin_disk::probe::probe;
 use prejoin_disk::region::{self, Own};
 use prejoin_disk::write::{Job, Options, Sizes, write};
-use prejoin_profiles::disk::{
+use prejoin_wire::disk::{
     Code, Device, Extent, Facts, Mode, Origin, Report, Severity, VERSION, Verdict,
 };
 

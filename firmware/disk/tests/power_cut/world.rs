@@ -10,14 +10,14 @@ use prejoin_disk::plan::Image;
 use prejoin_formats::ext4;
 use prejoin_formats::fat;
 use prejoin_formats::gpt::{self, Partition, Table, types};
-use prejoin_formats::guid::Guid;
 use prejoin_formats::tree::{Entry, NoContents, Tree};
 use prejoin_formats::verity::Verity;
-use prejoin_profiles::architecture::Architecture;
-use prejoin_profiles::digest::{ChunkDigest, Digest};
-use prejoin_profiles::disk::Extent;
-use prejoin_profiles::handoff::{self, Archive, Format, Handoff, Uuid};
-use prejoin_profiles::manifest::{self, Manifest, Range};
+use prejoin_wire::architecture::Architecture;
+use prejoin_wire::digest::{ChunkDigest, Digest};
+use prejoin_wire::disk::Extent;
+use prejoin_wire::handoff::{self, Archive, Format, Handoff};
+use prejoin_wire::manifest::{self, Manifest, Range};
+use uuid::Uuid;
 
 use crate::support::{Op, Random, Store};
 
@@ -173,14 +173,14 @@ impl WriteAt for Disk {
 }
 
 /// A GUID for one thing of one node.
-pub(crate) fn guid(node: &str, thing: &str) -> Guid {
+pub(crate) fn guid(node: &str, thing: &str) -> Uuid {
     let digest = Digest::of(format!("{node}/{thing}").as_bytes());
-    Guid::from_bytes(digest.0[..16].try_into().unwrap())
+    Uuid::from_bytes(digest.0[..16].try_into().unwrap())
 }
 
 /// An ext4 file system with some files.
-pub(crate) fn ext4(size: u64, uuid: Guid, files: &[(&str, &str)]) -> Vec<u8> {
-    let plan = ext4::plan(&tree(files), &ext4::Options::new(size, uuid.bytes())).unwrap();
+pub(crate) fn ext4(size: u64, uuid: Uuid, files: &[(&str, &str)]) -> Vec<u8> {
+    let plan = ext4::plan(&tree(files), &ext4::Options::new(size, uuid.into_bytes())).unwrap();
     let mut bytes = vec![0; size as usize];
     plan.image.read_at(&NoContents, 0, &mut bytes).unwrap();
     bytes
@@ -244,12 +244,12 @@ impl Node {
         let table = table(node, larger, sector_size);
         let made = |name: &str, size| handoff::Partition {
             name: name.into(),
-            type_guid: Uuid(types::LINUX.bytes()),
-            guid: Uuid(guid(node, name).bytes()),
+            type_guid: types::LINUX,
+            guid: guid(node, name),
             size,
             min_size: None,
             format: Format::Ext4,
-            uuid: Uuid(guid(node, &format!("{name} file system")).bytes()),
+            uuid: guid(node, &format!("{name} file system")),
         };
         let handoff = Handoff {
             version: handoff::VERSION,
@@ -282,8 +282,8 @@ impl Node {
             partitions.push(manifest::Partition {
                 number,
                 name: partition.name.clone(),
-                type_guid: partition.type_guid.to_string(),
-                guid: partition.guid.to_string(),
+                type_guid: partition.type_guid,
+                guid: partition.guid,
                 start: partition.start,
                 size: partition.size,
                 used,
@@ -392,7 +392,7 @@ fn content(
 }
 
 /// An entry of somebody's table.
-pub(crate) fn entry(number: u32, start: u64, size: u64, name: &str, guid: Guid) -> Partition {
+pub(crate) fn entry(number: u32, start: u64, size: u64, name: &str, guid: Uuid) -> Partition {
     Partition {
         number,
         type_guid: types::LINUX,
@@ -405,7 +405,7 @@ pub(crate) fn entry(number: u32, start: u64, size: u64, name: &str, guid: Guid) 
 }
 
 /// Puts a table on a disk.
-pub(crate) fn divide(disk: &Disk, disk_guid: Guid, sector_size: u32, partitions: Vec<Partition>) {
+pub(crate) fn divide(disk: &Disk, disk_guid: Uuid, sector_size: u32, partitions: Vec<Partition>) {
     let table = Table {
         disk_guid,
         sector_size,

@@ -12,7 +12,7 @@ use std::process::Command;
 
 use prejoin_disk::device::ReadAt;
 use prejoin_disk::probe::probe;
-use prejoin_profiles::disk::Content;
+use prejoin_wire::disk::Content;
 
 pub(crate) const MIB: u64 = 1 << 20;
 

@@ -4,15 +4,16 @@
 use std::fmt::Write;
 
 use ext4_view::Ext4;
-use prejoin_profiles::digest::Digest;
-use prejoin_profiles::disk::{Content, Extent};
-use prejoin_profiles::handoff::{self, Archive, Format, Handoff, Partition, Uuid};
+use prejoin_wire::digest::Digest;
+use prejoin_wire::disk::{Content, Extent};
+use prejoin_wire::handoff::{self, Archive, Format, Handoff, Partition};
+use uuid::Uuid;
 
 use super::disk::{Disk, MIB, have, plant, run};
 
 /// One line for each thing found: kind, path, what it says.
 fn summary(content: &Content) -> Vec<String> {
-    let line = |inside: &prejoin_profiles::disk::Inside| {
+    let line = |inside: &prejoin_wire::disk::Inside| {
         format!(
             "{} {} {}",
             inside.kind,
@@ -240,12 +241,12 @@ fn a_journal_that_was_not_played_back_is_said_to_be_one() {
 fn node() -> Handoff {
     let partition = |name: &str, size, number| Partition {
         name: name.into(),
-        type_guid: Uuid([1; 16]),
-        guid: Uuid([number; 16]),
+        type_guid: Uuid::from_bytes([1; 16]),
+        guid: Uuid::from_bytes([number; 16]),
         size,
         min_size: None,
         format: Format::Ext4,
-        uuid: Uuid([9; 16]),
+        uuid: Uuid::from_bytes([9; 16]),
     };
     Handoff {
         version: handoff::VERSION,

@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests write files")]
 
 use prejoin_disk::known::{Meaning, Place, SEEN};
-use prejoin_profiles::disk::{Content, Extent};
+use prejoin_wire::disk::{Content, Extent};
 use proptest::prelude::*;
 
 use super::disk::{Disk, MIB, have, plant};

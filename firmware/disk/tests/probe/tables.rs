@@ -7,10 +7,8 @@ use crc::{CRC_32_ISO_HDLC, Crc};
 use prejoin_disk::device::ReadAt;
 use prejoin_disk::probe::probe;
 use prejoin_formats::gpt::{self, Partition as Entry, types};
-use prejoin_formats::guid::Guid;
-use prejoin_profiles::disk::{
-    Content, Device, Extent, Facts, Place, Scheme, Table, Usage, VERSION,
-};
+use prejoin_wire::disk::{Content, Device, Extent, Facts, Place, Scheme, Table, Usage, VERSION};
+use uuid::Uuid;
 
 use super::disk::{Bytes, Disk, MIB, have, run};
 
@@ -220,7 +218,7 @@ fn a_table_for_the_other_sector_size() {
     let entry = Entry {
         number: 3,
         type_guid: types::LINUX,
-        guid: Guid::from_bytes([5; 16]),
+        guid: Uuid::from_bytes([5; 16]),
         start: 2 * MIB,
         size: 4 * MIB,
         attributes: types::NO_AUTO,
@@ -229,7 +227,7 @@ fn a_table_for_the_other_sector_size() {
     for (made, seen) in [(4096, 512), (512, 4096), (4096, 0), (512, 0)] {
         let disk = Disk::new(16 * MIB);
         let table = gpt::Table {
-            disk_guid: Guid::from_bytes([9; 16]),
+            disk_guid: Uuid::from_bytes([9; 16]),
             sector_size: made,
             disk_size: disk.size(),
             partitions: vec![entry.clone()],

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io;
 
 use prejoin_disk::device::ReadAt;
-use prejoin_profiles::disk::Extent;
+use prejoin_wire::disk::Extent;
 
 /// A disk of one byte but for some pieces, the last one of which wins.
 #[derive(Clone)]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use prejoin_disk::device::ReadAt;
-use prejoin_profiles::disk::Signature;
+use prejoin_wire::disk::Signature;
 
 use super::hand::{self, Blkid};
 use super::{MIB, signatures, text, whole};

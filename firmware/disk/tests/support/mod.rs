@@ -17,11 +17,11 @@ use prejoin_disk::write::{
     Chunks, Error, Event, Job, Journal, Options, RELEASED, Record, Sizes, Written, write,
 };
 use prejoin_formats::gpt::{self, Partition, Table, types};
-use prejoin_formats::guid::Guid;
-use prejoin_profiles::architecture::Architecture;
-use prejoin_profiles::digest::{ChunkDigest, Digest};
-use prejoin_profiles::disk::{Clear, Entry, Extent, Kept, Mode, Origin, Plan, merge};
-use prejoin_profiles::manifest::{self, Manifest, Range};
+use prejoin_wire::architecture::Architecture;
+use prejoin_wire::digest::{ChunkDigest, Digest};
+use prejoin_wire::disk::{Clear, Entry, Extent, Kept, Mode, Origin, Plan, merge};
+use prejoin_wire::manifest::{self, Manifest, Range};
+use uuid::Uuid;
 
 /// Where partitions begin on these disks.
 const UNIT: u64 = 16 << 10;
@@ -60,10 +60,10 @@ impl Random {
         }
     }
 
-    fn guid(&mut self) -> Guid {
+    fn guid(&mut self) -> Uuid {
         let mut bytes = [0; 16];
         self.fill(&mut bytes);
-        Guid::from_bytes(bytes)
+        Uuid::from_bytes(bytes)
     }
 }
 
@@ -702,8 +702,8 @@ impl Maker {
             .map(|(partition, number)| manifest::Partition {
                 number,
                 name: partition.name.clone(),
-                type_guid: partition.type_guid.to_string(),
-                guid: partition.guid.to_string(),
+                type_guid: partition.type_guid,
+                guid: partition.guid,
                 start: partition.start,
                 size: partition.size,
                 used: partition.size,
@@ -852,7 +852,7 @@ impl Maker {
             image: Digest::of(manifest.to_json().as_bytes()),
             size: whole.disk_size,
             sector_size: whole.sector_size,
-            disk_guid: whole.disk_guid.to_string(),
+            disk_guid: whole.disk_guid,
             before: before
                 .partitions
                 .iter()

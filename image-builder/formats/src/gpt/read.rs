@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use super::{CRC, ENTRIES, ENTRY_SIZE, Guid, HEADER_SIZE, Partition, Table};
+use super::{CRC, ENTRIES, ENTRY_SIZE, HEADER_SIZE, Partition, Table, Uuid};
 
 /// Entries a foreign table may have; the specification sets no limit, and the kernel stops at 1 MiB of them.
 const MOST_ENTRIES: u32 = 1024;
@@ -223,7 +223,7 @@ struct Header {
     other: u64,
     first_usable: u64,
     last_usable: u64,
-    guid: Guid,
+    guid: Uuid,
     entries: u64,
     count: u32,
     size: u32,
@@ -464,6 +464,6 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
 
-fn guid_at(bytes: &[u8], at: usize) -> Guid {
-    Guid::from_disk(bytes[at..at + 16].try_into().expect("sixteen bytes"))
+fn guid_at(bytes: &[u8], at: usize) -> Uuid {
+    Uuid::from_bytes_le(bytes[at..at + 16].try_into().expect("sixteen bytes"))
 }

@@ -8,12 +8,12 @@ use super::Findings;
 use crate::cluster::cloud_config::Tree;
 use crate::cluster::raw::Text;
 use crate::cluster::{CloudConfig, Effect, Taint};
-use crate::digest::Digest;
 use crate::finding::{Code, Finding, private_key};
-use crate::handoff::Uuid;
 use crate::timezones;
 use crate::units::{Mac, Version};
 use crate::yaml::Located;
+use prejoin_wire::digest::Digest;
+use uuid::Uuid;
 
 /// Reads a value of a type that says itself what is wrong with a text.
 pub(super) fn parsed<T: FromStr<Err: fmt::Display>>(
@@ -62,7 +62,7 @@ fn hint(code: Code, text: &str) -> Option<&'static str> {
 /// The cluster's id; nil is what programs write where they have none.
 pub(super) fn cluster_id(text: Text, f: &mut Findings) -> Option<Located<Uuid>> {
     let id = parsed::<Uuid>(text, Code::Id, f)?;
-    if id.value != Uuid::NIL {
+    if id.value != Uuid::nil() {
         return Some(id);
     }
     let message = "all zeroes tell no cluster from another";

@@ -6,8 +6,8 @@ use super::Findings;
 use crate::cluster::raw::{self, Text};
 use crate::cluster::{Content, File, SshKey, User};
 use crate::finding::{Code, Finding, private_key};
-use crate::path;
 use crate::yaml::Located;
+use prejoin_wire::path;
 
 /// Accounts that Debian's base-passwd and the image's packages own.
 const RESERVED: &[&str] = &[

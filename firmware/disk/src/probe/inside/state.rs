@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use prejoin_profiles::disk::{Extent, Inside};
+use prejoin_wire::disk::{Extent, Inside};
 
 use super::ext::{Ext, ROOT};
 use super::files::{Child, Files, Kind};
@@ -13,7 +13,7 @@ use crate::known::{LIST, Meaning, Place, SEEN};
 /// skipped as a whole.
 const MOST_SEEN: u32 = 1 << 16;
 /// Directories below one another, as many as an identity may bring.
-const DEEPEST: usize = prejoin_profiles::path::DEEPEST + 8;
+const DEEPEST: usize = prejoin_wire::path::DEEPEST + 8;
 /// Things that are told of one by one.
 const MOST_TOLD: usize = 32;
 /// Longest path that is told as it is, in bytes.

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use prejoin_profiles::disk::Extent;
+use prejoin_wire::disk::Extent;
 
 use crate::probe::record::Recorder;
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 
-use prejoin_profiles::disk::{Extent, Unreadable};
+use prejoin_wire::disk::{Extent, Unreadable};
 
 use crate::device::ReadAt;
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::Extent;
 use crate::digest::Digest;
@@ -129,7 +130,7 @@ pub struct Plan {
     /// Logical sector size of the table.
     pub sector_size: u32,
     /// GUID of the disk in the new table.
-    pub disk_guid: String,
+    pub disk_guid: Uuid,
     /// The table as it is now.
     pub before: Vec<Entry>,
     /// The table as it will be.

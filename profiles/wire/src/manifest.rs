@@ -8,6 +8,7 @@ use std::fmt;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::ser::{SerializeSeq, Serializer};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::architecture::Architecture;
 use crate::digest::{ChunkDigest, Digest};
@@ -57,11 +58,11 @@ pub struct Partition {
     pub number: u32,
     /// Partition name (PARTLABEL).
     pub name: String,
-    /// Type GUID, canonical lower-case text.
+    /// Type GUID.
     #[serde(rename = "type")]
-    pub type_guid: String,
+    pub type_guid: Uuid,
     /// Unique GUID (PARTUUID).
-    pub guid: String,
+    pub guid: Uuid,
     /// First byte in the image.
     pub start: u64,
     /// Length in bytes.
@@ -346,8 +347,8 @@ mod tests {
             partitions: vec![Partition {
                 number: 1,
                 name: "esp".into(),
-                type_guid: "c12a7328-f81f-11d2-ba4b-00a0c93ec93b".into(),
-                guid: "00000000-0000-8000-8000-000000000001".into(),
+                type_guid: uuid::uuid!("c12a7328-f81f-11d2-ba4b-00a0c93ec93b"),
+                guid: uuid::uuid!("00000000-0000-8000-8000-000000000001"),
                 start: 1 << 20,
                 size: 3 << 20,
                 used: 3 << 20,

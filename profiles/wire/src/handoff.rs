@@ -5,10 +5,8 @@
 //! are `user-data`, `meta-data`, `network-config` (cloud-init's NoCloud seed) and `node.cpio`, a newc archive of the
 //! node's files with paths relative to `/`.
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::digest::Digest;
 
@@ -198,7 +196,7 @@ impl Handoff {
             ));
         }
         let nil = |partition: &Partition| {
-            [partition.guid, partition.type_guid, partition.uuid].contains(&Uuid::NIL)
+            [partition.guid, partition.type_guid, partition.uuid].contains(&Uuid::nil())
         };
         if self.partitions.iter().any(nil) {
             return Err(Error::Plan("a partition has a nil GUID or UUID"));
@@ -238,81 +236,6 @@ fn to_json(document: &impl Serialize) -> String {
         serde_json::to_string_pretty(document).expect("no maps with other than string keys");
     json.push('\n');
     json
-}
-
-/// A GUID or UUID in its canonical lower-case text form; 16 bytes in text order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Uuid(pub [u8; 16]);
-
-impl Uuid {
-    /// All zero.
-    pub const NIL: Uuid = Uuid([0; 16]);
-
-    /// A version 4 UUID (RFC 9562, section 5.4) of these random bytes.
-    pub fn random(bytes: [u8; 16]) -> Self {
-        Uuid::of_version(4, bytes)
-    }
-
-    /// Marks bytes as a UUID of a version, variant 10 (RFC 9562, sections 4.1 and 4.2).
-    pub(crate) fn of_version(version: u8, mut bytes: [u8; 16]) -> Self {
-        bytes[6] = bytes[6] & 0x0f | version << 4;
-        bytes[8] = bytes[8] & 0x3f | 0x80;
-        Uuid(bytes)
-    }
-}
-
-impl fmt::Display for Uuid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, byte) in self.0.iter().enumerate() {
-            if matches!(index, 4 | 6 | 8 | 10) {
-                f.write_str("-")?;
-            }
-            write!(f, "{byte:02x}")?;
-        }
-        Ok(())
-    }
-}
-
-impl FromStr for Uuid {
-    type Err = String;
-
-    /// Either case; anything but the hyphenated form is refused.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let refused = || {
-            format!(
-                "`{}` is not a UUID",
-                text.chars().take(64).collect::<String>()
-            )
-        };
-        let hyphens = text
-            .bytes()
-            .enumerate()
-            .all(|(at, byte)| (byte == b'-') == matches!(at, 8 | 13 | 18 | 23));
-        let digits: Vec<u8> = text
-            .bytes()
-            .filter(|byte| byte.is_ascii_hexdigit())
-            .collect();
-        if text.len() != 36 || digits.len() != 32 || !hyphens {
-            return Err(refused());
-        }
-        let digits = String::from_utf8(digits).map_err(|_| refused())?;
-        let number = u128::from_str_radix(&digits, 16).map_err(|_| refused())?;
-        Ok(Uuid(number.to_be_bytes()))
-    }
-}
-
-impl Serialize for Uuid {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Uuid {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
-    }
 }
 
 #[cfg(test)]

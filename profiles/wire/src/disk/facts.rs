@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::Extent;
-use crate::cluster::Transport;
 use crate::digest::Digest;
+use crate::selector::Transport;
 
 /// Version of the document.
 pub const VERSION: u32 = 1;

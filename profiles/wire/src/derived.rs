@@ -2,8 +2,9 @@
 //!
 //! The first half of a SHA-256 as an RFC 9562 version 8 UUID.
 
+use uuid::{Builder, Uuid};
+
 use crate::digest::Digest;
-use crate::handoff::Uuid;
 
 /// Of one thing of one node. Clusters are told apart by their ids alone: two may have the same name, and one may get
 /// another.
@@ -26,7 +27,7 @@ fn hashed(text: &str) -> Uuid {
     let digest = Digest::of(text.as_bytes());
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest.0[..16]);
-    Uuid::of_version(8, bytes)
+    Builder::from_custom_bytes(bytes).into_uuid()
 }
 
 #[cfg(test)]
@@ -35,12 +36,12 @@ mod tests {
 
     #[test]
     fn uuids_are_stable_and_apart() {
-        let lab = Uuid::random([1; 16]);
+        let lab = Uuid::from_bytes([1; 16]);
         let known = uuid(&lab, "w1", "root-a");
         assert_eq!(known, uuid(&lab, "w1", "root-a"));
         assert_eq!(&known.to_string()[14..15], "8", "version");
         let others = [
-            uuid(&Uuid::random([2; 16]), "w1", "root-a"),
+            uuid(&Uuid::from_bytes([2; 16]), "w1", "root-a"),
             uuid(&lab, "w2", "root-a"),
             uuid(&lab, "w1", "root-b"),
             uuid_without_id("lab", "w1", "root-a"),

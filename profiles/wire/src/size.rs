@@ -1,3 +1,5 @@
+//! Numbers of bytes, with their units.
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -106,6 +108,7 @@ impl<'de> serde::Deserialize<'de> for Size {
     }
 }
 
+#[cfg(feature = "schema")]
 impl schemars::JsonSchema for Size {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Size".into()
