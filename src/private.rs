@@ -6,8 +6,8 @@ use std::path::Path;
 
 use prejoin_image_builder::class::Class;
 use prejoin_image_builder::io::build::manifest_path;
-use prejoin_image_builder::io::chunks::ChunkStore;
 use prejoin_profiles::cluster::Cluster;
+use prejoin_store::chunks::ChunkStore;
 use prejoin_wire::manifest::{Manifest, Range};
 use rustix::fs::Mode;
 

@@ -1,6 +1,6 @@
 //! Progress of long work as values; only the command line draws.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Something that happened. Further kinds of work add their own variants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,3 +56,12 @@ pub enum Event {
 
 /// Where events go. Called from several threads.
 pub type Sink<'a> = &'a (dyn Fn(Event) + Sync);
+
+/// Says that a folder is waited for.
+pub fn waiting(events: Sink) -> impl FnOnce(&Path) {
+    move |folder| {
+        events(Event::Waiting {
+            folder: folder.to_owned(),
+        });
+    }
+}

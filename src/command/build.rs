@@ -7,15 +7,16 @@ use std::time::Duration;
 use prejoin_formats::tree::{Entry, Tree};
 use prejoin_identity::Seed;
 use prejoin_image_builder::class::Class;
+use prejoin_image_builder::events::waiting;
 use prejoin_image_builder::io::build::{self, Built};
-use prejoin_image_builder::io::chunks::ChunkStore;
-use prejoin_image_builder::io::hold::Hold;
 use prejoin_image_builder::io::unpack::{self, Deb};
 use prejoin_image_builder::node;
 use prejoin_image_builder::sbom::Origin;
 use prejoin_profiles::cluster::Node;
 use prejoin_profiles::lock::Lock;
 use prejoin_profiles::scripts;
+use prejoin_store::chunks::ChunkStore;
+use prejoin_store::hold::Hold;
 use prejoin_wire::architecture::Architecture;
 use prejoin_wire::digest::Digest;
 use prejoin_wire::manifest::{Manifest, Range};
@@ -117,8 +118,8 @@ pub(crate) fn all(
     }
     let store = ChunkStore::create(out).or_fail(Class::Environment)?;
     let events = |event| progress.show(event);
-    let store = store.held(Hold::shared(out, &events));
-    let _turn = Hold::alone(store.folder(), &events);
+    let store = store.held(Hold::shared(out, waiting(&events)));
+    let _turn = Hold::alone(store.folder(), waiting(&events));
     build::sweep(out, &store);
     let work = Work {
         project,

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use prejoin_image_builder::class::Class;
 use prejoin_image_builder::io::export::{self, Format};
-use prejoin_image_builder::io::output;
 use prejoin_profiles::catalog::CLUSTERS;
 use prejoin_profiles::cluster::{self, Cluster};
+use prejoin_store::output;
 use prejoin_wire::architecture::Architecture;
 
 use super::build::{self, Wanted};

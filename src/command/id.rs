@@ -8,9 +8,9 @@ use std::fs::File;
 use std::io::Read;
 
 use prejoin_image_builder::class::Class;
-use prejoin_image_builder::io::output;
 use prejoin_profiles::cluster;
 use prejoin_profiles::lock::Lock;
+use prejoin_store::output;
 use uuid::Uuid;
 
 use super::project::Project;

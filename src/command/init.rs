@@ -6,9 +6,9 @@ use std::io::Write;
 use std::path::Path;
 
 use prejoin_image_builder::class::Class;
-use prejoin_image_builder::io::output;
 use prejoin_profiles::catalog::CLUSTERS;
 use prejoin_profiles::cluster::{self, Cluster};
+use prejoin_store::output;
 
 use super::{id, ssh_key};
 use crate::args::Init;

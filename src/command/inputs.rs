@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use prejoin_image_builder::class::Class;
+use prejoin_image_builder::events::waiting;
 use prejoin_image_builder::io::artifacts::{self, Programs};
 use prejoin_image_builder::io::cache::Cache;
 use prejoin_image_builder::io::error::FetchError;
 use prejoin_image_builder::io::fetch::{self, Fetcher};
-use prejoin_image_builder::io::hold::Hold;
 use prejoin_image_builder::io::known::Known;
 use prejoin_image_builder::io::mirror::{self, Mirrors};
 use prejoin_image_builder::io::unpack::Deb;
 use prejoin_image_builder::io::{pack, prune};
 use prejoin_profiles::distribution::Wanted;
 use prejoin_profiles::lock::{self, Lock};
+use prejoin_store::hold::Hold;
 use prejoin_wire::digest::Digest;
 
 use super::build::Debs;
@@ -87,7 +88,7 @@ impl Sources {
         }
         .with_host();
         let cache = Cache::new(root);
-        let hold = Hold::shared(cache.root(), &|event| Progress::new().show(event));
+        let hold = Hold::shared(cache.root(), waiting(&|event| Progress::new().show(event)));
         cache.sweep();
         Ok(Sources {
             cache,

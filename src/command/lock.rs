@@ -9,7 +9,6 @@ use prejoin_image_builder::fixups;
 use prejoin_image_builder::io::archive::{self, Query};
 use prejoin_image_builder::io::known::Known;
 use prejoin_image_builder::io::unpack::{self, Deb, Unpacked};
-use prejoin_image_builder::io::{output, part};
 use prejoin_image_builder::locking;
 use prejoin_image_builder::package::Package;
 use prejoin_image_builder::repository::Universe;
@@ -18,6 +17,7 @@ use prejoin_image_builder::scripts;
 use prejoin_profiles::lock::Lock;
 use prejoin_profiles::os::Repository;
 use prejoin_profiles::scripts::Table;
+use prejoin_store::{output, part};
 use prejoin_wire::digest::Digest;
 use serde_json::json;
 

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use prejoin_image_builder::class::Class;
-use prejoin_image_builder::io::hold::Hold;
+use prejoin_image_builder::events::waiting;
 use prejoin_image_builder::io::prune::{self, Item};
+use prejoin_store::hold::Hold;
 use serde_json::json;
 
 use super::inputs;
@@ -30,8 +31,8 @@ pub(crate) fn run(args: &Prune, report: &Report) -> Result<(), Failure> {
     let progress = Progress::new();
     let events = |event| progress.show(event);
     // In the order in which builds take them.
-    let _cache = Hold::alone(&cache, &events);
-    let _out = Hold::alone(&args.out, &events);
+    let _cache = Hold::alone(&cache, waiting(&events));
+    let _out = Hold::alone(&args.out, waiting(&events));
     let items = prune::plan(&request).map_err(failed)?;
     if !args.dry_run {
         prune::remove(&items).map_err(failed)?;

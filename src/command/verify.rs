@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use prejoin_image_builder::class::Class;
+use prejoin_image_builder::events::waiting;
 use prejoin_image_builder::io::build;
-use prejoin_image_builder::io::chunks::{self, ChunkStore};
-use prejoin_image_builder::io::hold::Hold;
 use prejoin_image_builder::io::verify::{self, Verified};
 use prejoin_profiles::cluster::Cluster;
+use prejoin_store::chunks::{self, ChunkStore};
+use prejoin_store::hold::Hold;
 use prejoin_wire::manifest::Manifest;
 use serde_json::json;
 
@@ -74,7 +75,7 @@ fn again(node: &str) -> String {
 pub(crate) fn open(out: &Path, node: &str) -> Result<(Arc<Manifest>, Arc<ChunkStore>), Failure> {
     let path = build::manifest_path(out, node);
     // Before the manifest is read: nobody prunes its chunks from here on.
-    let hold = Hold::shared(out, &|event| Progress::new().show(event));
+    let hold = Hold::shared(out, waiting(&|event| Progress::new().show(event)));
     let text = settings::read(&path, "the manifest").map_err(|failure| {
         failure.hint((!path.exists()).then(|| format!("build it first: `prejoin build {node}`")))
     })?;

@@ -2,7 +2,7 @@
 
 use std::ops::Range as Span;
 
-use prejoin_image_builder::io::chunks::{ChunkStore, compressor};
+use prejoin_store::chunks::{ChunkStore, compressor};
 use prejoin_wire::digest::ChunkDigest;
 use prejoin_wire::manifest::{Manifest, Range, digest_of};
 

@@ -20,13 +20,9 @@ use prejoin_wire::manifest::{self, Manifest, Range};
 use uuid::Uuid;
 
 use super::artifacts::Programs;
-use super::chunks::{self, ChunkStore};
 use super::error::room;
-use super::hold::Hold;
 use super::known::{self, Known};
 use super::memo::Memo;
-use super::output;
-use super::part;
 use super::render::{self, Cut};
 use super::unpack::{self, Deb};
 use crate::class::Class;
@@ -38,6 +34,10 @@ use crate::package::Package;
 use crate::sbom;
 use crate::scripts;
 use crate::system::{self, System};
+use prejoin_store::chunks::{self, ChunkStore};
+use prejoin_store::hold::Hold;
+use prejoin_store::output;
+use prejoin_store::part;
 
 /// Chunks of the root partition are as large as allowed: there are many, and most are shared.
 const ROOT_WINDOW: u64 = manifest::CHUNK_LIMIT;

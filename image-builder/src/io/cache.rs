@@ -17,7 +17,8 @@ use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 
 use super::error::FetchError;
-use super::{output, part, prune};
+use super::prune;
+use prejoin_store::{output, part};
 
 /// A folder of downloads.
 #[derive(Debug)]

@@ -10,10 +10,11 @@ use prejoin_wire::digest::Digest;
 use prejoin_wire::manifest::{CHUNK_LIMIT, Manifest, Range};
 use sha2::{Digest as _, Sha256};
 
-use super::chunks::{self, ChunkStore};
-use super::hold::Hold;
-use super::{output, part, xz};
-use crate::events::{Event, Sink};
+use super::xz;
+use crate::events::{Event, Sink, waiting};
+use prejoin_store::chunks::{self, ChunkStore};
+use prejoin_store::hold::Hold;
+use prejoin_store::{output, part};
 
 /// What kind of file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +82,7 @@ pub fn export(
         let map = path.with_extension("").with_extension("bmap");
         output::write(&map, block_map(manifest, &done.blocks).as_bytes())?;
         let sums = folder.join("SHA256SUMS");
-        let _turn = Hold::alone(&turn(folder), events);
+        let _turn = Hold::alone(&turn(folder), waiting(events));
         output::write(
             &sums,
             checksums(&sums, &[(&path, done.compressed)])?.as_bytes(),

@@ -21,8 +21,8 @@ use std::sync::{Mutex, MutexGuard};
 
 use prejoin_wire::digest::Digest;
 
-use super::hold::Hold;
-use super::output;
+use prejoin_store::hold::Hold;
+use prejoin_store::output;
 
 /// Largest file that is read: 30 000 packages.
 const LARGEST: u64 = 4 << 20;
@@ -80,7 +80,7 @@ impl Known {
         let mut packs = self.packs();
         let folder = folder(out);
         fs::create_dir_all(&folder).map_err(output::at("making folder", &folder))?;
-        let _turn = Hold::alone(&folder, &|_| {});
+        let _turn = Hold::alone(&folder, |_| {});
         let stored = std::mem::take(&mut *Known::open(out).packs());
         let before = stored.len();
         let news = packs

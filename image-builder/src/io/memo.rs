@@ -28,11 +28,11 @@ use prejoin_wire::digest::{ChunkDigest, Digest};
 use prejoin_wire::manifest::Range;
 use sha2::{Digest as _, Sha256};
 
-use super::chunks::ChunkStore;
 use super::known;
-use super::output;
 use super::prune;
 use super::render::{Cut, Rendered};
+use prejoin_store::chunks::ChunkStore;
+use prejoin_store::output;
 
 const MAGIC: &[u8; 16] = b"prejoin memo 3\n\0";
 

@@ -17,12 +17,12 @@ use prejoin_wire::digest::Digest;
 use rayon::Scope;
 use sha2::{Digest as _, Sha256};
 
-use super::part::Part;
 use crate::deb::{Sink, SinkError};
 use crate::elf;
 use crate::module;
 use crate::pack::{self, Damaged, Location, TRAILER, Trailer};
 use crate::package::{Linkage, Package};
+use prejoin_store::part::Part;
 
 /// Files up to this size are read whole, larger ones pass through in pieces.
 const SMALL: u64 = 4 << 20;

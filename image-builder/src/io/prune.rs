@@ -2,7 +2,7 @@
 //!
 //! In an output folder those are chunks that no manifest names and manifests of nodes that the cluster file has no more;
 //! in the cache, what was not used for some time; in both, what interrupted runs left. Whoever prunes has both folders
-//! alone ([`super::hold`]): a build that runs has chunks that no manifest names yet.
+//! alone ([`prejoin_store::hold`]): a build that runs has chunks that no manifest names yet.
 #![expect(clippy::disallowed_methods, reason = "removes files")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,8 +15,9 @@ use std::time::{Duration, SystemTime};
 use prejoin_wire::digest::{ChunkDigest, Digest};
 use prejoin_wire::manifest::{Manifest, Range};
 
-use super::part::{self, Left, file_name, names};
-use super::{build, known, output, pack};
+use super::{build, known, pack};
+use prejoin_store::output;
+use prejoin_store::part::{self, Left, file_name, names};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]

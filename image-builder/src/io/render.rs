@@ -7,8 +7,8 @@ use prejoin_wire::digest::ChunkDigest;
 use prejoin_wire::manifest::Range;
 use rayon::prelude::*;
 
-use super::chunks::{self, ChunkStore};
 use super::memo::Memo;
+use prejoin_store::chunks::{self, ChunkStore};
 
 /// Zero runs shorter than this stay inside a data chunk: a range costs a line in the manifest and a seek.
 const GAP: u64 = 64 << 10;

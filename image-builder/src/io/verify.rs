@@ -11,10 +11,10 @@ use prejoin_wire::handoff::{Archive, Handoff};
 use prejoin_wire::manifest::{Manifest, Partition, Range};
 use rayon::prelude::*;
 
-use super::chunks::{self, ChunkStore};
-use super::reader::{ImageReader, PartitionReader};
 use crate::events::{Event, Sink};
 use crate::readback;
+use prejoin_store::chunks::{self, ChunkStore};
+use prejoin_store::reader::{ImageReader, PartitionReader};
 
 /// What was looked at and found right.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -340,7 +340,7 @@ impl Check<'_> {
 
     /// Every directory of the root file system can be listed and every entry looked at.
     fn walk(&self, partition: &Partition) -> Result<usize, Error> {
-        readback::ext4(Box::new(self.reader(partition)), partition.size)
+        readback::ext4(Box::new(Volume(self.reader(partition))), partition.size)
             .map_err(|error| self.wrong("the root file system", error))
     }
 
@@ -449,12 +449,15 @@ fn argument(line: &str, key: &str, expected: &str) -> Result<(), String> {
     }
 }
 
-impl Ext4Read for PartitionReader {
+/// A partition as ext4-view wants to read it.
+struct Volume(PartitionReader);
+
+impl Ext4Read for Volume {
     fn read(
         &mut self,
         start_byte: u64,
         buffer: &mut [u8],
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync + 'static>> {
-        self.read_at(start_byte, buffer).map_err(Into::into)
+        self.0.read_at(start_byte, buffer).map_err(Into::into)
     }
 }

@@ -11,7 +11,7 @@ use prejoin_disk::judge::judge;
 use prejoin_disk::plan;
 use prejoin_disk::write::{self, Job, Journal as _, Record, Written};
 use prejoin_image_builder::class::Class;
-use prejoin_image_builder::io::chunks::{self, ChunkStore};
+use prejoin_store::chunks::{self, ChunkStore};
 use prejoin_wire::disk::{Code, Plan, Verdict};
 use serde_json::{Value, json};
 

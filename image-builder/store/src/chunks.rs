@@ -2,7 +2,7 @@
 //!
 //! `<out>/chunks/ab/abcd….zst`. The name is the BLAKE3 of the uncompressed bytes; frames put in a row are a valid
 //! zstd stream, so a whole image can be sent without being built. Nothing is ever changed in place: a chunk is
-//! written under a name of its own ([`super::part`]) and renamed, and a manifest that names it is only written after the
+//! written under a name of its own ([`crate::part`]) and renamed, and a manifest that names it is only written after the
 //! store was flushed. What is there is compared with its digest before a build relies on it, and made again if it is
 //! something else.
 #![expect(clippy::disallowed_methods, reason = "this is the store's file access")]
@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use prejoin_wire::digest::ChunkDigest;
 use prejoin_wire::manifest::CHUNK_LIMIT;
 
-use super::hold::Hold;
-use super::part::{self, Part};
+use crate::hold::Hold;
+use crate::part::{self, Part};
 
 /// zstd's level for chunks. On a Debian root level 3 gives 2.3:1 at a third of the cost of decompressing the
 /// packages; level 9 would save another 6 % for four times the time.
@@ -117,7 +117,7 @@ impl ChunkStore {
     }
 
     /// Whether the file of a chunk holds this very frame. Comparing frames is ten times as fast as unpacking them.
-    pub(super) fn has_frame(&self, digest: &ChunkDigest, frame: &ChunkDigest) -> bool {
+    pub fn has_frame(&self, digest: &ChunkDigest, frame: &ChunkDigest) -> bool {
         self.frame(digest)
             .is_ok_and(|found| ChunkDigest::of(&found) == *frame)
     }

@@ -2,32 +2,30 @@
 //!
 //! The lock is on the folder itself (`flock`), so that it leaves nothing behind, needs no right to write, ends with its
 //! program however that ends, and counts between containers that share the folder. Where a file system has no such
-//! locks there is none: every file is still written under a name of its own ([`super::part`]).
+//! locks there is none: every file is still written under a name of its own ([`crate::part`]).
 #![expect(clippy::disallowed_methods, reason = "locks are on folders")]
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
-
-use crate::events::{Event, Sink};
 
 /// A folder that is held until this is dropped.
 #[derive(Debug)]
 pub struct Hold(#[expect(dead_code, reason = "it is held by being open")] Option<File>);
 
 impl Hold {
-    /// Uses the folder beside others who use it. Says so when it has to wait for one who wants it alone.
-    pub fn shared(folder: &Path, events: Sink) -> Self {
-        Self::take(folder, events, File::try_lock_shared, File::lock_shared)
+    /// Uses the folder beside others who use it. `waiting` is told when it has to wait for one who wants it alone.
+    pub fn shared(folder: &Path, waiting: impl FnOnce(&Path)) -> Self {
+        Self::take(folder, waiting, File::try_lock_shared, File::lock_shared)
     }
 
-    /// Has the folder alone. Says so when it has to wait for somebody.
-    pub fn alone(folder: &Path, events: Sink) -> Self {
-        Self::take(folder, events, File::try_lock, File::lock)
+    /// Has the folder alone. `waiting` is told when it has to wait for somebody.
+    pub fn alone(folder: &Path, waiting: impl FnOnce(&Path)) -> Self {
+        Self::take(folder, waiting, File::try_lock, File::lock)
     }
 
     fn take(
         folder: &Path,
-        events: Sink,
+        waiting: impl FnOnce(&Path),
         now: fn(&File) -> Result<(), TryLockError>,
         wait: fn(&File) -> std::io::Result<()>,
     ) -> Self {
@@ -36,9 +34,7 @@ impl Hold {
             return Hold(None);
         };
         if let Err(TryLockError::WouldBlock) = now(&file) {
-            events(Event::Waiting {
-                folder: folder.to_owned(),
-            });
+            waiting(folder);
             // It can only fail where the first attempt would have failed otherwise.
             let _ = wait(&file);
         }
@@ -55,17 +51,16 @@ mod tests {
     #[test]
     fn whoever_wants_it_alone_waits_and_says_so() {
         let folder = tempfile::tempdir().unwrap();
-        let quiet = |event| panic!("{event:?}");
+        let quiet = |_: &Path| panic!("it waits");
         let (one, two) = (
-            Hold::shared(folder.path(), &quiet),
-            Hold::shared(folder.path(), &quiet),
+            Hold::shared(folder.path(), quiet),
+            Hold::shared(folder.path(), quiet),
         );
         let (said, asked) = mpsc::channel();
         let waits = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                let _alone = Hold::alone(folder.path(), &|event| {
-                    assert!(matches!(event, Event::Waiting { .. }));
+                let _alone = Hold::alone(folder.path(), |_: &Path| {
                     waits.fetch_add(1, Ordering::Relaxed);
                     said.send(()).unwrap();
                 });
@@ -74,7 +69,7 @@ mod tests {
             drop((one, two));
         });
         assert_eq!(waits.into_inner(), 1);
-        drop(Hold::alone(folder.path(), &quiet));
-        drop(Hold::shared(&folder.path().join("nowhere"), &quiet));
+        drop(Hold::alone(folder.path(), quiet));
+        drop(Hold::shared(&folder.path().join("nowhere"), quiet));
     }
 }

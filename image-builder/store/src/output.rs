@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 
-use super::part::Part;
+use crate::part::Part;
 
 /// A result that could not be written.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use prejoin_wire::manifest::{Manifest, Range};
 
-use super::chunks::{ChunkStore, Error};
+use crate::chunks::{ChunkStore, Error};
 
 /// A manifest and its store as a byte range that can be read anywhere; `skip` reads as zero.
 ///

@@ -177,7 +177,7 @@ fn with_dead<T>(path: &Path, then: impl FnOnce(Left) -> Option<T>) -> Option<T> 
 }
 
 /// Every entry of a folder, sorted; none if it cannot be read.
-pub(super) fn names(folder: &Path) -> Vec<PathBuf> {
+pub fn names(folder: &Path) -> Vec<PathBuf> {
     let mut names: Vec<PathBuf> = fs::read_dir(folder)
         .into_iter()
         .flatten()
@@ -187,7 +187,8 @@ pub(super) fn names(folder: &Path) -> Vec<PathBuf> {
     names
 }
 
-pub(super) fn file_name(path: &Path) -> Option<&str> {
+/// The last part of a path, where it is UTF-8.
+pub fn file_name(path: &Path) -> Option<&str> {
     path.file_name()?.to_str()
 }
 
