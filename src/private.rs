@@ -5,10 +5,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use prejoin_image_builder::class::Class;
-use prejoin_image_builder::io::build::manifest_path;
 use prejoin_profiles::cluster::Cluster;
 use prejoin_store::chunks::ChunkStore;
-use prejoin_wire::manifest::{Manifest, Range};
+use prejoin_store::folder::node_path;
+use prejoin_wire::manifest::Range;
+use prejoin_wire::node::NodeManifest;
 use rustix::fs::Mode;
 
 use crate::failure::Failure;
@@ -26,19 +27,17 @@ pub(crate) fn begin() {
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
 }
 
-/// Takes permissions away from what an earlier run may have written: the manifest, and the chunks of the partition that
-/// holds the files.
-pub(crate) fn close(manifest: &Manifest, out: &Path, store: &ChunkStore) -> Result<(), Failure> {
-    close_file(&manifest_path(out, &manifest.node))?;
-    let Some(identity) = manifest.partition("identity") else {
-        return Ok(());
-    };
-    let inside = identity.start..identity.start + identity.used;
-    for (start, range) in manifest.placed() {
-        if let Range::Data { digest, .. } = range
-            && inside.contains(&start)
-        {
-            close_file(&store.path(&digest))?;
+/// Takes permissions away from what an earlier run may have written: the manifest, and the chunks of the files
+/// on the identity partition.
+pub(crate) fn close(
+    manifest: &NodeManifest,
+    out: &Path,
+    store: &ChunkStore,
+) -> Result<(), Failure> {
+    close_file(&node_path(out, &manifest.node))?;
+    for range in manifest.identity.values().flatten() {
+        if let Range::Data { digest, .. } = range {
+            close_file(&store.path(digest))?;
         }
     }
     Ok(())
@@ -53,6 +52,6 @@ fn close_file(path: &Path) -> Result<(), Failure> {
 
 /// Whether a node's image holds such files: then its manifest is its owner's alone.
 pub(crate) fn is_closed(out: &Path, node: &str) -> bool {
-    let mode = fs::metadata(manifest_path(out, node)).map(|found| found.permissions().mode());
+    let mode = fs::metadata(node_path(out, node)).map(|found| found.permissions().mode());
     mode.is_ok_and(|mode| mode & 0o077 == 0)
 }

@@ -8,7 +8,7 @@ use prejoin_formats::uki;
 fuzz_target!(|bytes: &[u8]| {
     let _ = uki::sections(bytes);
     let content = Content::Bytes(b"quiet"[..].into());
-    if let Ok(image) = uki::build(bytes, &[(".cmdline", content.clone()), (".linux", content)]) {
-        assert!(image.size() >= 10);
+    if let Ok(unified) = uki::build(bytes, &[(".cmdline", content.clone()), (".linux", content)]) {
+        assert!(unified.image.size() >= 10);
     }
 });

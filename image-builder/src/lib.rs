@@ -8,7 +8,6 @@ pub mod class;
 pub mod cleartext;
 pub mod control;
 pub mod deb;
-pub mod disk;
 pub mod elf;
 pub mod events;
 pub mod fixups;

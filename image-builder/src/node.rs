@@ -17,10 +17,11 @@ use prejoin_wire::architecture::Architecture;
 use prejoin_wire::derived;
 use prejoin_wire::digest::Digest;
 use prejoin_wire::handoff::{self, Handoff};
-use prejoin_wire::role::Slot;
+use prejoin_wire::node::{ALIGNMENT, Partition};
+use prejoin_wire::role::{Role, Slot};
+use prejoin_wire::system::File;
 use uuid::Uuid;
 
-use crate::disk::{Disk, Partition};
 use crate::overlays;
 use crate::system::{self, Boot};
 
@@ -48,16 +49,6 @@ pub struct Spec<'a> {
     pub overlays: &'a BTreeMap<String, Vec<u8>>,
     /// The image's time in seconds since 1970.
     pub epoch: i64,
-}
-
-/// The verified root that a node's disk carries.
-pub struct Root {
-    /// The root file system.
-    pub data: Image,
-    /// Its dm-verity hash device.
-    pub hashes: Image,
-    /// What the command line vouches for.
-    pub root_hash: Digest,
 }
 
 /// Why a node's disk could not be made.
@@ -143,61 +134,66 @@ fn derived_guid(spec: &Spec, thing: &str) -> Uuid {
     derived::uuid(spec.cluster, spec.name, thing)
 }
 
-/// Plans the node's disk.
-pub fn disk(spec: &Spec, boot: &Boot, root: &Root, contents: &dyn Contents) -> Result<Disk, Error> {
+/// A node's partition table.
+#[derive(Clone, Debug)]
+pub struct Division {
+    /// Size of the image in bytes.
+    pub size: u64,
+    /// GUID of the disk.
+    pub disk_guid: Uuid,
+    /// Partitions, in order and without gaps.
+    pub partitions: Vec<Partition>,
+}
+
+/// Divides the node's disk: the layout's partitions from 1 MiB on.
+pub fn divide(spec: &Spec) -> Result<Division, Error> {
     let mut partitions = Vec::new();
-    let mut start = gpt::ALIGNMENT;
-    let mut seen = Vec::new();
-    for planned in system_partitions(spec.layout) {
+    let mut start = ALIGNMENT;
+    for (planned, number) in system_partitions(spec.layout).zip(1..) {
+        let role: Role = planned.name.parse().map_err(|why| wrong(spec, why))?;
         let size = planned
             .size
-            .ok_or_else(|| wrong(spec, format!("{} has no fixed size", planned.name)))?
+            .ok_or_else(|| wrong(spec, format!("{role} has no fixed size")))?
             .bytes();
-        // The second slot stays empty until the first update.
-        let second = seen.contains(&planned.purpose);
-        seen.push(planned.purpose);
-        let place = Place {
-            name: &planned.name,
+        let (type_guid, attributes) = kind(planned.purpose, spec.board);
+        partitions.push(Partition {
+            number,
+            role,
+            type_guid,
+            guid: derived_guid(spec, role.name()),
+            attributes,
             start,
             size,
-        };
-        let content = match planned.purpose {
-            Purpose::Boot => Some(boot_image(spec, boot, root, contents, &place)?),
-            Purpose::Root if !second => Some(fitting("the root file system", &root.data, &place)?),
-            Purpose::Verity if !second => {
-                Some(fitting("the dm-verity tree", &root.hashes, &place)?)
-            }
-            Purpose::Identity => Some(identity(spec, &place)?),
-            _ => None,
-        };
-        let (type_guid, attributes) = kind(planned.purpose, spec.board);
-        let guid = derived_guid(spec, &planned.name);
-        partitions.push(Partition {
-            name: planned.name.clone(),
-            type_guid,
-            guid,
-            attributes,
-            size,
-            content,
         });
         start += size;
     }
-    for needed in [
-        Purpose::Boot,
-        Purpose::Root,
-        Purpose::Verity,
-        Purpose::Identity,
-    ] {
-        if !seen.contains(&needed) {
-            return Err(missing(spec, needed));
+    for needed in NEEDED {
+        if !partitions.iter().any(|partition| partition.role == needed) {
+            return Err(wrong(spec, format!("it has no partition {needed}")));
         }
     }
-    let guid = derived_guid(spec, "disk");
-    Ok(Disk {
-        guid,
-        sector_size: spec.sector_size,
+    Ok(Division {
+        size: start + ALIGNMENT,
+        disk_guid: derived_guid(spec, "disk"),
         partitions,
     })
+}
+
+/// What every image has.
+const NEEDED: [Role; 4] = [
+    Role::Boot,
+    Role::Root(Slot::A),
+    Role::Verity(Slot::A),
+    Role::Identity,
+];
+
+impl Division {
+    /// The partition with this role.
+    pub fn partition(&self, role: Role) -> Option<&Partition> {
+        self.partitions
+            .iter()
+            .find(|partition| partition.role == role)
+    }
 }
 
 fn wrong(spec: &Spec, why: String) -> Error {
@@ -205,13 +201,6 @@ fn wrong(spec: &Spec, why: String) -> Error {
         layout: spec.layout.name.clone(),
         why,
     }
-}
-
-/// A planned partition's place on the disk.
-struct Place<'a> {
-    name: &'a str,
-    start: u64,
-    size: u64,
 }
 
 /// The partitions that the image brings; state and data are made by the node.
@@ -239,57 +228,88 @@ fn kind(purpose: Purpose, board: &Board) -> (Uuid, u64) {
     }
 }
 
-fn fitting(what: &'static str, image: &Image, place: &Place) -> Result<Image, Error> {
-    if image.size() <= place.size {
-        return Ok(image.clone());
+/// Whether something fits the partition that it should go into.
+pub fn fits(what: &'static str, needed: u64, partition: &Partition) -> Result<(), Error> {
+    if needed <= partition.size {
+        return Ok(());
     }
     Err(Error::TooLarge {
         what,
-        name: place.name.to_owned(),
-        needed: image.size(),
-        available: place.size,
+        name: partition.role.to_string(),
+        needed,
+        available: partition.size,
     })
 }
 
-fn boot_image(
-    spec: &Spec,
-    boot: &Boot,
-    root: &Root,
-    contents: &dyn Contents,
-    place: &Place,
-) -> Result<Image, Error> {
-    let source = Source {
-        root: guid_of_first(spec, Purpose::Root)?,
-        verity: guid_of_first(spec, Purpose::Verity)?,
-        identity: guid_of_first(spec, Purpose::Identity)?,
-    };
-    let command_line = prejoin_boot::command_line(
-        spec.board,
-        &spec.kernel_args,
-        Slot::A,
-        &source,
-        &root.root_hash,
-    );
-    if command_line.len() >= COMMAND_LINE_SIZE {
-        let length = command_line.len();
-        return Err(Error::CommandLine { length });
+/// The boot partition of a system, and what is where in it.
+pub struct BootVolume {
+    /// Its bytes.
+    pub image: Image,
+    /// Every file by path.
+    pub files: BTreeMap<String, File>,
+    /// The kernel.
+    pub kernel: File,
+    /// The initramfs.
+    pub initrd: File,
+}
+
+/// What a boot partition depends on besides the system itself: nodes that agree in this share one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BootKey {
+    kernel_args: Vec<String>,
+    sector_size: u32,
+    start: u64,
+    size: u64,
+}
+
+/// On what the boot partition of a node depends.
+pub fn boot_key(spec: &Spec, division: &Division) -> BootKey {
+    let place = division.partition(Role::Boot);
+    let (start, size) = place.map_or((0, 0), |place| (place.start, place.size));
+    BootKey {
+        kernel_args: spec.kernel_args.clone(),
+        sector_size: spec.sector_size,
+        start,
+        size,
     }
+}
+
+/// Plans the boot partition that nodes with the same [`BootKey`] share. `set` names the system, for all names that have to
+/// be made up.
+pub fn boot_volume(
+    set: &str,
+    spec: &Spec,
+    place: &Partition,
+    boot: &Boot,
+    root_hash: &Digest,
+    contents: &dyn Contents,
+) -> Result<BootVolume, Error> {
+    // GUIDs of no node: of the same length as those of every node.
+    let line = command_line(spec, &Source::default(), root_hash)?;
     let overlays = overlays::gather(spec.board, &boot.device_trees, spec.overlays, contents)
         .map_err(|source| Error::Overlays {
             board: spec.board.name.clone(),
             source: Box::new(source),
         })?;
+    let own = own_texts_of(spec, &line, overlays.keys());
     let mut tree = Tree::new();
-    for file in prejoin_boot::files(spec.board, Slot::A, &command_line, overlays.keys()) {
+    let mut parts = Vec::new();
+    let mut inside = [0, 0];
+    for file in prejoin_boot::files(spec.board, Slot::A, &line, overlays.keys()) {
         let content = match &file.origin {
             Origin::Text(text) => bytes(text.as_bytes().to_vec()),
             Origin::Kernel => boot.kernel.clone(),
             Origin::Initramfs => boot.initrd.clone(),
-            Origin::UnifiedKernel => unified_kernel(spec.board, boot, &command_line, contents)?,
+            Origin::UnifiedKernel => {
+                let unified = unified_kernel(spec.board, boot, &line, contents)?;
+                inside = [unified.kernel, unified.initrd];
+                unified.content
+            }
             Origin::Overlay(name) => found(overlays.get(name), &file.path, name)?,
             Origin::DeviceTree(name) => found(boot.device_trees.get(name), &file.path, name)?,
             Origin::System(path) => found(boot.files.get(path), &file.path, path)?,
         };
+        parts.push((file.path.clone(), file.origin, content.len()));
         tree.insert(
             &file.path,
             Entry {
@@ -299,18 +319,86 @@ fn boot_image(
             .dated(spec.epoch),
         );
     }
-    volume(spec, place, "BOOT", Some(Width::Fat32), &tree)
+    let volume = volume(set, spec, place, &tree)?;
+    let mut files = BTreeMap::new();
+    let (mut kernel, mut initrd) = (None, None);
+    for (path, origin, size) in parts {
+        let start = volume.files.get(path.as_bytes()).copied().unwrap_or(0);
+        let file = File {
+            start,
+            size,
+            own: own.contains_key(&path),
+        };
+        let part = |from: u64, content: &Content| File {
+            start: start + from,
+            size: content.len(),
+            own: false,
+        };
+        match origin {
+            Origin::Kernel => kernel = Some(file),
+            Origin::Initramfs => initrd = Some(file),
+            Origin::UnifiedKernel => {
+                kernel = Some(part(inside[0], &boot.kernel));
+                initrd = Some(part(inside[1], &boot.initrd));
+            }
+            _ => {}
+        }
+        files.insert(path, file);
+    }
+    let missing = |from: &str| Error::Missing {
+        path: "the boot partition".into(),
+        from: from.into(),
+    };
+    Ok(BootVolume {
+        image: volume.image,
+        files,
+        kernel: kernel.ok_or_else(|| missing("a kernel"))?,
+        initrd: initrd.ok_or_else(|| missing("an initramfs"))?,
+    })
 }
 
-/// GUID of the layout's first partition for a purpose, which is the first slot's.
-fn guid_of_first(spec: &Spec, purpose: Purpose) -> Result<Uuid, Error> {
-    let first = system_partitions(spec.layout).find(|partition| partition.purpose == purpose);
-    let first = first.ok_or_else(|| missing(spec, purpose))?;
-    Ok(derived_guid(spec, &first.name))
+/// The kernel command line of a node with these partitions.
+fn command_line(spec: &Spec, source: &Source, root_hash: &Digest) -> Result<String, Error> {
+    let line =
+        prejoin_boot::command_line(spec.board, &spec.kernel_args, Slot::A, source, root_hash);
+    match line.len() < COMMAND_LINE_SIZE {
+        true => Ok(line),
+        false => Err(Error::CommandLine { length: line.len() }),
+    }
 }
 
-fn missing(spec: &Spec, purpose: Purpose) -> Error {
-    wrong(spec, format!("it has no partition for {purpose:?}"))
+/// The texts that a node has on its boot partition and shares with no other.
+pub fn own_texts(
+    spec: &Spec,
+    division: &Division,
+    root_hash: &Digest,
+) -> Result<BTreeMap<String, String>, Error> {
+    let guid = |role| {
+        division
+            .partition(role)
+            .map_or(Uuid::nil(), |found| found.guid)
+    };
+    let source = Source {
+        root: guid(Role::Root(Slot::A)),
+        verity: guid(Role::Verity(Slot::A)),
+        identity: guid(Role::Identity),
+    };
+    let line = command_line(spec, &source, root_hash)?;
+    Ok(own_texts_of(spec, &line, &[]))
+}
+
+/// The texts that the command line is in.
+fn own_texts_of<'a>(
+    spec: &Spec,
+    line: &str,
+    overlays: impl IntoIterator<Item = &'a String>,
+) -> BTreeMap<String, String> {
+    let files = prejoin_boot::files(spec.board, Slot::A, line, overlays);
+    let own = files.into_iter().filter_map(|file| match file.origin {
+        Origin::Text(text) if text.contains(line) => Some((file.path, text)),
+        _ => None,
+    });
+    own.collect()
 }
 
 fn found(content: Option<&Content>, path: &str, from: &str) -> Result<Content, Error> {
@@ -320,12 +408,19 @@ fn found(content: Option<&Content>, path: &str, from: &str) -> Result<Content, E
     })
 }
 
+/// A unified kernel image, and the first bytes of kernel and initramfs in it.
+struct UnifiedKernel {
+    content: Content,
+    kernel: u64,
+    initrd: u64,
+}
+
 fn unified_kernel(
     board: &Board,
     boot: &Boot,
     command_line: &str,
     contents: &dyn Contents,
-) -> Result<Content, Error> {
+) -> Result<UnifiedKernel, Error> {
     let stub = boot
         .files
         .get(&system::stub_path(board))
@@ -344,11 +439,16 @@ fn unified_kernel(
         (".initrd", boot.initrd.clone()),
         (".linux", boot.kernel.clone()),
     ];
-    Ok(Content::Image(uki::build(&stub, &sections)?.into()))
+    let unified = uki::build(&stub, &sections)?;
+    Ok(UnifiedKernel {
+        content: Content::Image(unified.image.into()),
+        initrd: unified.starts[3],
+        kernel: unified.starts[4],
+    })
 }
 
-/// The identity partition: the seed where cloud-init looks for it (label CIDATA), and what the agent unpacks.
-fn identity(spec: &Spec, place: &Place) -> Result<Image, Error> {
+/// What the identity partition holds: the seed for cloud-init, the archive that the agent unpacks, and what it is to do.
+pub fn identity(spec: &Spec) -> Result<(BTreeMap<String, Vec<u8>>, Handoff), Error> {
     let mut files = spec.files.clone();
     mounts(spec, &mut files);
     for (_, entry) in files.iter_mut() {
@@ -376,16 +476,9 @@ fn identity(spec: &Spec, place: &Place) -> Result<Image, Error> {
     handoff
         .check()
         .map_err(|error| wrong(spec, error.to_string()))?;
-    let mut tree = Tree::new();
-    for (name, text) in &spec.seed {
-        tree.insert(name, Entry::file(text.clone(), 0o644).dated(spec.epoch));
-    }
-    tree.insert("node.cpio", Entry::file(node_cpio, 0o644).dated(spec.epoch));
-    tree.insert(
-        "node.json",
-        Entry::file(handoff.to_json().into_bytes(), 0o644).dated(spec.epoch),
-    );
-    volume(spec, place, "CIDATA", None, &tree)
+    let mut contents = spec.seed.clone();
+    contents.insert("node.cpio".to_owned(), node_cpio);
+    Ok((contents, handoff))
 }
 
 /// The partitions of the system disk that the agent makes on first boot.
@@ -447,25 +540,19 @@ fn mounts(spec: &Spec, files: &mut Tree) {
     }
 }
 
-fn volume(
-    spec: &Spec,
-    place: &Place,
-    label: &str,
-    width: Option<Width>,
-    tree: &Tree,
-) -> Result<Image, Error> {
-    let id = derived_guid(spec, &format!("{} volume", place.name)).into_bytes();
+fn volume(set: &str, spec: &Spec, place: &Partition, tree: &Tree) -> Result<fat::Volume, Error> {
+    let id = derived::fleet_uuid(set, "boot volume").into_bytes();
     let options = fat::Options {
         size: place.size,
         sector_size: spec.sector_size,
-        width,
-        label: label.to_owned(),
+        width: Some(Width::Fat32),
+        label: "BOOT".to_owned(),
         volume_id: u32::from_be_bytes([id[0], id[1], id[2], id[3]]),
         time: spec.epoch,
         hidden_sectors: (place.start / u64::from(spec.sector_size)) as u32,
     };
     fat::write(tree, &options).map_err(|source| Error::Fat {
-        name: place.name.to_owned(),
+        name: place.role.to_string(),
         source,
     })
 }

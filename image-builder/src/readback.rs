@@ -325,7 +325,7 @@ mod tests {
             time: 0,
             hidden_sectors: 0,
         };
-        all(&fat_format::write(&tree(), &options).unwrap())
+        all(&fat_format::write(&tree(), &options).unwrap().image)
     }
 
     /// Offset of the first record with this short name.

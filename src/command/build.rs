@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use prejoin_formats::tree::{Entry, Tree};
@@ -16,10 +17,13 @@ use prejoin_profiles::cluster::Node;
 use prejoin_profiles::lock::Lock;
 use prejoin_profiles::scripts;
 use prejoin_store::chunks::ChunkStore;
+use prejoin_store::compose::compose;
 use prejoin_store::hold::Hold;
 use prejoin_wire::architecture::Architecture;
 use prejoin_wire::digest::Digest;
 use prejoin_wire::manifest::{Manifest, Range};
+use prejoin_wire::node::NodeManifest;
+use prejoin_wire::system::SystemManifest;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -73,7 +77,13 @@ pub(crate) struct Wanted<'a> {
 /// One node that was built.
 pub(crate) struct Made {
     /// Its manifest, which is written.
-    pub(crate) manifest: Manifest,
+    pub(crate) manifest: NodeManifest,
+    /// Root hash of its system.
+    pub(crate) root_hash: Digest,
+    /// Bytes of its image that are not zero and not left alone.
+    pub(crate) content: u64,
+    /// Its system's manifest, which is written, too.
+    pub(crate) system: Arc<SystemManifest>,
     /// Compressed bytes that only it added to the store.
     pub(crate) added: u64,
     /// Time that only it took.
@@ -139,8 +149,12 @@ pub(crate) fn all(
         made.extend(nodes);
         bills.push(bill);
     }
-    let manifests: Vec<Manifest> = made.iter().map(|made| made.manifest.clone()).collect();
-    build::commit(&manifests, &bills, out, &store).map_err(failure)?;
+    let manifests: Vec<NodeManifest> = made.iter().map(|made| made.manifest.clone()).collect();
+    let systems = made
+        .iter()
+        .map(|made| (made.manifest.system, made.system.clone()))
+        .collect();
+    build::commit(&systems, &manifests, &bills, out, &store).map_err(failure)?;
     if is_private {
         for manifest in &manifests {
             private::close(manifest, out, &store)?;
@@ -269,8 +283,13 @@ impl Work<'_> {
             overlays: &project.overlays,
             epoch: self.lock.epoch,
         };
-        let manifest = build::node(&spec, built, &self.lock_digest, store).map_err(failure)?;
+        let (manifest, shared) =
+            build::node(&spec, built, &self.lock_digest, store).map_err(failure)?;
+        let image = compose(&shared.manifest, &manifest, store).or_fail(Class::Environment)?;
         Ok(Made {
+            content: content(&image.manifest),
+            root_hash: shared.manifest.root_hash,
+            system: shared.manifest.clone(),
             manifest,
             added: store.written() - before,
             took: stopwatch.elapsed(),
@@ -362,7 +381,7 @@ pub(crate) fn summary(made: &[Made], out: &Path) -> String {
             manifest.node.clone(),
             manifest.board.clone(),
             size(manifest.size),
-            size(content(manifest)),
+            size(made.content),
             size(made.added),
             format!("{} ms", made.took.as_millis()),
         ]);
@@ -380,9 +399,10 @@ pub(crate) fn as_json(made: &Made) -> Value {
         "node": manifest.node,
         "board": manifest.board,
         "digest": Digest::of(manifest.to_json().as_bytes()),
-        "root_hash": manifest.root_hash,
+        "root_hash": made.root_hash,
+        "system": manifest.system,
         "size": manifest.size,
-        "content": content(manifest),
+        "content": made.content,
         "new": made.added,
         "milliseconds": made.took.as_millis() as u64,
     })

@@ -117,9 +117,9 @@ fn boot(out: &Path, project: &Project, report: &Report) -> Result<(), Failure> {
     report.step(format!(
         "boot: {name} in QEMU, from its disk image alone, on an emulated processor"
     ));
-    let (manifest, store) = verify::open(out, &name)?;
+    let opened = verify::open(out, &name)?;
     let progress = Progress::new();
-    let disk = export::export(&manifest, &store, Format::Raw, out, &|event| {
+    let disk = export::export(&opened.image, &opened.store, Format::Raw, out, &|event| {
         progress.show(event)
     });
     progress.clear();

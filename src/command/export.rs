@@ -13,7 +13,7 @@ use crate::progress::Progress;
 use crate::report::Report;
 
 pub(crate) fn run(args: &Export, report: &Report) -> Result<(), Failure> {
-    let (manifest, store) = open_sound(&args.out, &args.node)?;
+    let opened = open_sound(&args.out, &args.node)?;
     let format = Format::ALL
         .into_iter()
         .find(|format| format.extension() == args.format)
@@ -23,7 +23,7 @@ pub(crate) fn run(args: &Export, report: &Report) -> Result<(), Failure> {
     }
     let folder = args.to.as_deref().unwrap_or(&args.out);
     let progress = Progress::new();
-    let written = export::export(&manifest, &store, format, folder, &|event| {
+    let written = export::export(&opened.image, &opened.store, format, folder, &|event| {
         progress.show(event)
     });
     progress.clear();

@@ -66,12 +66,9 @@ fn cluster(file: &Path, report: &Report) -> Result<Option<(String, BTreeSet<Stri
 
 fn failed(error: prune::Error) -> Failure {
     match &error {
-        prune::Error::Manifest { path, .. } => {
-            Failure::new(Class::Integrity, &error).hint(format!(
-                "build its node again, or delete {}: what it names is not known",
-                path.display()
-            ))
-        }
+        prune::Error::Manifest(_) => Failure::new(Class::Integrity, &error).hint(
+            "build its node again, or delete the manifest: what it names is not known".to_owned(),
+        ),
         _ => Failure::new(Class::Environment, &error)
             .hint("are the folders yours to write to?".to_owned()),
     }

@@ -1,17 +1,17 @@
 //! `prejoin verify`
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::Arc;
 
 use prejoin_image_builder::class::Class;
 use prejoin_image_builder::events::waiting;
-use prejoin_image_builder::io::build;
 use prejoin_image_builder::io::verify::{self, Verified};
 use prejoin_profiles::cluster::Cluster;
-use prejoin_store::chunks::{self, ChunkStore};
+use prejoin_store::chunks;
+use prejoin_store::compose;
+use prejoin_store::folder::{self, Opened};
 use prejoin_store::hold::Hold;
-use prejoin_wire::manifest::Manifest;
 use serde_json::json;
 
 use crate::args::Verify;
@@ -48,9 +48,9 @@ pub(crate) fn run(args: &Verify, report: &Report) -> Result<(), Failure> {
 
 /// Verifies one node's image.
 pub(crate) fn one(out: &Path, node: &str) -> Result<Verified, Failure> {
-    let (manifest, store) = open(out, node)?;
+    let opened = open(out, node)?;
     let progress = Progress::new();
-    let verified = verify::verify(&manifest, &store, &|event| progress.show(event));
+    let verified = verify::verify(&opened.image, &opened.store, &|event| progress.show(event));
     progress.clear();
     verified.map_err(|error| match &error {
         verify::Error::Store(error) => damage(error, node),
@@ -71,25 +71,22 @@ fn again(node: &str) -> String {
     format!("build it again: `prejoin build {node}`")
 }
 
-/// A node's manifest and the store with its chunks.
-pub(crate) fn open(out: &Path, node: &str) -> Result<(Arc<Manifest>, Arc<ChunkStore>), Failure> {
-    let path = build::manifest_path(out, node);
+/// A node's image.
+pub(crate) fn open(out: &Path, node: &str) -> Result<Opened, Failure> {
     // Before the manifest is read: nobody prunes its chunks from here on.
     let hold = Hold::shared(out, waiting(&|event| Progress::new().show(event)));
-    let text = settings::read(&path, "the manifest").map_err(|failure| {
-        failure.hint((!path.exists()).then(|| format!("build it first: `prejoin build {node}`")))
-    })?;
-    let manifest = Manifest::parse(text.as_bytes())
-        .map_err(|error| Failure::new(Class::Integrity, &error).hint(again(node)))?;
-    if manifest.node != node {
-        let message = format!(
-            "{} is the manifest of node {}",
-            path.display(),
-            manifest.node
-        );
-        return Err(Failure::plain(Class::Integrity, message));
-    }
-    Ok(build::open(out, manifest, hold))
+    folder::open(out, node, hold).map_err(|error| match &error {
+        folder::Error::Read { source, path } if source.kind() == ErrorKind::NotFound => {
+            match *path == folder::node_path(out, node) {
+                true => Failure::new(Class::Input, &error)
+                    .hint(format!("build it first: `prejoin build {node}`")),
+                false => Failure::new(Class::Integrity, &error).hint(again(node)),
+            }
+        }
+        folder::Error::Read { .. } => Failure::new(Class::Environment, &error),
+        folder::Error::Compose(compose::Error::Store(error)) => damage(error, node),
+        _ => Failure::new(Class::Integrity, &error).hint(again(node)),
+    })
 }
 
 /// Every node with a manifest, but for those that the cluster file has no more.
@@ -97,9 +94,8 @@ fn wanted(args: &Verify, report: &Report) -> Result<Vec<String>, Failure> {
     let (mut nodes, out) = (built(&args.out)?, &args.out);
     if let Some((cluster, known)) = cluster(&args.cluster.file) {
         let is_gone = |node: &String| {
-            let manifest = settings::read_bytes(&build::manifest_path(out, node)).ok();
-            let manifest = manifest.and_then(|text| Manifest::parse(&text).ok());
-            manifest.is_some_and(|manifest| manifest.cluster == cluster && !known.contains(node))
+            let manifest = folder::read_node(out, node);
+            manifest.is_ok_and(|manifest| manifest.cluster == cluster && !known.contains(node))
         };
         for gone in nodes.extract_if(.., |node| is_gone(node)) {
             report.say(format!(
@@ -120,19 +116,16 @@ fn cluster(file: &Path) -> Option<(String, BTreeSet<String>)> {
 }
 
 /// The same for whoever writes the image somewhere: its root hash is that of its root.
-pub(crate) fn open_sound(
-    out: &Path,
-    node: &str,
-) -> Result<(Arc<Manifest>, Arc<ChunkStore>), Failure> {
-    let (manifest, store) = open(out, node)?;
-    verify::root_hash(&manifest, &store)
+pub(crate) fn open_sound(out: &Path, node: &str) -> Result<Opened, Failure> {
+    let opened = open(out, node)?;
+    verify::root_hash(&opened.image, &opened.store)
         .map_err(|error| Failure::new(Class::Integrity, &error).hint(again(node)))?;
-    Ok((manifest, store))
+    Ok(opened)
 }
 
 /// Every node with a manifest.
 fn built(out: &Path) -> Result<Vec<String>, Failure> {
-    let nodes = build::nodes(out).map_err(|error| {
+    let nodes = folder::nodes(out).map_err(|error| {
         Failure::plain(Class::Input, format!("listing {}: {error}", out.display()))
             .hint("run `prejoin build` first, or name the folder with --out".to_owned())
     })?;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use prejoin_wire::manifest::{Manifest, Range};
 
-use crate::cluster::{Lab, PROGRAM};
+use crate::cluster::{Lab, PROGRAM, open};
 use crate::qemu::{PATIENCE, free_port};
 use crate::ssh::Login;
 use crate::tools::{absent, checked, folder, golden, line, say, tried};
@@ -187,16 +187,18 @@ impl Drives<'_> {
         for (name, out) in [("out", self.lab.folder.join("out")), ("out-4096", other)] {
             let manifest = format!("{NODE}.manifest.json");
             link(&out.join(&manifest), &format!("{name}/{manifest}"));
-            for range in Manifest::parse(&fs::read(out.join(manifest)).unwrap())
-                .unwrap()
-                .ranges
-            {
+            let opened = open(&out, NODE);
+            let system = format!("systems/{}.json", opened.node.system);
+            link(&out.join(&system), &format!("{name}/{system}"));
+            let own = opened.node.identity.values().flatten();
+            for range in opened.image.ranges.iter().chain(own) {
                 let Range::Data { digest, .. } = range else {
                     continue;
                 };
                 let digest = digest.to_string();
                 let chunk = format!("chunks/{}/{digest}.zst", &digest[..2]);
-                if !files.join(name).join(&chunk).exists() {
+                // What is made in memory is in no file.
+                if out.join(&chunk).exists() && !files.join(name).join(&chunk).exists() {
                     link(&out.join(&chunk), &format!("{name}/{chunk}"));
                 }
             }

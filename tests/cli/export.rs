@@ -157,13 +157,11 @@ fn damage_is_found() {
 
     let manifest = "out/one.manifest.json";
     let good = session.read(manifest);
-    let digest = |key: &str| good.split(&format!("\"{key}\": \"")).nth(1).unwrap()[..64].to_owned();
-    let (root_hash, partition) = (digest("root_hash"), digest("digest"));
+    let system = session.image("one").node.system.to_string();
     for (what, from, to) in [
-        ("another root hash", root_hash.as_str(), "0".repeat(64)),
         (
-            "another partition digest",
-            partition.as_str(),
+            "a system that is not there",
+            system.as_str(),
             "0".repeat(64),
         ),
         (
@@ -174,12 +172,23 @@ fn damage_is_found() {
         ("no JSON", "{", "[".to_owned()),
         (
             "a version to come",
-            "\"version\": 2",
+            "\"version\": 3",
             "\"version\": 9".to_owned(),
         ),
     ] {
         session.edit(manifest, from, &to);
         found(&mut session, &format!("the manifest has {what}"));
+        session.write(manifest, &good);
+    }
+    let manifest = &format!("out/systems/{system}.json");
+    let good = session.read(manifest);
+    let digest = |key: &str| good.split(&format!("\"{key}\": \"")).nth(1).unwrap()[..64].to_owned();
+    for (what, from) in [
+        ("another root hash", digest("root_hash")),
+        ("another digest of a partition", digest("digest")),
+    ] {
+        session.edit(manifest, &from, &"0".repeat(64));
+        found(&mut session, &format!("the system's manifest has {what}"));
         session.write(manifest, &good);
     }
     session.quietly("verify");

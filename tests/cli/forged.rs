@@ -1,64 +1,71 @@
 //! Images whose chunks are whole and whose parts do not belong together.
 
-use std::ops::Range as Span;
-
 use prejoin_store::chunks::{ChunkStore, compressor};
+use prejoin_store::folder::system_path;
 use prejoin_wire::digest::ChunkDigest;
-use prejoin_wire::manifest::{Manifest, Range, digest_of};
+use prejoin_wire::manifest::Range;
+use prejoin_wire::node::NodeManifest;
+use prejoin_wire::system::{SystemManifest, Volume};
 
 use crate::session::Session;
 use crate::tiny::built;
 
 const MANIFEST: &str = "out/one.manifest.json";
 
-/// Replaces bytes in a part of node one's image, with all digests that the manifest has of them.
-fn forge(session: &Session, place: impl Fn(&Manifest) -> Span<u64>, from: &[u8], to: &[u8]) {
+/// Replaces bytes in chunks of ranges.
+fn forge(session: &Session, ranges: &mut [Range], from: &[u8], to: &[u8]) {
     assert_eq!(from.len(), to.len());
-    let mut manifest = Manifest::parse(session.read(MANIFEST).as_bytes()).unwrap();
     let store = ChunkStore::create(&session.path("out")).unwrap();
-    let place = place(&manifest);
-    let placed: Vec<(u64, Range)> = manifest.placed().collect();
     let mut changed = 0;
-    for (index, (start, range)) in placed.into_iter().enumerate() {
-        let Range::Data { length, digest } = range else {
+    for range in ranges {
+        let Range::Data { length, digest } = *range else {
             continue;
         };
-        if !place.contains(&start) {
-            continue;
-        }
         let mut bytes = store.read(&digest, length).unwrap();
         let Some(at) = bytes.windows(from.len()).position(|window| window == from) else {
             continue;
         };
         bytes[at..at + to.len()].copy_from_slice(to);
-        let digest = ChunkDigest::of(&bytes);
-        store
-            .put(&digest, &bytes, &mut compressor().unwrap())
-            .unwrap();
-        manifest.ranges[index] = Range::Data { length, digest };
+        *range = put(&store, &bytes);
         changed += 1;
     }
     assert!(changed > 0, "{} is nowhere", String::from_utf8_lossy(from));
-    write(session, manifest);
 }
 
-/// Writes a manifest whose partitions have the digests of its ranges.
-fn write(session: &Session, mut manifest: Manifest) {
-    let placed: Vec<(u64, Range)> = manifest.placed().collect();
-    for partition in &mut manifest.partitions {
-        let used = partition.start..partition.start + partition.used;
-        let inside = placed.iter().filter(|(start, _)| used.contains(start));
-        partition.digest = digest_of(&inside.map(|(_, range)| *range).collect::<Vec<_>>());
+fn put(store: &ChunkStore, bytes: &[u8]) -> Range {
+    let digest = ChunkDigest::of(bytes);
+    store
+        .put(&digest, bytes, &mut compressor().unwrap())
+        .unwrap();
+    Range::Data {
+        length: bytes.len() as u64,
+        digest,
     }
-    session.write(MANIFEST, manifest.to_json());
 }
 
-/// Where a partition's content lies.
-fn partition(name: &str) -> impl Fn(&Manifest) -> Span<u64> {
-    move |manifest| {
-        let partition = manifest.partition(name).unwrap();
-        partition.start..partition.start + partition.used
-    }
+/// Changes the manifest of node one.
+fn with_node(session: &Session, change: impl FnOnce(&mut NodeManifest)) {
+    let mut node = NodeManifest::clone(&session.image("one").node);
+    change(&mut node);
+    session.write(MANIFEST, node.to_json());
+}
+
+/// Gives node one another system, which is whole in itself.
+fn with_system(session: &Session, change: impl FnOnce(&mut SystemManifest)) {
+    let mut system = SystemManifest::clone(&session.image("one").system);
+    change(&mut system);
+    let text = system.to_json();
+    std::fs::write(system_path(&session.path("out"), &system.digest()), text).unwrap();
+    with_node(session, |node| node.system = system.digest());
+}
+
+/// Replaces bytes on the boot partition of node one's system.
+fn forge_boot(session: &Session, from: &str, to: &str) {
+    with_system(session, |system| {
+        let mut ranges = system.boot.ranges.clone();
+        forge(session, &mut ranges, from.as_bytes(), to.as_bytes());
+        system.boot = Volume::of(ranges);
+    });
 }
 
 /// Verifies node one, which must be refused, and puts its manifest back.
@@ -72,36 +79,26 @@ fn refused(session: &mut Session, good: &str, what: &str) {
 fn a_kernel_starts_from_its_own_root() {
     let Some(mut session) = built() else { return };
     let good = session.read(MANIFEST);
-    let manifest = Manifest::parse(good.as_bytes()).unwrap();
-    let hash = format!("roothash={}", manifest.root_hash);
-    let guid = format!(
-        "root=PARTUUID={}",
-        manifest.partition("root-a").unwrap().guid
-    );
+    let hash = format!("roothash={}", session.image("one").system.root_hash);
     for (what, from, to) in [
         (
             "another root hash",
-            hash.clone(),
+            hash.as_str(),
             format!("roothash={}", "0".repeat(64)),
         ),
         (
             "no root hash",
-            hash.clone(),
+            &hash,
             hash.replace("roothash=", "r00thash="),
         ),
         (
-            "another root partition",
-            guid.clone(),
-            guid[..guid.len() - 12].to_owned() + &"0".repeat(12),
-        ),
-        (
-            "two root partitions",
-            " prejoin.slot=a ro".to_owned(),
+            "a root partition",
+            " prejoin.slot=a ro",
             " root=/dev/sda1 ro".to_owned(),
         ),
-        ("nothing", ".cmdline".to_owned(), ".cmdl1ne".to_owned()),
+        ("nothing", ".cmdline", ".cmdl1ne".to_owned()),
     ] {
-        forge(&session, partition("boot"), from.as_bytes(), to.as_bytes());
+        forge_boot(&session, from, &to);
         refused(&mut session, &good, &format!("the kernel is told {what}"));
     }
     session.quietly("verify");
@@ -112,118 +109,48 @@ fn a_kernel_starts_from_its_own_root() {
 fn an_identity_is_of_its_node() {
     let Some(mut session) = built() else { return };
     let good = session.read(MANIFEST);
-    for (what, from, to) in [
-        (
-            "node.json of another node",
-            "\"node\": \"one\"",
-            "\"node\": \"two\"",
-        ),
-        (
-            "node.json that is none",
-            "\"node\": \"one\"",
-            "\"node\": \"one}",
-        ),
-        ("another node.cpio", "TRAILER!!!", "TRAILER!!?"),
-    ] {
-        forge(
-            &session,
-            partition("identity"),
-            from.as_bytes(),
-            to.as_bytes(),
-        );
-        refused(&mut session, &good, what);
-    }
+    with_node(&session, |node| node.handoff.node = "two".into());
+    refused(&mut session, &good, "the hand-off of another node");
+    with_node(&session, |node| {
+        let ranges = node.identity.get_mut("node.cpio").unwrap();
+        forge(&session, ranges, b"TRAILER!!!", b"TRAILER!!?");
+    });
+    refused(&mut session, &good, "another node.cpio");
+    with_node(&session, |node| drop(node.identity.remove("node.cpio")));
+    refused(&mut session, &good, "no node.cpio");
     session.quietly("verify");
     session.golden("forged-identity");
 }
 
+/// Two documents, each sound in itself, that do not make an image.
 #[test]
-fn nothing_lies_beside_the_partitions() {
+fn a_node_and_its_system_belong_together() {
     let Some(mut session) = built() else { return };
     let good = session.read(MANIFEST);
-    let manifest = Manifest::parse(good.as_bytes()).unwrap();
-    let last = manifest
-        .ranges
-        .iter()
-        .rposition(|range| matches!(range, Range::Skip { .. }))
-        .unwrap();
-    let Range::Skip { length } = manifest.ranges[last] else {
-        unreachable!()
-    };
-    let with = |ranges: &[Range]| {
-        let mut manifest = manifest.clone();
-        manifest.ranges.splice(last..=last, ranges.iter().copied());
-        manifest
-    };
-    let stowaway = vec![b'x'; 4096];
-    let data = Range::Data {
-        length: 4096,
-        digest: ChunkDigest::of(&stowaway),
-    };
-    let store = ChunkStore::create(&session.path("out")).unwrap();
-    store
-        .put(
-            &ChunkDigest::of(&stowaway),
-            &stowaway,
-            &mut compressor().unwrap(),
-        )
-        .unwrap();
-    for (what, changed) in [
-        (
-            "zeroes where the image has nothing",
-            with(&[Range::Zero { length }]),
-        ),
-        (
-            "data behind what a partition uses",
-            with(&[
-                data,
-                Range::Skip {
-                    length: length - 4096,
-                },
-            ]),
-        ),
-        ("nothing behind the table", {
-            let mut manifest = manifest.clone();
-            let zero = manifest
-                .ranges
-                .iter_mut()
-                .find(|range| matches!(range, Range::Zero { .. }))
-                .unwrap();
-            *zero = Range::Skip {
-                length: zero.length(),
-            };
-            manifest
-        }),
-        ("nothing where a partition has zeroes", {
-            let mut manifest = manifest.clone();
-            let long = |range: &Range| matches!(range, Range::Zero { length } if *length > 8 << 20);
-            let index = manifest.ranges.iter().rposition(long).unwrap();
-            // Its beginning depends on how long the kernel with its agent is.
-            let (rest, length) = (manifest.ranges[index].length() - (1 << 20), 1 << 20);
-            manifest.ranges.splice(
-                index..=index,
-                [Range::Zero { length: rest }, Range::Skip { length }],
-            );
-            manifest
-        }),
-    ] {
-        write(&session, changed);
-        refused(&mut session, &good, what);
-    }
-    // The signature of the protective MBR is at its end; what is before it, firmware would start.
-    let mut code = vec![0; 446];
-    let mut started = code.clone();
-    started[..2].copy_from_slice(&[0xeb, 0xfe]);
-    for bytes in [&mut code, &mut started] {
-        bytes.extend([0x00, 0x00, 0x02, 0x00, 0xee]);
-    }
-    forge(&session, |_| 0..1, &code, &started);
-    refused(&mut session, &good, "code in the first sector");
+    with_system(&session, |system| system.board = "other".into());
+    refused(&mut session, &good, "a system for another board");
+    with_system(&session, |system| {
+        let mut ranges = system.verity.ranges.clone();
+        ranges.push(Range::Zero { length: 1 << 30 });
+        system.verity = Volume::of(ranges);
+    });
+    refused(&mut session, &good, "a system that is too large");
+    with_system(&session, |system| {
+        let mut ranges = system.verity.ranges.clone();
+        let store = ChunkStore::create(&session.path("out")).unwrap();
+        ranges.push(put(&store, &[b'x'; 4096]));
+        system.verity = Volume::of(ranges);
+    });
+    refused(&mut session, &good, "data behind the dm-verity tree");
+    with_node(&session, |node| {
+        drop(node.boot.insert("cmdline.txt".into(), "root=x\n".into()));
+    });
+    refused(&mut session, &good, "a text that has no place");
     session.quietly("verify");
-    session.golden("forged-ranges");
+    session.golden("forged-system");
 }
 
-/// The command line of a Raspberry Pi is a file of its own.
+/// The command line of a Raspberry Pi is a file of its own, and each node's own.
 #[test]
 fn a_raspberry_pi_starts_from_its_own_root() {
     let Some(mut session) = crate::raspios::session() else {
@@ -232,17 +159,31 @@ fn a_raspberry_pi_starts_from_its_own_root() {
     session.quietly("lock");
     session.quietly("build one");
     let good = session.read(MANIFEST);
-    let hash = Manifest::parse(good.as_bytes())
-        .unwrap()
-        .root_hash
-        .to_string();
-    forge(
-        &session,
-        partition("boot"),
-        hash.as_bytes(),
-        "0".repeat(64).as_bytes(),
-    );
+    let image = session.image("one");
+    let hash = image.system.root_hash.to_string();
+    let guid = image.image.partition("root-a").unwrap().guid.to_string();
+    let line = |session: &Session, from: &str, to: &str| {
+        with_node(session, |node| {
+            let text = node.boot.get_mut("cmdline.txt").unwrap();
+            assert!(text.contains(from), "{text}");
+            *text = text.replace(from, to);
+        });
+    };
+    line(&session, &hash, &"0".repeat(64));
     refused(&mut session, &good, "cmdline.txt has another root hash");
+    let other = guid[..24].to_owned() + &"0".repeat(12);
+    line(&session, &guid, &other);
+    refused(
+        &mut session,
+        &good,
+        "cmdline.txt has another root partition",
+    );
+    line(&session, " prejoin.slot=a ro", " root=/dev/sda1 ro");
+    refused(&mut session, &good, "cmdline.txt has two root partitions");
+    line(&session, "\n", " longer\n");
+    refused(&mut session, &good, "cmdline.txt is longer than its place");
+    with_node(&session, |node| node.boot.clear());
+    refused(&mut session, &good, "there is no cmdline.txt");
     session.quietly("verify one");
     session.golden("forged-pi");
 }
@@ -251,15 +192,14 @@ fn a_raspberry_pi_starts_from_its_own_root() {
 fn a_manifest_that_contradicts_itself_is_not_written_anywhere() {
     let Some(mut session) = built() else { return };
     let good = session.read(MANIFEST);
-    let manifest = Manifest::parse(good.as_bytes()).unwrap();
-    let digest = manifest.partition("boot").unwrap().digest.to_string();
-    let hash = manifest.root_hash.to_string();
-    let zeroes = "0".repeat(64);
     let disk = std::fs::File::create(session.path("disk.img")).unwrap();
     disk.set_len(1500 << 20).unwrap();
     drop(disk);
-    for (what, from) in [("a partition's digest", digest), ("the root hash", hash)] {
-        session.write(MANIFEST, good.replace(&from, &zeroes));
+    for what in ["a partition's digest", "the root hash"] {
+        with_system(&session, |system| match what {
+            "the root hash" => system.root_hash.0 = [0; 32],
+            _ => system.boot.digest.0 = [0; 32],
+        });
         session.note(&format!("{what}\n"));
         for command in [
             "export one --format raw",
@@ -270,6 +210,7 @@ fn a_manifest_that_contradicts_itself_is_not_written_anywhere() {
             assert_eq!(code, Some(5), "{what}: {command}");
         }
         assert!(!session.path("out/one.raw").exists());
+        session.write(MANIFEST, &good);
     }
     session.golden("contradictions");
 }

@@ -12,7 +12,7 @@ use prejoin_image_builder::io::known::Known;
 use prejoin_image_builder::io::pack;
 use prejoin_image_builder::io::unpack::{Deb, unpack};
 use prejoin_wire::digest::Digest;
-use prejoin_wire::manifest::{Manifest, Range};
+use prejoin_wire::manifest::Range;
 use serde_json::Value;
 
 use crate::made::{self, Member};
@@ -306,9 +306,12 @@ fn named(session: &Session) -> BTreeSet<String> {
     for name in files(&session.path("out")) {
         let name = name.to_string_lossy().into_owned();
         if name.ends_with(".manifest.json") {
-            let text = session.read(&format!("out/{name}"));
-            let manifest = Manifest::parse(text.as_bytes()).unwrap();
-            named.extend(manifest.ranges.iter().filter_map(|range| match range {
+            let opened = session.image(name.trim_end_matches(".manifest.json"));
+            let (node, system) = (&opened.node, &opened.system);
+            let volumes = [&system.root, &system.verity, &system.boot];
+            let ranges = volumes.into_iter().flat_map(|volume| &volume.ranges);
+            let ranges = ranges.chain(node.identity.values().flatten());
+            named.extend(ranges.filter_map(|range| match range {
                 Range::Data { digest, .. } => Some(format!("{digest}.zst")),
                 _ => None,
             }));

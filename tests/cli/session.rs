@@ -1,5 +1,7 @@
 //! A folder in which the program is run, and the record of what it said.
 
+use prejoin_store::folder::{self, Opened};
+use prejoin_store::hold::Hold;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -39,6 +41,12 @@ impl Session {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
+    }
+
+    /// The image of a node in `out`, as its documents say.
+    pub fn image(&self, node: &str) -> Opened {
+        let out = self.path("out");
+        folder::open(&out, node, Hold::shared(&out, |_| {})).unwrap()
     }
 
     /// A file's text.

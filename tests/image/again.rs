@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use crate::cluster::{cache, lab};
 use crate::tools::{PATH, checked, folder, say, tool};
@@ -60,6 +61,15 @@ fn a_second_build_is_the_same() {
             compared += 1;
         }
     }
+    let systems = |out: &Path| {
+        let entries = fs::read_dir(out.join("systems")).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let first = systems(&lab.folder.join("out"));
+    let all = systems(&again.join("elsewhere"));
+    assert!(all.iter().all(|name| first.contains(name)), "{all:?}");
     assert_eq!(compared, 4, "manifests and bills of materials of two nodes");
     fs::remove_dir_all(again).unwrap();
 }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use prejoin_store::folder::{self, Opened};
+use prejoin_store::hold::Hold;
 use prejoin_wire::manifest::Manifest;
 
 use crate::tools::{checked, folder, line, say, skipped, tool};
@@ -102,8 +104,7 @@ impl Lab {
 
     /// What the image of a node is.
     pub fn manifest(&self, node: &str) -> Manifest {
-        let text = fs::read(self.folder.join(format!("out/{node}.manifest.json"))).unwrap();
-        Manifest::parse(&text).unwrap()
+        Manifest::clone(&open(&self.folder.join("out"), node).image)
     }
 
     /// The raw image of a node. Not to be changed.
@@ -210,4 +211,9 @@ pub fn cache() -> PathBuf {
 /// A path of the repository.
 pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The image of a node in an output folder.
+pub fn open(out: &Path, node: &str) -> Opened {
+    folder::open(out, node, Hold::shared(out, |_| {})).unwrap()
 }

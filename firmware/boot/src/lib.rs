@@ -46,8 +46,8 @@ pub enum Origin {
     System(String),
 }
 
-/// GUIDs of the partitions that a slot is started from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// GUIDs of the partitions that a slot is started from; nil in what nodes share.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Source {
     /// The root file system.
     pub root: Uuid,
@@ -59,8 +59,10 @@ pub struct Source {
 
 /// The kernel command line of one slot.
 ///
-/// The agent finds the disk by the root partition's `PARTUUID`, what else it starts from by theirs, and lets dm-verity
-/// compare every block with `roothash`. Names are for people: anybody may have a partition called `identity`.
+/// It lets dm-verity compare every block with `roothash`. On a Raspberry Pi it also says by their `PARTUUID`s which
+/// partitions the node starts from. UEFI firmware says itself what it has loaded the kernel from (the variable
+/// `LoaderDevicePartUUID`), and one line serves the whole fleet. Names are for people: anybody may have a partition
+/// called `identity`.
 /// The board's arguments come first, then the node's own: of two that say different things the kernel takes the last.
 pub fn command_line(
     board: &Board,
@@ -69,16 +71,21 @@ pub fn command_line(
     source: &Source,
     root_hash: &Digest,
 ) -> String {
-    let Source {
-        root,
-        verity,
-        identity,
-    } = source;
-    let mut line = format!(
-        "root=PARTUUID={root} roothash={root_hash} prejoin.verity=PARTUUID={verity} \
-         prejoin.identity=PARTUUID={identity} prejoin.slot={} ro",
-        slot.name()
-    );
+    let slot = slot.name();
+    let mut line = match board.firmware {
+        Firmware::Uefi => format!("roothash={root_hash} prejoin.slot={slot} ro"),
+        Firmware::RaspberryPi => {
+            let Source {
+                root,
+                verity,
+                identity,
+            } = source;
+            format!(
+                "root=PARTUUID={root} roothash={root_hash} prejoin.verity=PARTUUID={verity} \
+                 prejoin.identity=PARTUUID={identity} prejoin.slot={slot} ro"
+            )
+        }
+    };
     for argument in board.kernel_args.iter().chain(kernel_args) {
         line.push(' ');
         line.push_str(argument);

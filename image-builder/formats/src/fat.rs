@@ -8,6 +8,8 @@ mod geometry;
 mod name;
 mod volume;
 
+use std::collections::BTreeMap;
+
 use crate::image::Image;
 use crate::tree::Tree;
 
@@ -93,9 +95,19 @@ pub enum Error {
     Directory(String),
 }
 
+/// A volume, and where its files are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// Its bytes.
+    pub image: Image,
+    /// First byte of every file that is not empty, by path. Files are contiguous, and no two share 4096 bytes unless the
+    /// volume is too full for that.
+    pub files: BTreeMap<Vec<u8>, u64>,
+}
+
 /// Writes a tree as a volume. Owners, permissions and extended attributes are dropped: the format has no place for
 /// them.
-pub fn write(tree: &Tree, options: &Options) -> Result<Image, Error> {
+pub fn write(tree: &Tree, options: &Options) -> Result<Volume, Error> {
     let label = label(&options.label)?;
     let directories = volume::directories(tree, label.is_some())?;
     let root_records = directories.root_records();

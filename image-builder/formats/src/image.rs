@@ -125,11 +125,11 @@ impl Image {
         }
     }
 
-    /// The pieces that lie in `offset..offset + length`, cut to it.
-    pub fn pieces_in(&self, offset: u64, length: u64) -> Vec<Piece> {
+    /// The bytes `offset..offset + length` as an image of their own.
+    pub fn part(&self, offset: u64, length: u64) -> Image {
         let mut part = Image::zero(length);
         part.put_part(0, self, offset, length);
-        part.pieces
+        part
     }
 
     /// Covers `offset..offset + image.size()` with another image (a partition in a disk, a file in a partition).
@@ -260,6 +260,6 @@ mod tests {
         outer.read_at(&NoContents, 0, &mut all).unwrap();
         assert_eq!(&all, b"\0bc\0\0de\0");
         assert_eq!(content.read(&NoContents).unwrap(), b"\0abc\0\0defg");
-        assert_eq!(outer.pieces_in(2, 4).len(), 2);
+        assert_eq!(outer.part(2, 4).pieces().len(), 2);
     }
 }

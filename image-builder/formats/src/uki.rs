@@ -60,9 +60,18 @@ pub struct Section {
     pub range: Range<usize>,
 }
 
+/// A unified kernel image, and where its parts are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unified {
+    /// Its bytes.
+    pub image: Image,
+    /// First byte of every appended section, in their order.
+    pub starts: Vec<u64>,
+}
+
 /// Appends sections to a stub, in the given order (`.osrel`, `.cmdline`, `.uname`, `.ucode`, `.dtb`, `.initrd`,
 /// `.linux`: the stub finds them by name).
-pub fn build(stub: &[u8], sections: &[(&str, Content)]) -> Result<Image, Error> {
+pub fn build(stub: &[u8], sections: &[(&str, Content)]) -> Result<Unified, Error> {
     let pe = Pe::parse(stub)?;
     pe.check_appendable(sections)?;
     // What follows the last section is a symbol table at most; signing tools warn about gaps between sections.
@@ -109,13 +118,14 @@ pub fn build(stub: &[u8], sections: &[(&str, Content)]) -> Result<Image, Error> 
     }
 
     // Contents.
+    let starts = places.iter().map(|(start, _)| *start).collect();
     let mut image = Image::zero(u64::from(u32::try_from(file).map_err(|_| Error::Large)?));
     image.put_bytes(0, bytes);
     for (offset, content) in places {
         image.put_content(offset, content, 0, content.len());
     }
     image.sort();
-    Ok(image)
+    Ok(Unified { image, starts })
 }
 
 /// The sections of a PE file, in the order of their headers.
@@ -313,7 +323,7 @@ mod tests {
 
     #[test]
     fn appends_and_reads_back() {
-        let image = build(
+        let Unified { image, starts } = build(
             &stub(2),
             &[(".osrel", content(5)), (".linux", content(5000))],
         )
@@ -328,6 +338,8 @@ mod tests {
             .map(|section| (section.name.as_str(), section.range.len()))
             .collect();
         assert_eq!(names, [(".text", 5), (".osrel", 5), (".linux", 5000)]);
+        let found: Vec<_> = sections[1..].iter().map(|s| s.range.start as u64).collect();
+        assert_eq!(starts, found);
         assert!(
             bytes[sections[2].range.clone()]
                 .iter()

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
-use prejoin_formats::fat::{Error, Options, Width, write};
+use prejoin_formats::fat::{self, Error, Options, Width};
 use prejoin_formats::image::Image;
 use prejoin_formats::tree::{Content, Entry, Kind, NoContents, Tree};
 use proptest::prelude::*;
@@ -23,6 +23,10 @@ const TIME: i64 = 1_748_781_296;
 
 /// Files by path (`None` for directories).
 type Files = BTreeMap<String, Option<Vec<u8>>>;
+
+fn write(tree: &Tree, options: &Options) -> Result<Image, Error> {
+    fat::write(tree, options).map(|volume| volume.image)
+}
 
 fn options(size: u64, sector_size: u32, width: Option<Width>) -> Options {
     let label = "CIDATA".to_owned();

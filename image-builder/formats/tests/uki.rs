@@ -39,7 +39,7 @@ fn uki(stub: &[u8]) -> Vec<u8> {
         .iter()
         .map(|(name, bytes)| (*name, Content::Bytes(bytes.as_slice().into())))
         .collect();
-    bytes(&build(stub, &sections).unwrap(), &NoContents)
+    bytes(&build(stub, &sections).unwrap().image, &NoContents)
 }
 
 #[test]
@@ -135,8 +135,8 @@ fn no_mutant_makes_the_reader_panic() {
                     .iter()
                     .all(|section| section.range.end <= mutant.len())
             );
-            let _ =
-                build(&mutant[..], &[(".a", Content::Bytes([1].into()))]).map(|image| image.size());
+            let _ = build(&mutant[..], &[(".a", Content::Bytes([1].into()))])
+                .map(|unified| unified.image.size());
         }
         mutant[..head].copy_from_slice(&stub[..head]);
     }

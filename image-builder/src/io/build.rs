@@ -1,23 +1,22 @@
 //! Building: from package files to a system's chunks, and from a system to a node's manifest.
 
-#![expect(clippy::disallowed_methods, reason = "lists manifests")]
-
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prejoin_formats::ext4;
 use prejoin_formats::image::Image;
-use prejoin_formats::tree::{Contents, Tree};
+use prejoin_formats::tree::{Contents, NoContents, Tree};
 use prejoin_formats::verity::Verity;
 use prejoin_profiles::board::Board;
 use prejoin_profiles::os::Os;
 use prejoin_profiles::scripts::Table;
 use prejoin_wire::derived;
 use prejoin_wire::digest::Digest;
-use prejoin_wire::manifest::{self, Manifest, Range};
-use uuid::Uuid;
+use prejoin_wire::manifest::{self, Range};
+use prejoin_wire::node::NodeManifest;
+use prejoin_wire::role::{Role, Slot};
+use prejoin_wire::system::{OWN_ALIGNMENT, SystemManifest, Volume};
 
 use super::artifacts::Programs;
 use super::error::room;
@@ -27,15 +26,14 @@ use super::render::{self, Cut};
 use super::unpack::{self, Deb};
 use crate::class::Class;
 use crate::deb::Limits;
-use crate::disk::{Disk, Part};
 use crate::events::Sink;
-use crate::node;
+use crate::node::{self, BootKey, BootVolume, Division};
 use crate::package::Package;
 use crate::sbom;
 use crate::scripts;
 use crate::system::{self, System};
 use prejoin_store::chunks::{self, ChunkStore};
-use prejoin_store::hold::Hold;
+use prejoin_store::folder;
 use prejoin_store::output;
 use prejoin_store::part;
 
@@ -91,13 +89,25 @@ pub struct Built {
     pub system: System,
     /// Its packages and their contents.
     pub contents: unpack::Unpacked,
-    /// The root partition and its hash tree.
-    pub root: node::Root,
+    /// The root hash of its dm-verity tree.
+    pub root_hash: Digest,
     /// Counts of the root file system.
     pub summary: ext4::Summary,
-    root_ranges: Vec<Range>,
-    verity_ranges: Vec<Range>,
+    set: String,
+    epoch: i64,
+    root: Volume,
+    verity: Volume,
+    /// One for every kind of boot partition that nodes have.
+    systems: Mutex<Vec<(BootKey, Arc<Shared>)>>,
     memo: Memo,
+}
+
+/// The manifest of a system.
+pub struct Shared {
+    /// What nodes name it by.
+    pub digest: Digest,
+    /// The document.
+    pub manifest: Arc<SystemManifest>,
 }
 
 /// Why a build failed.
@@ -233,7 +243,11 @@ pub fn system(request: &Request, places: &Places, events: Sink) -> Result<Built,
     };
     let mut memo = Memo::open(out, request.set);
     let data = render::render(&filesystem.image, &unpacked.store, store, cut, &memo)?;
-    let verity = Verity::from_leaves(data.leaves, &salt, fleet_guid(request.set, "root hashes"));
+    let verity = Verity::from_leaves(
+        data.leaves,
+        &salt,
+        derived::fleet_uuid(request.set, "root hashes"),
+    );
     let mut hashes = Image::zero(verity.bytes.len() as u64);
     hashes.put_bytes(0, verity.bytes);
     let cut = Cut {
@@ -243,14 +257,13 @@ pub fn system(request: &Request, places: &Places, events: Sink) -> Result<Built,
     let verity_ranges = render::render(&hashes, &unpacked.store, store, cut, &memo)?.ranges;
     memo.share([&system.boot.kernel, &system.boot.initrd]);
     Ok(Built {
-        root: node::Root {
-            data: filesystem.image,
-            hashes,
-            root_hash: Digest(verity.root_hash),
-        },
+        root_hash: Digest(verity.root_hash),
         summary: filesystem.summary,
-        root_ranges: data.ranges,
-        verity_ranges,
+        set: request.set.to_owned(),
+        epoch: request.epoch,
+        root: Volume::of(data.ranges),
+        verity: Volume::of(verity_ranges),
+        systems: Mutex::default(),
         memo,
         system,
         contents: unpacked,
@@ -259,7 +272,7 @@ pub fn system(request: &Request, places: &Places, events: Sink) -> Result<Built,
 
 /// A file system that is the same for a whole fleet has names that are, too.
 fn options(request: &Request, root: &Tree) -> ext4::Options {
-    let uuid = fleet_guid(request.set, "root").into_bytes();
+    let uuid = derived::fleet_uuid(request.set, "root").into_bytes();
     ext4::Options {
         label: "root".into(),
         time: request.epoch,
@@ -268,100 +281,132 @@ fn options(request: &Request, root: &Tree) -> ext4::Options {
     }
 }
 
-fn fleet_guid(set: &str, thing: &str) -> Uuid {
-    derived::fleet_uuid(set, thing)
-}
-
 /// Builds one node on a system: everything that is its own is planned and stored, the manifest returned.
 pub fn node(
     spec: &node::Spec,
     built: &Built,
     lock: &Digest,
     store: &ChunkStore,
-) -> Result<Manifest, Error> {
-    let contents: &dyn Contents = &built.contents.store;
+) -> Result<(NodeManifest, Arc<Shared>), Error> {
     let failed = |source| Error::Node {
         node: spec.name.to_owned(),
         source: Box::new(source),
     };
-    let disk = node::disk(spec, &built.system.boot, &built.root, contents).map_err(failed)?;
-    let layout = disk.layout().map_err(|error| failed(error.into()))?;
-    let mut ranges = Vec::new();
-    let mut digests = BTreeMap::new();
-    for (index, part) in disk.parts(&layout) {
-        match part {
-            Part::Skip(length) => render::append(&mut ranges, Range::Skip { length }),
-            Part::Defined(image) => {
-                let made = defined(&disk, index, image, built, contents, store)?;
-                if let Some(index) = index {
-                    digests.insert(index, (image.size(), manifest::digest_of(&made)));
-                }
-                // Ranges never join across partitions, so that each partition's digest is that of its own.
-                ranges.extend(made);
-            }
-        }
+    let division = node::divide(spec).map_err(failed)?;
+    let shared = shared(spec, &division, built, store)?;
+    let (contents, handoff) = node::identity(spec).map_err(failed)?;
+    let mut identity = BTreeMap::new();
+    for (name, bytes) in contents {
+        let mut image = Image::zero(bytes.len() as u64);
+        image.put_bytes(0, bytes);
+        identity.insert(name, defined(&image, &NoContents, built, store)?);
     }
-    let partitions = layout
-        .table
-        .partitions
-        .iter()
-        .enumerate()
-        .map(|(index, partition)| {
-            let (used, digest) = digests
-                .get(&index)
-                .copied()
-                .unwrap_or((0, manifest::digest_of(&[])));
-            manifest::Partition {
-                number: partition.number,
-                name: partition.name.clone(),
-                type_guid: partition.type_guid,
-                guid: partition.guid,
-                start: partition.start,
-                size: partition.size,
-                used,
-                digest,
-            }
-        })
-        .collect();
-    Ok(Manifest {
+    let manifest = NodeManifest {
         version: manifest::VERSION,
         cluster: spec.cluster_name.to_owned(),
         node: spec.name.to_owned(),
         board: spec.board.name.clone(),
         architecture: spec.board.architecture,
-        sector_size: spec.sector_size,
-        size: layout.size,
-        root_hash: built.root.root_hash,
+        system: shared.digest,
         lock: *lock,
-        partitions,
-        ranges,
-    })
+        sector_size: spec.sector_size,
+        size: division.size,
+        disk_guid: division.disk_guid,
+        boot: node::own_texts(spec, &division, &built.root_hash).map_err(failed)?,
+        partitions: division.partitions,
+        identity,
+        handoff,
+    };
+    Ok((manifest, shared))
 }
 
-/// The ranges of one part; the root's were made with the system.
-fn defined(
-    disk: &Disk,
-    index: Option<usize>,
-    image: &Image,
+/// The system's manifest with the boot partition that a node wants, made once for all that want the same.
+fn shared(
+    spec: &node::Spec,
+    division: &Division,
     built: &Built,
-    contents: &dyn Contents,
+    store: &ChunkStore,
+) -> Result<Arc<Shared>, Error> {
+    let key = node::boot_key(spec, division);
+    let mut systems = built.systems.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, shared)) = systems.iter().find(|(known, _)| *known == key) {
+        return Ok(shared.clone());
+    }
+    let failed = |source| Error::Node {
+        node: spec.name.to_owned(),
+        source: Box::new(source),
+    };
+    for (what, role, volume) in [
+        ("the root file system", Role::Root(Slot::A), &built.root),
+        ("the dm-verity tree", Role::Verity(Slot::A), &built.verity),
+    ] {
+        let place = division.partition(role).expect("every node has it");
+        node::fits(what, volume.size(), place).map_err(failed)?;
+    }
+    let place = division.partition(Role::Boot).expect("every node has one");
+    let contents: &dyn Contents = &built.contents.store;
+    let boot = &built.system.boot;
+    let volume = node::boot_volume(&built.set, spec, place, boot, &built.root_hash, contents)
+        .map_err(failed)?;
+    let manifest = SystemManifest {
+        version: manifest::VERSION,
+        set: built.set.clone(),
+        board: spec.board.name.clone(),
+        architecture: spec.board.architecture,
+        epoch: built.epoch,
+        root_hash: built.root_hash,
+        root: built.root.clone(),
+        verity: built.verity.clone(),
+        boot: Volume::of(boot_ranges(&volume, built, store)?),
+        files: volume.files,
+        kernel: volume.kernel,
+        initrd: volume.initrd,
+    };
+    let shared = Arc::new(Shared {
+        digest: manifest.digest(),
+        manifest: Arc::new(manifest),
+    });
+    systems.push((key, shared.clone()));
+    Ok(shared)
+}
+
+/// The ranges of a boot partition: what nodes bring themselves has ranges of its own.
+fn boot_ranges(
+    volume: &BootVolume,
+    built: &Built,
     store: &ChunkStore,
 ) -> Result<Vec<Range>, Error> {
-    match index.map(|index| disk.partitions[index].name.as_str()) {
-        Some("root-a") => Ok(built.root_ranges.clone()),
-        Some("root-a-verity") => Ok(built.verity_ranges.clone()),
-        _ => Ok(render::render(
-            image,
-            contents,
-            store,
-            Cut {
-                window: WINDOW,
-                verity_salt: None,
-            },
-            &built.memo,
-        )?
-        .ranges),
+    let mut own: Vec<(u64, u64)> = volume
+        .files
+        .values()
+        .filter(|file| file.own)
+        .map(|file| (file.start, file.size.next_multiple_of(OWN_ALIGNMENT)))
+        .collect();
+    own.sort();
+    let mut ranges = Vec::new();
+    let mut at = 0;
+    for (start, length) in own.into_iter().chain([(volume.image.size(), 0)]) {
+        for (from, length) in [(at, start - at), (start, length)] {
+            let part = volume.image.part(from, length);
+            ranges.extend(defined(&part, &built.contents.store, built, store)?);
+        }
+        at = start + length;
     }
+    Ok(ranges)
+}
+
+/// The ranges of an image that is no root file system.
+fn defined(
+    image: &Image,
+    contents: &dyn Contents,
+    built: &Built,
+    store: &ChunkStore,
+) -> Result<Vec<Range>, Error> {
+    let cut = Cut {
+        window: WINDOW,
+        verity_salt: None,
+    };
+    Ok(render::render(image, contents, store, cut, &built.memo)?.ranges)
 }
 
 /// Where a system's bill of materials lies, and its text.
@@ -376,7 +421,7 @@ pub fn bill(
     let path = out.join(format!("{}.spdx.json", set.replace('/', "-")));
     (
         path,
-        sbom::spdx(set, &packages, origin, &built.root.root_hash, epoch),
+        sbom::spdx(set, &packages, origin, &built.root_hash, epoch),
     )
 }
 
@@ -389,7 +434,8 @@ pub fn sweep(out: &Path, store: &ChunkStore) {
 
 /// Writes the manifests and bills of materials, after everything that they name is on the disk.
 pub fn commit(
-    manifests: &[Manifest],
+    systems: &BTreeMap<Digest, Arc<SystemManifest>>,
+    nodes: &[NodeManifest],
     bills: &[(PathBuf, String)],
     out: &Path,
     store: &ChunkStore,
@@ -398,39 +444,6 @@ pub fn commit(
     for (path, text) in bills {
         output::write(path, text.as_bytes())?;
     }
-    for manifest in manifests {
-        output::write(
-            &manifest_path(out, &manifest.node),
-            manifest.to_json().as_bytes(),
-        )?;
-    }
+    folder::commit(systems, nodes, out)?;
     Ok(())
-}
-
-/// Where a node's manifest lies.
-pub fn manifest_path(out: &Path, node: &str) -> PathBuf {
-    out.join(format!("{node}.manifest.json"))
-}
-
-/// Every node with a manifest, sorted.
-pub fn nodes(out: &Path) -> std::io::Result<Vec<String>> {
-    let mut nodes = Vec::new();
-    for entry in fs::read_dir(out)? {
-        let name = entry?.file_name();
-        let node = name
-            .to_str()
-            .and_then(|name| name.strip_suffix(".manifest.json"));
-        nodes.extend(
-            node.filter(|node| !node.starts_with('.'))
-                .map(str::to_owned),
-        );
-    }
-    nodes.sort();
-    Ok(nodes)
-}
-
-/// A manifest and its store, shared with readers; the folder is held as long as they use it.
-pub fn open(out: &Path, manifest: Manifest, hold: Hold) -> (Arc<Manifest>, Arc<ChunkStore>) {
-    let store = ChunkStore::open(out).held(hold);
-    (Arc::new(manifest), Arc::new(store))
 }

@@ -110,20 +110,20 @@ impl Memo {
         key.update([u8::from(cut.verity_salt.is_some())]);
         key.update(cut.verity_salt.unwrap_or_default());
         key.update(length.to_le_bytes());
-        for piece in image.pieces_in(offset, length) {
+        for piece in image.part(offset, length).pieces() {
             key.update(piece.offset.to_le_bytes());
             key.update(piece.length.to_le_bytes());
-            let (digest, start) = match piece.source {
-                Source::Blob { digest, start } => (Digest(digest), start),
+            let (digest, start) = match &piece.source {
+                Source::Blob { digest, start } => (Digest(*digest), *start),
                 Source::Bytes { bytes, start } => {
                     match self
                         .shared
                         .iter()
-                        .find(|(kept, _)| Arc::ptr_eq(kept, &bytes))
+                        .find(|(kept, _)| Arc::ptr_eq(kept, bytes))
                     {
-                        Some((_, digest)) => (*digest, start),
+                        Some((_, digest)) => (*digest, *start),
                         None => (
-                            Digest::of(&bytes[start as usize..(start + piece.length) as usize]),
+                            Digest::of(&bytes[*start as usize..(start + piece.length) as usize]),
                             0,
                         ),
                     }

@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use prejoin_wire::digest::{ChunkDigest, Digest};
-use prejoin_wire::manifest::{Manifest, Range};
+use prejoin_wire::manifest::Range;
 
-use super::{build, known, pack};
-use prejoin_store::output;
+use super::{known, pack};
 use prejoin_store::part::{self, Left, file_name, names};
+use prejoin_store::{folder, output};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +37,8 @@ pub struct Request<'a> {
 pub enum Kind {
     /// A manifest whose node the cluster file has no more.
     Manifest,
+    /// The manifest of a system that no node has any more.
+    System,
     /// A chunk that no manifest names.
     Chunk,
     /// What an interrupted run, or an older prejoin, left.
@@ -52,6 +54,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Kind::Manifest => "manifests of nodes that are gone",
+            Kind::System => "systems that no node has",
             Kind::Chunk => "chunks that no manifest names",
             Kind::Left => "left by interrupted runs",
             Kind::Download => "downloads not used lately",
@@ -75,14 +78,9 @@ pub struct Item {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Nobody knows which chunks it names.
-    #[error("reading {}: {why}", path.display())]
-    Manifest {
-        /// The manifest.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
+    /// Nobody knows which chunks a manifest names.
+    #[error(transparent)]
+    Manifest(#[from] folder::Error),
     /// A file cannot be looked at or removed.
     #[error(transparent)]
     File(#[from] output::Error),
@@ -96,6 +94,7 @@ pub fn plan(request: &Request) -> Result<Vec<Item>, Error> {
     for folder in [
         request.out.to_owned(),
         request.out.join("chunks"),
+        folder::systems_folder(request.out),
         known::folder(request.out),
         request.cache.join("unpacked"),
         request.cache.join("releases"),
@@ -149,27 +148,42 @@ fn left(left: Left) -> Item {
 
 /// Manifests that go; the chunks of those that stay.
 fn manifests(request: &Request, items: &mut Vec<Item>) -> Result<BTreeSet<ChunkDigest>, Error> {
-    let mut kept = BTreeSet::new();
-    for node in build::nodes(request.out).unwrap_or_default() {
-        let path = build::manifest_path(request.out, &node);
-        let bytes = fs::read(&path).map_err(output::at("reading", &path))?;
-        let manifest = Manifest::parse(&bytes).map_err(|error| Error::Manifest {
-            path: path.clone(),
-            why: error.to_string(),
-        })?;
-        let is_gone = request.cluster.is_some_and(|(cluster, nodes)| {
-            manifest.cluster == cluster && !nodes.contains(&manifest.node)
-        });
+    let out = request.out;
+    let (mut kept, mut systems) = (BTreeSet::new(), BTreeSet::new());
+    for name in folder::nodes(out).unwrap_or_default() {
+        let node = folder::read_node(out, &name)?;
+        let is_gone = request
+            .cluster
+            .is_some_and(|(cluster, nodes)| node.cluster == cluster && !nodes.contains(&node.node));
         if is_gone {
-            items.extend(item(Kind::Manifest, path));
+            items.extend(item(Kind::Manifest, folder::node_path(out, &name)));
             continue;
         }
-        kept.extend(manifest.ranges.iter().filter_map(|range| match range {
-            Range::Data { digest, .. } => Some(*digest),
-            Range::Zero { .. } | Range::Skip { .. } => None,
-        }));
+        kept.extend(node.identity.values().flat_map(|ranges| named(ranges)));
+        systems.insert(node.system);
+    }
+    for digest in &systems {
+        let system = folder::read_system(out, digest)?;
+        let volumes = [&system.root, &system.verity, &system.boot];
+        kept.extend(volumes.into_iter().flat_map(|volume| named(&volume.ranges)));
+    }
+    for path in names(&folder::systems_folder(out)) {
+        let digest = file_name(&path)
+            .and_then(|name| name.strip_suffix(".json"))
+            .and_then(|name| name.parse::<Digest>().ok());
+        if digest.is_some_and(|digest| !systems.contains(&digest)) {
+            items.extend(item(Kind::System, path));
+        }
     }
     Ok(kept)
+}
+
+/// The chunks that ranges are made of.
+fn named(ranges: &[Range]) -> impl Iterator<Item = ChunkDigest> {
+    ranges.iter().filter_map(|range| match range {
+        Range::Data { digest, .. } => Some(*digest),
+        Range::Zero { .. } | Range::Skip { .. } => None,
+    })
 }
 
 fn chunks(out: &Path, kept: &BTreeSet<ChunkDigest>, items: &mut Vec<Item>) {

@@ -9,9 +9,7 @@ use rayon::prelude::*;
 
 use super::memo::Memo;
 use prejoin_store::chunks::{self, ChunkStore};
-
-/// Zero runs shorter than this stay inside a data chunk: a range costs a line in the manifest and a seek.
-const GAP: u64 = 64 << 10;
+use prejoin_store::cut::{append, is_zero, runs};
 
 /// How an image is cut.
 #[derive(Clone, Copy, Debug)]
@@ -99,15 +97,6 @@ pub fn render(
     Ok(rendered)
 }
 
-/// Adds a range, joining zero to zero and skip to skip.
-pub fn append(ranges: &mut Vec<Range>, range: Range) {
-    match (ranges.last_mut(), range) {
-        (Some(Range::Zero { length }), Range::Zero { length: more })
-        | (Some(Range::Skip { length }), Range::Skip { length: more }) => *length += more,
-        _ => ranges.push(range),
-    }
-}
-
 /// A window without pieces.
 fn hole(length: u64, salt: Option<&[u8; 32]>) -> Rendered {
     let blocks = (length / verity::BLOCK as u64) as usize;
@@ -166,45 +155,6 @@ fn window(
         }
     }
     Ok(rendered)
-}
-
-struct Run {
-    start: usize,
-    end: usize,
-    data: bool,
-}
-
-/// Splits a window into data and zero runs at block boundaries; inner zero runs shorter than [`GAP`] stay data.
-fn runs(bytes: &[u8]) -> Vec<Run> {
-    let mut runs: Vec<Run> = Vec::new();
-    for (index, block) in bytes.chunks(verity::BLOCK).enumerate() {
-        let (start, data) = (index * verity::BLOCK, !is_zero(block));
-        let end = start + block.len();
-        match runs.last_mut() {
-            Some(run) if run.data == data => run.end = end,
-            _ => runs.push(Run { start, end, data }),
-        }
-    }
-    let mut joined: Vec<Run> = Vec::new();
-    for (index, run) in runs.iter().enumerate() {
-        let short = !run.data && ((run.end - run.start) as u64) < GAP;
-        let inner = index > 0 && index + 1 < runs.len();
-        let data = run.data || short && inner;
-        match joined.last_mut() {
-            Some(last) if last.data && data => last.end = run.end,
-            _ => joined.push(Run {
-                start: run.start,
-                end: run.end,
-                data,
-            }),
-        }
-    }
-    joined
-}
-
-fn is_zero(bytes: &[u8]) -> bool {
-    let (words, tail) = bytes.as_chunks::<16>();
-    words.iter().all(|word| u128::from_ne_bytes(*word) == 0) && tail.iter().all(|&byte| byte == 0)
 }
 
 fn copy_of(error: &std::io::Error) -> std::io::Error {

@@ -347,28 +347,34 @@ impl Check<'_> {
     /// Every file of the boot partition can be read to its end, and every kernel is told to start from this image's
     /// partitions and from nothing but this content.
     fn boot(&self, verified: &mut Verified) -> Result<(), Error> {
-        let partitions = [
+        let own = [
             ("root=", self.partition("root-a")?),
             ("prejoin.verity=", self.partition("root-a-verity")?),
             ("prejoin.identity=", self.partition("identity")?),
         ];
         let mut lines = 0;
         self.files("boot", verified, |path, file| {
-            let line = match path.to_ascii_lowercase() {
+            let (line, is_own) = match path.to_ascii_lowercase() {
                 // Raspberry Pi firmware reads this one only.
                 path if path == "cmdline.txt" => {
-                    String::from_utf8_lossy(&readback::bytes(file, LONGEST)?).into_owned()
+                    let text = readback::bytes(file, LONGEST)?;
+                    (String::from_utf8_lossy(&text).into_owned(), true)
                 }
-                // systemd-boot offers all of these.
+                // systemd-boot offers all of these, and each says what it was loaded from: the line is the fleet's.
                 path if path.starts_with("efi/linux/") && path.ends_with(".efi") => {
-                    readback::command_line(file)?
+                    (readback::command_line(file)?, false)
                 }
                 _ => return Ok(()),
             };
             lines += 1;
-            argument(&line, "roothash=", &self.manifest.root_hash.to_string())?;
-            partitions.iter().try_for_each(|(key, partition)| {
-                argument(&line, key, &format!("PARTUUID={}", partition.guid))
+            argument(
+                &line,
+                "roothash=",
+                Some(&self.manifest.root_hash.to_string()),
+            )?;
+            own.iter().try_for_each(|(key, partition)| {
+                let guid = format!("PARTUUID={}", partition.guid);
+                argument(&line, key, is_own.then_some(&guid))
             })
         })?;
         if lines == 0 {
@@ -431,15 +437,19 @@ impl Check<'_> {
 /// Bytes of the disk.
 type Span = std::ops::Range<u64>;
 
-/// A command line has this argument once, with this value.
-fn argument(line: &str, key: &str, expected: &str) -> Result<(), String> {
+/// A command line has this argument once, with this value, or not at all.
+fn argument(line: &str, key: &str, expected: Option<&String>) -> Result<(), String> {
     let values: Vec<&str> = line
         .split_whitespace()
         .filter_map(|word| word.strip_prefix(key))
         .collect();
-    match values[..] {
-        [value] if value == expected => Ok(()),
-        [value] => Err(format!(
+    match (&values[..], expected) {
+        ([], None) => Ok(()),
+        ([value], Some(expected)) if value == expected => Ok(()),
+        ([value, ..], None) => Err(format!(
+            "the kernel is told {key}{value}; the firmware says what it was loaded from"
+        )),
+        ([value], Some(expected)) => Err(format!(
             "the kernel is told {key}{value}; the manifest has {expected}"
         )),
         _ => Err(format!(

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use prejoin_wire::digest::ChunkDigest;
 use prejoin_wire::manifest::CHUNK_LIMIT;
 
+use crate::compose::Inline;
 use crate::hold::Hold;
 use crate::part::{self, Part};
 
@@ -27,6 +28,8 @@ const LEVEL: i32 = 3;
 pub struct ChunkStore {
     root: PathBuf,
     written: AtomicU64,
+    /// Chunks that are in no file.
+    inline: Inline,
     #[expect(dead_code, reason = "it is held as long as there is a store")]
     hold: Option<Hold>,
 }
@@ -69,6 +72,7 @@ impl ChunkStore {
         Ok(ChunkStore {
             root,
             written: AtomicU64::new(0),
+            inline: Inline::new(),
             hold: None,
         })
     }
@@ -78,6 +82,7 @@ impl ChunkStore {
         ChunkStore {
             root: out.join("chunks"),
             written: AtomicU64::new(0),
+            inline: Inline::new(),
             hold: None,
         }
     }
@@ -88,6 +93,11 @@ impl ChunkStore {
             hold: Some(hold),
             ..self
         }
+    }
+
+    /// The same store with these chunks, which were made for one image and are read as if they were stored.
+    pub fn with(self, inline: Inline) -> Self {
+        ChunkStore { inline, ..self }
     }
 
     /// The folder of all chunks.
@@ -108,6 +118,9 @@ impl ChunkStore {
 
     /// Whether a chunk of so many bytes seems to be there, at a quick look: its content is compared when it is read.
     pub fn has(&self, digest: &ChunkDigest, length: u64) -> bool {
+        if let Some(bytes) = self.inline.get(digest) {
+            return bytes.len() as u64 == length;
+        }
         // The longest zstd frame header (RFC 8878, section 3.1.1.1).
         let mut header = [0; 18];
         let read = File::open(self.path(digest)).and_then(|mut file| file.read(&mut header));
@@ -168,9 +181,13 @@ impl ChunkStore {
         })
     }
 
-    /// The stored frame, compressed.
+    /// The frame of a chunk: compressed, as it is stored.
     pub fn frame(&self, digest: &ChunkDigest) -> Result<Vec<u8>, Error> {
         let path = self.path(digest);
+        if let Some(bytes) = self.inline.get(digest) {
+            let packed = compressor().and_then(|mut compressor| compressor.compress(bytes));
+            return packed.map_err(at("compressing", &path));
+        }
         let file = match File::open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(Error::Missing(*digest));
@@ -195,6 +212,9 @@ impl ChunkStore {
 
     /// A chunk's bytes, checked against its name.
     pub fn read(&self, digest: &ChunkDigest, length: u64) -> Result<Vec<u8>, Error> {
+        if let Some(bytes) = self.inline.get(digest).filter(|b| b.len() as u64 == length) {
+            return Ok(bytes.to_vec());
+        }
         let frame = self.frame(digest)?;
         self.unpack(&frame, digest, length)
     }

@@ -5,6 +5,9 @@
 //! what interrupted ones left is recognised ([`part`]).
 
 pub mod chunks;
+pub mod compose;
+pub mod cut;
+pub mod folder;
 pub mod hold;
 pub mod output;
 pub mod part;

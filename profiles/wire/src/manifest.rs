@@ -14,7 +14,7 @@ use crate::architecture::Architecture;
 use crate::digest::{ChunkDigest, Digest};
 
 /// Version of the document.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Largest chunk in bytes; a reader needs no more memory than this for one.
 pub const CHUNK_LIMIT: u64 = 1 << 20;
@@ -121,15 +121,34 @@ pub enum Error {
     Inconsistent(String),
 }
 
+/// Says where a text is not JSON, or not of the form that it should have.
+pub(crate) fn syntax(source: serde_json::Error) -> Error {
+    Error::Syntax {
+        line: source.line(),
+        column: source.column(),
+        source,
+    }
+}
+
+/// A document of another version is called that before its form is looked at.
+pub(crate) fn check_version(text: &[u8]) -> Result<(), Error> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    let Versioned { version } = serde_json::from_slice(text).map_err(syntax)?;
+    if version == VERSION {
+        Ok(())
+    } else {
+        Err(Error::Version { found: version })
+    }
+}
+
 impl Manifest {
     /// Reads and checks a manifest: after this, ranges add up to the size, chunks are bounded and partitions lie
     /// inside, in order and apart.
     pub fn parse(text: &[u8]) -> Result<Self, Error> {
-        let manifest: Manifest = serde_json::from_slice(text).map_err(|source| Error::Syntax {
-            line: source.line(),
-            column: source.column(),
-            source,
-        })?;
+        let manifest: Manifest = serde_json::from_slice(text).map_err(syntax)?;
         manifest.check()?;
         Ok(manifest)
     }

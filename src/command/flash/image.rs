@@ -1,4 +1,4 @@
-//! The image that is to be written: manifest, chunks, and what is said in its table and its `node.json`.
+//! The image that is to be written.
 
 use std::cell::RefCell;
 use std::error::Error;
@@ -7,13 +7,10 @@ use std::sync::Arc;
 
 use prejoin_disk::plan;
 use prejoin_disk::write::Chunks;
-use prejoin_formats::gpt::{self, Table};
-use prejoin_image_builder::class::Class;
-use prejoin_image_builder::readback;
+use prejoin_formats::gpt::Table;
 use prejoin_store::chunks::{self, ChunkStore};
-use prejoin_store::reader::{ImageReader, PartitionReader};
 use prejoin_wire::digest::{ChunkDigest, Digest};
-use prejoin_wire::handoff::{Handoff, LARGEST_DOCUMENT};
+use prejoin_wire::handoff::Handoff;
 use prejoin_wire::manifest::{Manifest, Range};
 
 use crate::command::verify;
@@ -25,25 +22,20 @@ pub(crate) struct Image {
     pub(crate) store: Arc<ChunkStore>,
     /// Of the manifest.
     pub(crate) digest: Digest,
-    pub(crate) table: Table,
+    pub(crate) table: Arc<Table>,
     pub(crate) handoff: Handoff,
 }
 
 impl Image {
     /// Reads what a plan needs of a node's image.
     pub(crate) fn open(out: &Path, node: &str) -> Result<Self, Failure> {
-        let (manifest, store) = verify::open_sound(out, node)?;
-        let digest = Digest::of(manifest.to_json().as_bytes());
-        let table =
-            table(&manifest, &store).map_err(|why| broken(node, "the partition table", why))?;
-        let handoff =
-            handoff(&manifest, &store).map_err(|why| broken(node, "partition identity", why))?;
+        let opened = verify::open_sound(out, node)?;
         Ok(Image {
-            manifest,
-            store,
-            digest,
-            table,
-            handoff,
+            digest: Digest::of(opened.image.to_json().as_bytes()),
+            manifest: opened.image,
+            store: opened.store,
+            table: opened.table,
+            handoff: opened.node.handoff.clone(),
         })
     }
 
@@ -105,48 +97,4 @@ impl Chunks for Image {
             }
         })
     }
-}
-
-fn table(manifest: &Arc<Manifest>, store: &Arc<ChunkStore>) -> Result<Table, Box<dyn Error>> {
-    let mut image = ImageReader::new(manifest, store);
-    let read = |offset: u64, buffer: &mut [u8]| image.read_at(offset, buffer);
-    Ok(gpt::read(read, manifest.size, manifest.sector_size)?.table)
-}
-
-fn handoff(manifest: &Arc<Manifest>, store: &Arc<ChunkStore>) -> Result<Handoff, Box<dyn Error>> {
-    let partition = manifest.partition("identity").ok_or("there is none")?;
-    let volume = PartitionReader::new(
-        ImageReader::new(manifest, store),
-        partition.start,
-        partition.size,
-    );
-    let mut text = None;
-    readback::fat(volume, partition.size, |path, file| {
-        if path.eq_ignore_ascii_case("node.json") {
-            text = Some(readback::bytes(file, LARGEST_DOCUMENT)?);
-        }
-        Ok(())
-    })?;
-    Ok(Handoff::parse(&text.ok_or("it has no node.json")?)?)
-}
-
-/// A part of the image that does not say what it should, for want of a chunk or by its content.
-fn broken(node: &str, what: &str, error: Box<dyn Error>) -> Failure {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(&*error);
-    while let Some(error) = cause {
-        // Errors of reading wrap those of the store.
-        let inner = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
-        let found = inner
-            .and_then(|inner| inner.downcast_ref())
-            .or_else(|| error.downcast_ref::<chunks::Error>());
-        if let Some(found) = found {
-            return verify::damage(found, node);
-        }
-        cause = error.source();
-    }
-    Failure::new(Class::Integrity, &*error)
-        .of(format!("{what} of the image of {node}"))
-        .hint(format!("build it again: `prejoin build {node}`"))
 }

@@ -254,7 +254,7 @@ fn volume(files: &[(&str, &[u8])], size: u64, sector_size: u32, label: &str) -> 
         time: TIME,
         hidden_sectors: 0,
     };
-    let image = fat::write(&tree, &options).unwrap();
+    let image = fat::write(&tree, &options).unwrap().image;
     let mut bytes = vec![0; size as usize];
     image.read_at(&NoContents, 0, &mut bytes).unwrap();
     bytes

@@ -198,7 +198,7 @@ fn fat(partition: &Partition, sector_size: u32, files: &[(&str, &str)]) -> Vec<u
         hidden_sectors: (start / u64::from(sector_size)) as u32,
     };
     let mut bytes = vec![0; size as usize];
-    let image = fat::write(&tree(files), &options).unwrap();
+    let image = fat::write(&tree(files), &options).unwrap().image;
     image.read_at(&NoContents, 0, &mut bytes).unwrap();
     bytes
 }

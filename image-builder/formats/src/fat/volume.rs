@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::geometry::{Geometry, LARGE, RECORD};
 use super::name::{self, Short};
-use super::{Error, Options, Width};
+use super::{Error, Options, Volume, Width};
 use crate::image::Image;
 use crate::tree::{Entry, Kind, Tree};
 
@@ -13,6 +13,8 @@ use crate::tree::{Entry, Kind, Tree};
 const FIRST: u64 = 2;
 const MOST_RECORDS: u64 = 65_535;
 const MEDIA: u8 = 0xf8;
+/// What is written to a disk at once: no two files share one.
+const PAGE: u64 = 4096;
 
 /// All directories by path, the root first.
 pub(super) struct Directories<'a> {
@@ -131,7 +133,7 @@ pub(super) fn write(
     geometry: &Geometry,
     options: &Options,
     label: Option<[u8; 11]>,
-) -> Result<Image, Error> {
+) -> Result<Volume, Error> {
     let places = Places::new(directories, geometry)?;
     let mut image = Image::zero(options.size);
 
@@ -174,20 +176,18 @@ pub(super) fn write(
             ),
         );
     }
+    let mut files = BTreeMap::new();
     for (path, entry) in directories.tree.iter() {
         if let Kind::File(content) = &entry.kind
             && !content.is_empty()
         {
-            image.put_content(
-                geometry.cluster_offset(places.first(path)),
-                content,
-                0,
-                content.len(),
-            );
+            let offset = geometry.cluster_offset(places.first(path));
+            image.put_content(offset, content, 0, content.len());
+            files.insert(path.to_vec(), offset);
         }
     }
     image.sort();
-    Ok(image)
+    Ok(Volume { image, files })
 }
 
 /// Which clusters belong to what.
@@ -201,7 +201,7 @@ struct Places<'a> {
 
 impl<'a> Places<'a> {
     /// Directories, then small files, then large ones, each in path order. Large files begin on round offsets, or
-    /// right behind each other if the volume is too full for that.
+    /// closer to each other if the volume is too full for that.
     fn new(directories: &Directories<'a>, geometry: &Geometry) -> Result<Self, Error> {
         let cluster = geometry.cluster_size();
         let mut small = Vec::new();
@@ -234,18 +234,21 @@ impl<'a> Places<'a> {
                 available: geometry.clusters * cluster,
             });
         }
-        let round = Self::placed(&small, &large, geometry.large_clusters(), used);
-        if round.end <= FIRST + geometry.clusters {
-            Ok(round)
-        } else {
-            Ok(Self::placed(&small, &large, 1, used))
+        let page = (PAGE / cluster).max(1);
+        for rounds in [[page, geometry.large_clusters()], [page, page]] {
+            let round = Self::placed([&small, &large], rounds, used);
+            if round.end <= FIRST + geometry.clusters {
+                return Ok(round);
+            }
         }
+        Ok(Self::placed([&small, &large], [1, 1], used))
     }
 
-    fn placed(small: &[(&'a [u8], u64)], large: &[(&'a [u8], u64)], round: u64, used: u64) -> Self {
+    /// Files of both kinds, each beginning on a multiple of so many clusters.
+    fn placed(files: [&[(&'a [u8], u64)]; 2], rounds: [u64; 2], used: u64) -> Self {
         let mut runs = BTreeMap::new();
         let mut end = FIRST;
-        for (files, round) in [(small, 1), (large, round)] {
+        for (files, round) in files.into_iter().zip(rounds) {
             for &(path, clusters) in files {
                 let first = FIRST + (end - FIRST).next_multiple_of(round);
                 runs.insert(path, (first, clusters));
