@@ -15,6 +15,7 @@ mod disk;
 mod elsewhere;
 mod export;
 mod flash;
+mod fleet;
 mod forged;
 mod hostile;
 mod id;
