@@ -17,6 +17,9 @@ use crate::system::checked_size;
 /// Bytes that every partition is aligned to. So many before the first one and behind the last one are the table's.
 pub const ALIGNMENT: u64 = 1 << 20;
 
+/// Largest identity partition, and most bytes of files on it: it is put together in memory.
+const LARGEST_IDENTITY: u64 = 4 * Archive::LARGEST;
+
 /// Longest text of its own that a node has on the boot partition, in bytes.
 const LONGEST_TEXT: usize = 64 << 10;
 
@@ -129,13 +132,15 @@ impl NodeManifest {
         if self.handoff.node != self.node {
             return Some(format!("its hand-off is that of {:?}", self.handoff.node));
         }
+        let mut total: u64 = 0;
         for (name, ranges) in &self.identity {
             let size = match checked_size(ranges) {
                 Ok(size) => size,
                 Err(why) => return Some(format!("identity file {name:?}: {why}")),
             };
             let is_name = path::is_clean(name.as_bytes()) && !name.contains('/');
-            if !is_name || name == "node.json" || size > Archive::LARGEST {
+            total = total.saturating_add(size);
+            if !is_name || name == "node.json" || total > LARGEST_IDENTITY {
                 return Some(format!("an identity file {name:?} of {size} bytes"));
             }
         }
@@ -167,7 +172,8 @@ impl NodeManifest {
                 ));
             }
             let is_new = numbers.insert(number) && roles.insert(role) && names.insert(guid);
-            let is_possible = (1..=128).contains(&number) && !role.is_made_by_node();
+            let is_small = role != Role::Identity || size <= LARGEST_IDENTITY;
+            let is_possible = (1..=128).contains(&number) && !role.is_made_by_node() && is_small;
             if !is_new || !is_possible || guid.is_nil() || partition.type_guid.is_nil() {
                 return Some(format!(
                     "partition {number} ({role}) cannot be in a table with the others"
@@ -270,6 +276,22 @@ mod tests {
         assert!(refused(|n| n.partitions[2].role = Role::Boot).contains("partition 3"));
         assert!(refused(|n| n.partitions[2].role = Role::State).contains("partition 3"));
         assert!(refused(|n| n.partitions[2].guid = n.disk_guid).contains("partition 3"));
+        assert!(
+            refused(|n| {
+                n.size = 10 << 30;
+                n.partitions[2].size = 1 << 30;
+            })
+            .contains("partition 3")
+        );
+        assert!(
+            refused(|n| {
+                for name in ["a", "b"] {
+                    let length = 200 << 20;
+                    n.identity.insert(name.into(), vec![Range::Zero { length }]);
+                }
+            })
+            .contains("identity file")
+        );
         assert!(refused(|n| n.partitions[2].number = 129).contains("partition 129"));
         assert!(
             refused(|n| drop(n.identity.insert("a/b".into(), vec![]))).contains("identity file")
