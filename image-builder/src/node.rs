@@ -16,7 +16,7 @@ use prejoin_profiles::layout::{self, Filesystem, Layout, Purpose};
 use prejoin_wire::architecture::Architecture;
 use prejoin_wire::derived;
 use prejoin_wire::digest::Digest;
-use prejoin_wire::handoff::{self, Handoff};
+use prejoin_wire::handoff::{self, Brought, Handoff};
 use prejoin_wire::node::{ALIGNMENT, Partition};
 use prejoin_wire::role::{Role, Slot};
 use prejoin_wire::system::File;
@@ -448,7 +448,10 @@ fn unified_kernel(
 }
 
 /// What the identity partition holds: the seed for cloud-init, the archive that the agent unpacks, and what it is to do.
-pub fn identity(spec: &Spec) -> Result<(BTreeMap<String, Vec<u8>>, Handoff), Error> {
+pub fn identity(
+    spec: &Spec,
+    division: &Division,
+) -> Result<(BTreeMap<String, Vec<u8>>, Handoff), Error> {
     let mut files = spec.files.clone();
     mounts(spec, &mut files);
     for (_, entry) in files.iter_mut() {
@@ -472,6 +475,14 @@ pub fn identity(spec: &Spec) -> Result<(BTreeMap<String, Vec<u8>>, Handoff), Err
             digest: Digest::of(&node_cpio),
             size: node_cpio.len() as u64,
         },
+        brought: division
+            .partitions
+            .iter()
+            .map(|partition| Brought {
+                role: partition.role,
+                guid: partition.guid,
+            })
+            .collect(),
     };
     handoff
         .check()

@@ -48,7 +48,6 @@ fn a_further_node_costs_kilobytes() {
     with_nodes(&session, 1 + more as usize);
     session.quietly("build");
     let each = (size(&session) - one) / more;
-    println!("each further node: {each} bytes");
     assert!(each < NODE, "{each} bytes");
     assert_eq!(files(&session.path("out/systems")).len(), 1);
     session.quietly("verify n0 n57");

@@ -12,6 +12,7 @@ mod disk;
 mod files;
 mod handover;
 mod identity;
+mod loader;
 mod log;
 mod modules;
 mod root;
@@ -57,18 +58,24 @@ fn steps(log: &mut Log) -> Result<Infallible, Error> {
     modules::load(&line, log)?;
 
     log.begin("disk", "looking for the disk with the root partition");
-    let find = |_, log: &Log| disk::Disk::find(target.root, options.wait, log);
+    let started = match target.named {
+        Some(_) => None,
+        None => loader::partition(log),
+    };
+    let wanted = disk::Wanted::of(&target, started);
+    let find = |_, log: &Log| disk::Disk::find(&wanted, options.wait, log);
     let disk = persist(log, Remedy::None, find)?;
-    let source = disk.source(&target)?;
-
-    log.begin("verity", "opening the root partition");
-    root::open(&disk, &source, &target, options.corruption, log)?;
-    log.begin("root", "mounting the root file system");
-    root::mount(log)?;
 
     log.begin("identity", "reading the node's identity");
-    let identity = identity::Identity::open(&disk, &source.identity)?;
+    let identity = identity::Identity::find(&disk, &target, started, log)?;
     log.node(&identity.handoff.node);
+    let source = disk.source(&target, &identity.handoff)?;
+
+    log.begin("verity", "opening the root partition");
+    let verified = root::open(&disk, &source, &target, options.corruption, log)?;
+    log.root(&verified.partition);
+    log.begin("root", "mounting the root file system");
+    root::mount(&verified, log)?;
 
     log.begin("partitions", "making the node's partitions");
     let mut disk = state::make_partitions(disk, &identity.handoff, log)?;

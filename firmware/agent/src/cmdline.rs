@@ -4,22 +4,31 @@ use std::time::Duration;
 
 use prejoin_formats::verity::Hash;
 use prejoin_wire::digest::Digest;
+use prejoin_wire::role::Slot;
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
-/// Which root partition is to be booted, and what it must contain.
+/// Which system is to be booted, and what it must contain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
+    /// `roothash=`: dm-verity's root hash of the root file system.
+    pub(crate) root_hash: Hash,
+    /// `prejoin.slot=`: which of the two places for a system this is.
+    pub(crate) slot: Slot,
+    /// The partitions to boot from, where the line is one node's own (Raspberry Pi). A line that a whole fleet shares names
+    /// none: the firmware says what it was loaded from.
+    pub(crate) named: Option<Named>,
+}
+
+/// The partitions of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Named {
     /// `root=PARTUUID=`: the root partition; the disk it is on is the node's disk.
     pub(crate) root: Uuid,
-    /// `roothash=`: dm-verity's root hash of its content.
-    pub(crate) root_hash: Hash,
     /// `prejoin.verity=PARTUUID=`: its hashes.
     pub(crate) verity: Uuid,
     /// `prejoin.identity=PARTUUID=`: the node's documents.
     pub(crate) identity: Uuid,
-    /// `prejoin.slot=`: which of the two places for a system this is, for people.
-    pub(crate) slot: char,
 }
 
 /// How to behave; every option has a default and no value is fatal, for these are needed to report a failure.
@@ -75,25 +84,29 @@ const LONGEST_WAIT: u64 = 3600;
 impl Target {
     /// Reads what to boot off the command line.
     pub(crate) fn parse(line: &str) -> Result<Self, Error> {
-        let root = partition(line, "root=")?;
-        let verity = partition(line, "prejoin.verity=")?;
-        let identity = partition(line, "prejoin.identity=")?;
+        let names = ["root=", "prejoin.verity=", "prejoin.identity="];
+        let named = match names.iter().any(|name| value(line, name).is_some()) {
+            false => None,
+            true => Some(Named {
+                root: partition(line, "root=")?,
+                verity: partition(line, "prejoin.verity=")?,
+                identity: partition(line, "prejoin.identity=")?,
+            }),
+        };
         let hash = value(line, "roothash=").ok_or(Error::Missing("roothash="))?;
         let root_hash: Digest = hash
             .parse()
             .map_err(|_| invalid("roothash=", &hash, "64 hexadecimal digits"))?;
         let slot = value(line, "prejoin.slot=").unwrap_or_else(|| "a".to_owned());
         let slot = match slot.as_str() {
-            "a" => 'a',
-            "b" => 'b',
+            "a" => Slot::A,
+            "b" => Slot::B,
             _ => return Err(invalid("prejoin.slot=", &slot, "a or b")),
         };
         Ok(Target {
-            root,
             root_hash: root_hash.0,
-            verity,
-            identity,
             slot,
+            named,
         })
     }
 }
@@ -216,29 +229,36 @@ mod tests {
     #[test]
     fn says_what_to_boot() {
         let target = Target::parse(LINE).unwrap();
+        let named = target.named.unwrap();
         assert_eq!(
-            target.root.to_string(),
+            named.root.to_string(),
             "0c6fa1c1-0000-4000-8000-000000000002"
         );
         assert_eq!(
             (target.root_hash[0], target.root_hash[31], target.slot),
-            (0xba, 0xad, 'b')
+            (0xba, 0xad, Slot::B)
         );
         let last = |guid: Uuid| guid.as_bytes()[15];
-        assert_eq!((last(target.verity), last(target.identity)), (3, 6));
+        assert_eq!((last(named.verity), last(named.identity)), (3, 6));
         assert_eq!(
             Target::parse(&LINE.replace("prejoin.slot=b", ""))
                 .unwrap()
                 .slot,
-            'a'
+            Slot::A
         );
         let appended = format!("{LINE} prejoin.slot=a -- prejoin.slot=b");
-        assert_eq!(Target::parse(&appended).unwrap().slot, 'a');
+        assert_eq!(Target::parse(&appended).unwrap().slot, Slot::A);
+        let (_, hash) = LINE.split_once(" roothash=").unwrap();
+        let fleet = format!("roothash={} prejoin.slot=b ro", &hash[..64]);
+        let target = Target::parse(&fleet).unwrap();
+        assert_eq!((target.slot, target.named), (Slot::B, None));
     }
 
     #[test]
     fn refuses_what_does_not() {
-        assert_eq!(Target::parse(""), Err(Error::Missing("root=")));
+        assert_eq!(Target::parse(""), Err(Error::Missing("roothash=")));
+        let part = "prejoin.verity=PARTUUID=0c6fa1c1-0000-4000-8000-000000000003";
+        assert_eq!(Target::parse(part), Err(Error::Missing("root=")));
         assert!(matches!(
             Target::parse("root=/dev/sda2"),
             Err(Error::Invalid {

@@ -7,7 +7,6 @@ use prejoin_disk::layout::Error as Problem;
 use prejoin_formats::gpt::ReadError;
 use prejoin_formats::verity;
 use prejoin_wire::handoff;
-use uuid::Uuid;
 
 use crate::menu::Choice;
 use crate::superblock::Content;
@@ -20,14 +19,18 @@ pub(crate) enum Error {
     Io { doing: String, source: io::Error },
     #[error(transparent)]
     CommandLine(#[from] cmdline::Error),
-    #[error("no disk has the root partition {root}; waited {} s, and saw {seen}", waited.as_secs())]
+    #[error("no disk has {wanted}; waited {} s, and saw {seen}", waited.as_secs())]
     NoDisk {
-        root: Uuid,
+        wanted: String,
         waited: Duration,
         seen: String,
     },
-    #[error("the root partition {root} is on more than one disk: {disks}")]
-    Ambiguous { root: Uuid, disks: String },
+    #[error("more than one disk has {wanted}: {disks}")]
+    Ambiguous { wanted: String, disks: String },
+    #[error("{disk} has no identity partition of the node that it started as; looked at {seen}")]
+    NoIdentity { disk: String, seen: String },
+    #[error("{disk} has more than one identity partition of the node that it started as: {found}")]
+    Identities { disk: String, found: String },
     #[error("{disk}: {source}")]
     Layout { disk: String, source: layout::Error },
     #[error("{disk}: the partition table cannot be changed without losing something: {finding}")]
@@ -154,6 +157,8 @@ impl Error {
                 "The identity was made by another version of prejoin than the system. Write both from the same one."
             }
             Error::Identity { .. }
+            | Error::NoIdentity { .. }
+            | Error::Identities { .. }
             | Error::Handoff { .. }
             | Error::Digest { .. }
             | Error::Archive(_)

@@ -1,7 +1,7 @@
 //! What runs on a node before its operating system: process 1 of the initramfs.
 //!
 //! [`boot`] is the sequence of steps, in order, each in a file of its own. What can be decided without looking at the
-//! machine is in the other modules and tested there: [`cmdline`] (what we were told), [`layout`] (which partitions,
+//! machine is in the other modules and tested there: [`cmdline`] (what we were told), [`loader`] (by whom), [`layout`] (which partitions,
 //! and where new ones go), [`superblock`] (what is in one), [`archive`] (where the node's files may go), [`rescue`]
 //! (what is said when it fails), [`menu`] (what can be done then).
 
@@ -10,6 +10,7 @@ mod boot;
 mod cmdline;
 mod error;
 mod layout;
+mod loader;
 mod menu;
 mod rescue;
 mod superblock;

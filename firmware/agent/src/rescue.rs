@@ -107,7 +107,6 @@ fn paragraph(text: &mut String, label: &str, words: &str) {
 #[cfg(test)]
 mod tests {
     use prejoin_disk::layout::Error as Problem;
-    use uuid::Uuid;
 
     use super::*;
     use crate::layout;
@@ -198,9 +197,8 @@ The machine waits. Type a letter, then Enter:
             "{screen:?}"
         );
         assert!(screen.lines().all(|line| line.len() < WIDTH));
-        let root = Uuid::nil();
         let long = Error::Ambiguous {
-            root,
+            wanted: String::new(),
             disks: "x".repeat(300),
         };
         assert!(

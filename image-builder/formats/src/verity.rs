@@ -13,6 +13,8 @@ pub const BLOCK: usize = 4096;
 const PER_BLOCK: u64 = (BLOCK / 32) as u64;
 /// The superblock has a block to itself; the tree starts in the next one.
 const TREE_START: u64 = 1;
+/// Where the top of the tree is in the hash device, in bytes.
+pub const TOP: u64 = TREE_START * BLOCK as u64;
 const SUPERBLOCK_SIZE: usize = 512;
 const LARGEST_SALT: usize = 256;
 /// Data blocks a superblock may claim: 16 TiB of data. Keeps all later arithmetic far from overflow.
@@ -188,6 +190,13 @@ impl Superblock {
     /// Length of the mapped device in 512-byte sectors, as a device-mapper table wants it.
     pub fn sectors(&self) -> u64 {
         self.data_blocks * (BLOCK as u64 / 512)
+    }
+
+    /// Whether a hash device with this superblock and this block at [`TOP`] is one of the tree with this root hash: as
+    /// much as can be said without reading the tree.
+    pub fn has_root(&self, top: &[u8; BLOCK], root_hash: &Hash) -> bool {
+        // The hash of a single block of data has no tree.
+        self.data_blocks > 1 && hash(&self.salt, top) == *root_hash
     }
 
     /// Bytes of the hash device, superblock included.

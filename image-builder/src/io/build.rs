@@ -294,7 +294,7 @@ pub fn node(
     };
     let division = node::divide(spec).map_err(failed)?;
     let shared = shared(spec, &division, built, store)?;
-    let (contents, handoff) = node::identity(spec).map_err(failed)?;
+    let (contents, handoff) = node::identity(spec, &division).map_err(failed)?;
     let mut identity = BTreeMap::new();
     for (name, bytes) in contents {
         let mut image = Image::zero(bytes.len() as u64);

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::digest::Digest;
+use crate::role::Role;
 
 /// The version of both documents that this program writes and understands.
 pub const VERSION: u32 = 1;
@@ -39,6 +40,21 @@ pub struct Handoff {
     pub partitions: Vec<Partition>,
     /// `node.cpio`.
     pub archive: Archive,
+    /// What the image brings: by this the agent knows which partitions are one node's, where nothing else tells. Empty in
+    /// documents from before there was such a list.
+    #[serde(default)]
+    pub brought: Vec<Brought>,
+}
+
+/// A partition that the image brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Brought {
+    /// What it is for.
+    #[serde(rename = "name")]
+    pub role: Role,
+    /// GPT partition GUID (`PARTUUID`).
+    pub guid: Uuid,
 }
 
 /// Name of the partition that is mounted at `/var`; required.
@@ -171,6 +187,12 @@ impl Handoff {
         self.partitions.get(1)
     }
 
+    /// The GUID of a partition that the image brings.
+    pub fn brought(&self, role: Role) -> Option<Uuid> {
+        let found = self.brought.iter().find(|brought| brought.role == role);
+        found.map(|brought| brought.guid)
+    }
+
     /// Whether the partitions make sense together; [`Handoff::parse`] has done it.
     pub fn check(&self) -> Result<(), Error> {
         let names: Vec<&str> = self
@@ -206,6 +228,19 @@ impl Handoff {
             .is_some_and(|data| data.guid == self.state().guid)
         {
             return Err(Error::Plan("state and data have the same GUID"));
+        }
+        let made = self.partitions.iter().map(|partition| partition.guid);
+        let mut guids: Vec<Uuid> = made.collect();
+        for (index, Brought { role, guid }) in self.brought.iter().enumerate() {
+            let is_double = self.brought[..index]
+                .iter()
+                .any(|other| other.role == *role);
+            if guid.is_nil() || guids.contains(guid) || is_double || role.is_made_by_node() {
+                return Err(Error::Plan(
+                    "it does not say which partitions the image brings",
+                ));
+            }
+            guids.push(*guid);
         }
         if self.archive.size > Archive::LARGEST {
             return Err(Error::Plan("the archive is larger than 64 MiB"));
@@ -266,7 +301,17 @@ mod tests {
   "archive": {
     "digest": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
     "size": 3
-  }
+  },
+  "brought": [
+    {
+      "name": "boot",
+      "guid": "0c6fa1c1-0000-4000-8000-000000000001"
+    },
+    {
+      "name": "identity",
+      "guid": "0c6fa1c1-0000-4000-8000-000000000006"
+    }
+  ]
 }
 "#;
 
@@ -279,6 +324,15 @@ mod tests {
         };
         assert_eq!(Boot::parse(boot.to_json().as_bytes()).unwrap(), boot);
         assert!(Boot::parse(br#"{"version":1,"epoch":5,"later":true}"#).is_ok());
+    }
+
+    /// Disks out there have such documents.
+    #[test]
+    fn a_document_without_the_list_is_read() {
+        let (head, _) = NODE.split_once(",\n  \"brought\"").unwrap();
+        let handoff = Handoff::parse(format!("{head}\n}}").as_bytes()).unwrap();
+        assert!(handoff.brought.is_empty());
+        assert_eq!(handoff.brought(Role::Boot), None);
     }
 
     #[test]
@@ -309,6 +363,16 @@ mod tests {
             (
                 "0c6fa1c1-0000-4000-8000-000000000017",
                 "0c6fa1c1-0000-4000-8000-0000000000+7",
+            ),
+            ("\"name\": \"identity\"", "\"name\": \"boot\""),
+            ("\"name\": \"identity\"", "\"name\": \"root-c\""),
+            (
+                "0c6fa1c1-0000-4000-8000-000000000006",
+                "0c6fa1c1-0000-4000-8000-000000000007",
+            ),
+            (
+                "0c6fa1c1-0000-4000-8000-000000000006",
+                "00000000-0000-0000-0000-000000000000",
             ),
             ("\"size\": 3", "\"size\": 67108865"),
             ("\"size\": 3", "\"size\": 3, \"more\": 4"),

@@ -242,6 +242,7 @@ mod tests {
                     digest: Digest::of(b"cpio"),
                     size: 4,
                 },
+                brought: Vec::new(),
             },
         }
     }

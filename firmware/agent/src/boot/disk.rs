@@ -2,20 +2,25 @@
 #![expect(clippy::disallowed_methods, reason = "opens disks and reads /sys")]
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
 
-use prejoin_formats::gpt::{self, Found, Partition, Table};
+use prejoin_formats::gpt::{self, Found, Partition, Table, types};
+use prejoin_formats::verity::{BLOCK, Hash, Superblock, TOP};
 use prejoin_sys::{block, clock, process};
+use prejoin_wire::digest::Digest;
+use prejoin_wire::handoff::Handoff;
 use uuid::Uuid;
 
 use super::log::Log;
 use crate::cmdline::Target;
 use crate::error::{Doing as _, Error};
-use crate::layout::Source;
+use crate::layout::{self, Source};
 
 /// Time between two looks at the disks.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -24,7 +29,79 @@ const PARTITION_WAIT: Duration = Duration::from_secs(1);
 /// Block devices that are made of others, or of memory.
 const NOT_DISKS: [&str; 7] = ["dm-", "loop", "md", "nbd", "ram", "sr", "zram"];
 
-/// The disk with the root partition.
+/// By what the node's disk is known.
+#[derive(Debug)]
+pub(super) enum Wanted {
+    /// The root partition that the command line names.
+    Root(Uuid),
+    /// A system with this root hash, and the partition that the boot loader was started from, if that is known. Both: a
+    /// stick with copied GUIDs has no such system, and a copy of the system is not what was started.
+    System {
+        root_hash: Hash,
+        started: Option<Uuid>,
+    },
+}
+
+impl Wanted {
+    pub(super) fn of(target: &Target, started: Option<Uuid>) -> Self {
+        match &target.named {
+            Some(named) => Wanted::Root(named.root),
+            None => Wanted::System {
+                root_hash: target.root_hash,
+                started,
+            },
+        }
+    }
+
+    /// Whether a disk is the one. An error is no answer yet.
+    fn is_on(&self, file: &File, table: &Table) -> io::Result<bool> {
+        match self {
+            Wanted::Root(root) => Ok(table.with_guid(root).is_some()),
+            Wanted::System { root_hash, started } => {
+                let is_there = |guid: &Uuid| table.with_guid(guid).is_some();
+                Ok(started.as_ref().is_none_or(is_there) && has_system(file, table, root_hash)?)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Wanted::Root(root) => write!(f, "the root partition {root}"),
+            Wanted::System { root_hash, started } => {
+                let hash = Digest(*root_hash).to_string();
+                write!(f, "the system with the root hash {}…", &hash[..16])?;
+                match started {
+                    Some(guid) => write!(f, " and the boot partition {guid}"),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+/// Whether one of the hash devices on a disk is that of a system.
+fn has_system(file: &File, table: &Table, root_hash: &Hash) -> io::Result<bool> {
+    let kinds = [types::ROOT_VERITY_AMD64, types::ROOT_VERITY_ARM64];
+    for partition in &table.partitions {
+        if !kinds.contains(&partition.type_guid) || partition.size < 2 * BLOCK as u64 {
+            continue;
+        }
+        let mut block = [0; BLOCK];
+        file.read_exact_at(&mut block, partition.start)?;
+        let Ok(superblock) = Superblock::parse(&block) else {
+            continue;
+        };
+        file.read_exact_at(&mut block, partition.start + TOP)?;
+        if superblock.has_root(&block, root_hash) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The node's disk.
 #[derive(Debug)]
 pub(super) struct Disk {
     name: String,
@@ -35,28 +112,28 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// Waits until a disk has the partition `root`; refuses to choose between several.
+    /// Waits until a disk has what is wanted; refuses to choose between several.
     ///
     /// The partition table is read here and not taken from the kernel: its `PARTUUID`s are not in `/sys` before 6.9,
     /// and there is no udev.
-    pub(super) fn find(root: Uuid, wait: Duration, log: &Log) -> Result<Self, Error> {
+    pub(super) fn find(wanted: &Wanted, wait: Duration, log: &Log) -> Result<Self, Error> {
         let start = clock::uptime();
         // Disks without it, by size: a card reader is looked at again when a card comes in.
         let mut others = BTreeMap::new();
         loop {
             let mut disks = Vec::new();
             for name in names() {
-                disks.extend(Disk::look(name, root, &mut others));
+                disks.extend(Disk::look(name, wanted, &mut others));
             }
             if disks.len() > 1 {
                 let disks: Vec<String> = disks.iter().map(Disk::path).collect();
                 return Err(Error::Ambiguous {
-                    root,
+                    wanted: wanted.to_string(),
                     disks: disks.join(", "),
                 });
             }
             if let Some(disk) = disks.pop() {
-                log.say(&format!("root partition {root} is on {}", disk.path()));
+                log.say(&format!("{} has {wanted}", disk.path()));
                 for finding in &disk.found.findings {
                     log.say(&format!("{}: the partition table: {finding}", disk.path()));
                 }
@@ -70,29 +147,32 @@ impl Disk {
                 } else {
                     seen.join(", ")
                 };
-                return Err(Error::NoDisk { root, waited, seen });
+                return Err(Error::NoDisk {
+                    wanted: wanted.to_string(),
+                    waited,
+                    seen,
+                });
             }
             sleep(PAUSE);
         }
     }
 
-    /// The disk called `name`, if it can be read and has the partition.
-    fn look(name: String, root: Uuid, others: &mut BTreeMap<String, u64>) -> Option<Self> {
+    /// The disk called `name`, if it can be read and is the one.
+    fn look(name: String, wanted: &Wanted, others: &mut BTreeMap<String, u64>) -> Option<Self> {
         let file = File::open(format!("/dev/{name}")).ok()?;
         let size = block::size(&file).ok().filter(|&size| size > 0)?;
         if others.get(&name) == Some(&size) {
             return None;
         }
         let found = read_table(&file, size);
-        // One that could not be read, or not whole, is looked at again: it may not be ready yet.
-        let seen = if matches!(found, Ok(_) | Err(gpt::ReadError::None)) {
-            size
-        } else {
-            0
+        let is_wanted = match &found {
+            Ok(found) => wanted.is_on(&file, &found.table),
+            Err(gpt::ReadError::None) => Ok(false),
+            Err(error) => Err(io::Error::other(error.to_string())),
         };
-        let found = found
-            .ok()
-            .filter(|found| found.table.with_guid(&root).is_some());
+        // One that could not be read, or not whole, is looked at again: it may not be ready yet.
+        let seen = if is_wanted.is_ok() { size } else { 0 };
+        let found = found.ok().filter(|_| is_wanted.is_ok_and(|wanted| wanted));
         if found.is_none() {
             others.insert(name.clone(), seen);
         }
@@ -109,11 +189,23 @@ impl Disk {
     }
 
     /// The partitions to boot from.
-    pub(super) fn source(&self, target: &Target) -> Result<Source, Error> {
-        Source::find(&self.found.table, target).map_err(|source| Error::Layout {
+    pub(super) fn source(&self, target: &Target, handoff: &Handoff) -> Result<Source, Error> {
+        Source::find(&self.found.table, target, handoff).map_err(|source| self.layout(source))
+    }
+
+    /// What is wrong with the disk's partitions.
+    pub(super) fn layout(&self, source: layout::Error) -> Error {
+        Error::Layout {
             disk: self.path(),
             source,
-        })
+        }
+    }
+
+    /// The first bytes of a partition.
+    pub(super) fn head(&self, partition: &Partition) -> io::Result<[u8; layout::HEAD]> {
+        let mut head = [0; layout::HEAD];
+        File::open(self.path())?.read_exact_at(&mut head, partition.start)?;
+        Ok(head)
     }
 
     /// The device node of a partition. If the kernel did not read the table (it may have been built without GPT), it

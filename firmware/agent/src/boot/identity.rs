@@ -6,19 +6,22 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use prejoin_formats::gpt::Partition;
+use prejoin_formats::gpt::{Partition, types};
 use prejoin_sys::directory::{Access, Directory};
 use prejoin_sys::mount::{self, Flags};
 use prejoin_wire::digest::Digest;
 use prejoin_wire::handoff::{self, Handoff, LARGEST_DOCUMENT};
 use prejoin_wire::path;
+use uuid::Uuid;
 
 use super::disk::Disk;
 use super::files::{DIGEST, Files};
 use super::log::Log;
 use super::{ROOT, make_directory};
 use crate::archive::{Archive, BOUND, MEMORY, OVERLAY, UPPER, WORK};
+use crate::cmdline::Target;
 use crate::error::{Doing as _, Error};
+use crate::layout::{self, is_identity, may_be_identity};
 
 const MOUNT: &str = "/run/prejoin/identity";
 const SEED_FILES: [&str; 3] = ["user-data", "meta-data", "network-config"];
@@ -31,8 +34,66 @@ pub(super) struct Identity {
 }
 
 impl Identity {
+    /// Finds the node's identity on its disk and mounts it: the one that the command line names, or the only one whose
+    /// document says that it is the node's that was started. Never by its name.
+    pub(super) fn find(
+        disk: &Disk,
+        target: &Target,
+        started: Option<Uuid>,
+        log: &Log,
+    ) -> Result<Self, Error> {
+        if let Some(named) = &target.named {
+            let partition = layout::required(&disk.found.table, "identity", named.identity)
+                .map_err(|source| disk.layout(source))?;
+            return Identity::open(disk, partition);
+        }
+        let (mut ours, mut others) = (Vec::new(), Vec::new());
+        for partition in &disk.found.table.partitions {
+            let device = || format!("partition {}", partition.number);
+            // Not one that is half written, nor one that cannot be read.
+            let is_kind = partition.type_guid == types::BASIC_DATA;
+            if !is_kind
+                || !disk
+                    .head(partition)
+                    .is_ok_and(|head| may_be_identity(&head))
+            {
+                continue;
+            }
+            let is_ours = Identity::open(disk, partition).and_then(|identity| {
+                let is_ours = is_identity(&identity.handoff, partition, started);
+                identity.close()?;
+                Ok(is_ours)
+            });
+            match is_ours {
+                Ok(true) => ours.push(partition),
+                Ok(false) => others.push(format!("{} (another node's)", device())),
+                Err(error) => {
+                    log.say(&format!("{error}"));
+                    others.push(format!("{} ({error})", device()));
+                }
+            }
+        }
+        match ours[..] {
+            [partition] => Identity::open(disk, partition),
+            [] => Err(Error::NoIdentity {
+                disk: disk.path(),
+                seen: match others.is_empty() {
+                    true => "none at all".to_owned(),
+                    false => others.join(", "),
+                },
+            }),
+            _ => {
+                let found: Vec<String> = ours.iter().map(|p| p.number.to_string()).collect();
+                Err(Error::Identities {
+                    disk: disk.path(),
+                    found: format!("partitions {}", found.join(", ")),
+                })
+            }
+        }
+    }
+
     /// Mounts the partition and reads `node.json`.
-    pub(super) fn open(disk: &Disk, partition: &Partition) -> Result<Self, Error> {
+    fn open(disk: &Disk, partition: &Partition) -> Result<Self, Error> {
         let device = disk.device(partition)?;
         let target = Path::new(MOUNT);
         make_directory(target)?;
@@ -51,18 +112,14 @@ impl Identity {
                 source,
             },
         )?;
-        let document = "node.json";
-        let json = read(&device, document, LARGEST_DOCUMENT)?.ok_or_else(|| Error::Identity {
-            device: device.clone(),
-            what: "reading node.json",
-            source: io::ErrorKind::NotFound.into(),
-        })?;
-        let handoff = Handoff::parse(&json).map_err(|source| Error::Handoff {
-            device: device.clone(),
-            document,
-            source,
-        })?;
-        Ok(Identity { device, handoff })
+        match read_handoff(&device) {
+            Ok(handoff) => Ok(Identity { device, handoff }),
+            Err(error) => {
+                // What was wrong with the document is what is reported.
+                let _ = mount::unmount(target);
+                Err(error)
+            }
+        }
     }
 
     /// Makes the directories that the overlay and the bound trees need, unpacks the archive if it is a new one, and
@@ -154,6 +211,20 @@ impl Identity {
     pub(super) fn close(self) -> Result<(), Error> {
         mount::unmount(Path::new(MOUNT)).doing(|| format!("unmounting {}", self.device))
     }
+}
+
+fn read_handoff(device: &str) -> Result<Handoff, Error> {
+    let document = "node.json";
+    let json = read(device, document, LARGEST_DOCUMENT)?.ok_or_else(|| Error::Identity {
+        device: device.to_owned(),
+        what: "reading node.json",
+        source: io::ErrorKind::NotFound.into(),
+    })?;
+    Handoff::parse(&json).map_err(|source| Error::Handoff {
+        device: device.to_owned(),
+        document,
+        source,
+    })
 }
 
 const PRIVATE: Access = Access {

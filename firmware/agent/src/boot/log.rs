@@ -8,6 +8,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use prejoin_sys::{clock, process};
+use prejoin_wire::role::Slot;
 
 use crate::VERSION;
 use crate::cmdline::Options;
@@ -41,6 +42,8 @@ struct Emergency {
 pub(super) struct Log {
     steps: Vec<(&'static str, Duration)>,
     context: Context,
+    /// The root partition, once it is open.
+    root: Option<String>,
 }
 
 impl Log {
@@ -52,6 +55,7 @@ impl Log {
                 kernel: process::kernel_release(),
                 ..Context::default()
             },
+            root: None,
         };
         log.share();
         log
@@ -88,13 +92,18 @@ impl Log {
         self.share();
     }
 
+    /// Notes which partition the root file system is on.
+    pub(super) fn root(&mut self, partition: &str) {
+        self.root = Some(partition.to_owned());
+    }
+
     /// Writes a line to the kernel log.
     pub(super) fn say(&self, text: &str) {
         say(text);
     }
 
     /// Says how long the boot took, step by step.
-    pub(super) fn report(&self, slot: char) {
+    pub(super) fn report(&self, slot: Slot) {
         let now = clock::uptime();
         let ends = self
             .steps
@@ -114,7 +123,8 @@ impl Log {
         let node = self.context.node.as_deref().unwrap_or("?");
         let total = now.saturating_sub(first).as_millis();
         self.say(&format!(
-            "node {node}, slot {slot}: handing over after {total} ms ({})",
+            "node {node}, slot {}: handing over after {total} ms ({})",
+            slot.name(),
             times.join(", ")
         ));
     }
@@ -129,7 +139,7 @@ impl Log {
     /// Shows what went wrong and what can be done about it, and does what somebody chooses. Returns one of `choices`;
     /// the others end here.
     pub(super) fn ask(&mut self, error: &Error, choices: &[Choice]) -> Choice {
-        self.context.corrupted = root::corrupted();
+        self.context.corrupted = self.root.clone().filter(|_| root::is_corrupted());
         self.share();
         self.say(&format!("{} failed: {error}", self.context.step));
         process::sync();

@@ -16,7 +16,6 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::sync::OnceLock;
 
 use prejoin_formats::verity::{BLOCK, Superblock};
 use prejoin_sys::mapper::{Mapper, Target as MapperTarget};
@@ -35,8 +34,14 @@ const NAME: &str = "root";
 /// Started by the first process for every service.
 const EXECUTOR: &str = "/usr/lib/systemd/systemd-executor";
 
-/// The root partition's device node and the mapped one's, once open.
-static OPEN: OnceLock<(String, String)> = OnceLock::new();
+/// A root partition behind dm-verity.
+#[derive(Debug)]
+pub(super) struct Verified {
+    /// Its device node.
+    pub(super) partition: String,
+    /// The mapped device's.
+    device: String,
+}
 
 /// Maps the root partition through dm-verity. The root hash is the command line's; the superblock on the hash
 /// partition only says how the tree is laid out, and a wrong one cannot make wrong data match.
@@ -46,7 +51,7 @@ pub(super) fn open(
     target: &Target,
     corruption: Corruption,
     log: &Log,
-) -> Result<(), Error> {
+) -> Result<Verified, Error> {
     let root = disk.device(&source.root)?;
     let hashes = disk.device(&source.verity)?;
     let mut block = [0; BLOCK];
@@ -90,14 +95,15 @@ pub(super) fn open(
         .doing(|| format!("mapping {root} through dm-verity"))?;
     let device = device.display().to_string();
     log.say(&format!("{device} is {root} with hashes on {hashes}"));
-    // Set once: `open` is called once.
-    let _ = OPEN.set((root, device));
-    Ok(())
+    Ok(Verified {
+        partition: root,
+        device,
+    })
 }
 
 /// Mounts the mapped device and reads what the first process needs.
-pub(super) fn mount(log: &Log) -> Result<(), Error> {
-    let (partition, device) = OPEN.get().expect("`open` comes before `mount`");
+pub(super) fn mount(verified: &Verified, log: &Log) -> Result<(), Error> {
+    let Verified { partition, device } = verified;
     let flags = Flags {
         read_only: true,
         ..Flags::default()
@@ -159,10 +165,9 @@ fn read(path: &str) -> Result<u64, Error> {
     io::copy(&mut file, &mut io::sink()).doing(|| format!("reading {path} of the root file system"))
 }
 
-/// The root partition, if dm-verity has met a block that does not match (its status is then `C`, else `V`; kernel
-/// `Documentation/admin-guide/device-mapper/verity.rst`).
-pub(super) fn corrupted() -> Option<String> {
-    let (partition, _) = OPEN.get()?;
-    let status = Mapper::open().and_then(|mapper| mapper.status(NAME)).ok()?;
-    (status.trim_start().starts_with('C')).then(|| partition.clone())
+/// Whether dm-verity has met a block that does not match (its status is then `C`, else `V`; kernel
+/// `Documentation/admin-guide/device-mapper/verity.rst`). Not if it is not there.
+pub(super) fn is_corrupted() -> bool {
+    let status = Mapper::open().and_then(|mapper| mapper.status(NAME));
+    status.is_ok_and(|status| status.trim_start().starts_with('C'))
 }

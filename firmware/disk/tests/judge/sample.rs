@@ -159,6 +159,7 @@ pub(crate) fn sample(node: &str, sector_size: u32, state: Option<u64>, data: boo
     };
     let handoff = Handoff {
         version: handoff::VERSION,
+        brought: Vec::new(),
         node: node.into(),
         partitions: made,
         archive,

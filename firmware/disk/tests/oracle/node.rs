@@ -49,6 +49,7 @@ impl Node {
         };
         let handoff = Handoff {
             version: handoff::VERSION,
+            brought: Vec::new(),
             node: name.into(),
             partitions: made,
             archive,

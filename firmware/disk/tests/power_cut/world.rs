@@ -253,6 +253,7 @@ impl Node {
         };
         let handoff = Handoff {
             version: handoff::VERSION,
+            brought: Vec::new(),
             node: node.into(),
             partitions: vec![made("state", Some(GIB)), made("data", None)],
             archive: Archive {

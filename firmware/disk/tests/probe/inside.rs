@@ -250,6 +250,7 @@ fn node() -> Handoff {
     };
     Handoff {
         version: handoff::VERSION,
+        brought: Vec::new(),
         node: "rack-1-node-7".into(),
         partitions: vec![
             partition(handoff::STATE, Some(1 << 30), 2),
