@@ -215,6 +215,12 @@ pub(crate) struct Verify {
     pub(crate) nodes: Vec<String>,
     #[command(flatten)]
     pub(crate) cluster: ClusterFile,
+    /// Folder for downloads and unpacked packages [default: $XDG_CACHE_HOME/prejoin].
+    #[arg(long, value_name = "FOLDER", env = "PREJOIN_CACHE")]
+    pub(crate) cache: Option<PathBuf>,
+    /// Read the images back, and do not compare them with the packages in the cache.
+    #[arg(long)]
+    pub(crate) no_packages: bool,
     /// Folder that `build` wrote to.
     #[arg(short, long, value_name = "FOLDER", default_value = "out")]
     pub(crate) out: PathBuf,

@@ -6,7 +6,7 @@
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
-use ext4_view::{Ext4, Ext4Error, Ext4Read};
+use ext4_view::{DirEntry, Ext4, Ext4Error, Ext4Read};
 use object::LittleEndian;
 use object::pe::{ImageDosHeader, ImageNtHeaders64};
 use object::read::pe::ImageNtHeaders;
@@ -74,7 +74,44 @@ impl<F: Read + Seek> File for F {}
 
 /// Lists every directory of an ext4 file system of at most `size` bytes and looks at every entry; returns how many
 /// there are.
-pub fn ext4(mut reader: Box<dyn Ext4Read>, size: u64) -> Result<usize, Error> {
+pub fn ext4(reader: Box<dyn Ext4Read>, size: u64) -> Result<usize, Error> {
+    walk(reader, size, |_, _| Ok(()))
+}
+
+/// Reads every regular file of an ext4 file system of at most `size` bytes; `look` gets paths without a leading slash. A
+/// file with several names is read by each.
+pub fn ext4_files(
+    reader: Box<dyn Ext4Read>,
+    size: u64,
+    mut look: impl FnMut(&[u8], &[u8]),
+) -> Result<(), Error> {
+    walk(reader, size, |file_system, entry| {
+        let found = entry.metadata()?;
+        if !found.file_type().is_regular_file() {
+            return Ok(());
+        }
+        if found.len() > size {
+            return Err(Error::Size {
+                what: "a file",
+                claimed: u128::from(found.len()),
+                size,
+            });
+        }
+        let path = entry.path();
+        let bytes = file_system.read(&path)?;
+        let path: &[u8] = path.as_ref();
+        look(path.strip_prefix(b"/").unwrap_or(path), &bytes);
+        Ok(())
+    })
+    .map(drop)
+}
+
+/// Goes through all directories; returns how many entries there are.
+fn walk(
+    mut reader: Box<dyn Ext4Read>,
+    size: u64,
+    mut look: impl FnMut(&Ext4, &DirEntry) -> Result<(), Error>,
+) -> Result<usize, Error> {
     let mut superblock = [0; 1024];
     reader
         .read(1024, &mut superblock)
@@ -103,6 +140,7 @@ pub fn ext4(mut reader: Box<dyn Ext4Read>, size: u64) -> Result<usize, Error> {
             if entry.file_type()?.is_dir() {
                 folders.push((entry.path(), depth + 1));
             }
+            look(&file_system, &entry)?;
         }
     }
     Ok(paths)

@@ -9,7 +9,7 @@ use prejoin_formats::tree::{Entry, Tree};
 use prejoin_identity::Seed;
 use prejoin_image_builder::class::Class;
 use prejoin_image_builder::events::waiting;
-use prejoin_image_builder::io::build::{self, Built};
+use prejoin_image_builder::io::build::{self, Built, Shared};
 use prejoin_image_builder::io::unpack::{self, Deb};
 use prejoin_image_builder::node;
 use prejoin_image_builder::sbom::Origin;
@@ -164,17 +164,17 @@ pub(crate) fn all(
 }
 
 /// What every system and node of one run is built with.
-struct Work<'a> {
-    project: &'a Project,
-    lock: &'a Lock,
-    lock_digest: Digest,
-    id: &'a Uuid,
-    sources: &'a Sources,
-    out: &'a Path,
-    store: &'a ChunkStore,
-    sector_size: u32,
-    progress: &'a Progress,
-    report: &'a Report,
+pub(super) struct Work<'a> {
+    pub(super) project: &'a Project,
+    pub(super) lock: &'a Lock,
+    pub(super) lock_digest: Digest,
+    pub(super) id: &'a Uuid,
+    pub(super) sources: &'a Sources,
+    pub(super) out: &'a Path,
+    pub(super) store: &'a ChunkStore,
+    pub(super) sector_size: u32,
+    pub(super) progress: &'a Progress,
+    pub(super) report: &'a Report,
 }
 
 /// A bill of materials: where it lies and what it says.
@@ -224,7 +224,12 @@ impl Work<'_> {
         Ok((nodes, bill))
     }
 
-    fn system(&self, plan: &SystemPlan, debs: &[Deb]) -> Result<(Built, Duration), Failure> {
+    /// Builds a system.
+    pub(super) fn system(
+        &self,
+        plan: &SystemPlan,
+        debs: &[Deb],
+    ) -> Result<(Built, Duration), Failure> {
         let Work { sources, lock, .. } = self;
         let stopwatch = Stopwatch::start();
         let programs = sources.programs(self.project, plan, lock, self.progress)?;
@@ -254,9 +259,29 @@ impl Work<'_> {
     }
 
     fn node(&self, node: &Node, plan: &SystemPlan, built: &Built) -> Result<Made, Failure> {
-        let Work { project, store, .. } = self;
+        let Work { store, .. } = self;
         let stopwatch = Stopwatch::start();
         let before = store.written();
+        let (manifest, shared) = self.documents(node, plan, built)?;
+        let image = compose(&shared.manifest, &manifest, store).or_fail(Class::Environment)?;
+        Ok(Made {
+            content: content(&image.manifest),
+            root_hash: shared.manifest.root_hash,
+            system: shared.manifest.clone(),
+            manifest,
+            added: store.written() - before,
+            took: stopwatch.elapsed(),
+        })
+    }
+
+    /// The manifests of a node and its system.
+    pub(super) fn documents(
+        &self,
+        node: &Node,
+        plan: &SystemPlan,
+        built: &Built,
+    ) -> Result<(NodeManifest, Arc<Shared>), Failure> {
+        let project = self.project;
         let layout = project
             .catalog
             .layout(&node.layout.value)
@@ -283,17 +308,7 @@ impl Work<'_> {
             overlays: &project.overlays,
             epoch: self.lock.epoch,
         };
-        let (manifest, shared) =
-            build::node(&spec, built, &self.lock_digest, store).map_err(failure)?;
-        let image = compose(&shared.manifest, &manifest, store).or_fail(Class::Environment)?;
-        Ok(Made {
-            content: content(&image.manifest),
-            root_hash: shared.manifest.root_hash,
-            system: shared.manifest.clone(),
-            manifest,
-            added: store.written() - before,
-            took: stopwatch.elapsed(),
-        })
+        build::node(&spec, built, &self.lock_digest, self.store).map_err(failure)
     }
 }
 

@@ -46,6 +46,16 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
+    /// What is in the cache, and nothing else.
+    pub(crate) fn of_cache(cache: Option<&Path>, project: &Project) -> Result<Self, Failure> {
+        let inputs = Inputs {
+            cache: cache.map(Path::to_owned),
+            mirror: Vec::new(),
+            offline: true,
+        };
+        Sources::new(&inputs, project)
+    }
+
     /// From flags, environment, cluster file and the host's apt settings, in falling order.
     pub(crate) fn new(inputs: &Inputs, project: &Project) -> Result<Self, Failure> {
         let root = cache_root(inputs.cache.as_deref())?;

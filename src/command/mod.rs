@@ -2,6 +2,7 @@
 
 mod build;
 mod check;
+mod compared;
 mod demo;
 mod disk;
 mod export;

@@ -1,6 +1,6 @@
 //! `prejoin verify`
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -14,6 +14,7 @@ use prejoin_store::folder::{self, Opened};
 use prejoin_store::hold::Hold;
 use serde_json::json;
 
+use super::compared::{self, Compared};
 use crate::args::Verify;
 use crate::failure::Failure;
 use crate::progress::Progress;
@@ -26,18 +27,20 @@ pub(crate) fn run(args: &Verify, report: &Report) -> Result<(), Failure> {
     } else {
         args.nodes.clone()
     };
-    let mut rows = Vec::new();
+    let (mut rows, mut images) = (Vec::new(), BTreeMap::new());
     for node in nodes {
-        let verified = one(&args.out, &node)?;
-        rows.push((node, verified));
+        let opened = open(&args.out, &node)?;
+        rows.push((node.clone(), read_back(&opened)?));
+        images.insert(node, opened);
     }
+    let compared = compared::all(args, &images, report)?;
     report.result(
-        || text(&rows),
+        || format!("{}{}", text(&rows), with_packages(&compared)),
         || {
             let list = rows.iter().map(|(node, v)| {
                 json!({
                     "node": node, "chunks": v.chunks, "bytes": v.bytes, "blocks": v.blocks,
-                    "paths": v.paths, "files": v.files,
+                    "paths": v.paths, "files": v.files, "compared": compared[node].as_json(),
                 })
             });
             list.collect()
@@ -46,9 +49,26 @@ pub(crate) fn run(args: &Verify, report: &Report) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What the comparison said, once for all nodes that it said the same of.
+fn with_packages(compared: &BTreeMap<String, Compared>) -> String {
+    let mut said: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (node, compared) in compared {
+        said.entry(compared.text()).or_default().push(node);
+    }
+    let line = |(text, nodes): (String, Vec<&str>)| match nodes.len() {
+        0..=8 => format!("{}: {text}\n", nodes.join(", ")),
+        count => format!("{} and {} more: {text}\n", nodes[..7].join(", "), count - 7),
+    };
+    said.into_iter().map(line).collect()
+}
+
 /// Verifies one node's image.
 pub(crate) fn one(out: &Path, node: &str) -> Result<Verified, Failure> {
-    let opened = open(out, node)?;
+    read_back(&open(out, node)?)
+}
+
+fn read_back(opened: &Opened) -> Result<Verified, Failure> {
+    let node = &opened.node.node;
     let progress = Progress::new();
     let verified = verify::verify(&opened.image, &opened.store, &|event| progress.show(event));
     progress.clear();

@@ -1,5 +1,6 @@
 //! Images whose chunks are whole and whose parts do not belong together.
 
+use prejoin_formats::verity::{self, Superblock, Verity};
 use prejoin_store::chunks::{ChunkStore, compressor};
 use prejoin_store::folder::system_path;
 use prejoin_wire::digest::ChunkDigest;
@@ -213,4 +214,62 @@ fn a_manifest_that_contradicts_itself_is_not_written_anywhere() {
         session.write(MANIFEST, &good);
     }
     session.golden("contradictions");
+}
+
+/// Everything in the image agrees with everything else: chunks, dm-verity, root hash, kernel command line. Only the packages
+/// say something else.
+#[test]
+fn a_root_is_what_its_packages_make() {
+    let Some(mut session) = built() else { return };
+    let good = session.read(MANIFEST);
+    session.note("as it was built\n");
+    session.run("verify one");
+    let (before, after) = replace_root(&session, b"Hello!", b"Hacked");
+    forge_boot(&session, &before, &after);
+    session.note("a file was changed, and all digests with it\n");
+    session.run("verify one --no-packages");
+    assert_eq!(session.run("verify one").status.code(), Some(5));
+    session.write(MANIFEST, &good);
+    session.note("a package is not in the cache\n");
+    std::fs::remove_dir_all(session.path("cache")).unwrap();
+    session.run("verify one");
+    session.note("no cluster file\n");
+    std::fs::rename(session.path("cluster.yaml"), session.path("other.yaml")).unwrap();
+    session.run("verify one");
+    session.golden("forged-root");
+}
+
+/// Replaces bytes in node one's root file system, with a dm-verity tree over it; gives the root hashes of before and after.
+fn replace_root(session: &Session, from: &[u8], to: &[u8]) -> (String, String) {
+    let image = session.image("one");
+    let before = image.system.root_hash.to_string();
+    let mut after = String::new();
+    with_system(session, |system| {
+        forge(session, &mut system.root.ranges, from, to);
+        system.root = Volume::of(system.root.ranges.clone());
+        let bytes = all(session, &system.root.ranges);
+        let old = Superblock::parse(&all(session, &system.verity.ranges)).unwrap();
+        let salt: [u8; 32] = old.salt.as_slice().try_into().unwrap();
+        let (blocks, _) = bytes.as_chunks::<{ verity::BLOCK }>();
+        let leaves = blocks.iter().map(|block| verity::leaf(&salt, block));
+        let tree = Verity::from_leaves(leaves.collect(), &salt, old.uuid);
+        let store = ChunkStore::create(&session.path("out")).unwrap();
+        let ranges = tree.bytes.chunks(1 << 20).map(|part| put(&store, part));
+        system.verity = Volume::of(ranges.collect());
+        system.root_hash.0 = tree.root_hash;
+        after = system.root_hash.to_string();
+    });
+    (before, after)
+}
+
+fn all(session: &Session, ranges: &[Range]) -> Vec<u8> {
+    let store = ChunkStore::open(&session.path("out"));
+    let mut bytes = Vec::new();
+    for range in ranges {
+        match range {
+            Range::Data { length, digest } => bytes.extend(store.read(digest, *length).unwrap()),
+            other => bytes.resize(bytes.len() + other.length() as usize, 0),
+        }
+    }
+    bytes
 }

@@ -241,7 +241,11 @@ pub fn system(request: &Request, places: &Places, events: Sink) -> Result<Built,
         window: ROOT_WINDOW,
         verity_salt: Some(salt),
     };
-    let mut memo = Memo::open(out, request.set);
+    // Who keeps nothing wants to know what is made, not what was made before.
+    let mut memo = match store.keeps() {
+        true => Memo::open(out, request.set),
+        false => Memo::default(),
+    };
     let data = render::render(&filesystem.image, &unpacked.store, store, cut, &memo)?;
     let verity = Verity::from_leaves(
         data.leaves,

@@ -11,10 +11,14 @@ use prejoin_wire::handoff::{Archive, Handoff};
 use prejoin_wire::manifest::{Manifest, Partition, Range};
 use rayon::prelude::*;
 
+use super::build::Built;
 use crate::events::{Event, Sink};
 use crate::readback;
+use prejoin_formats::tree::{Content, Kind};
 use prejoin_store::chunks::{self, ChunkStore};
 use prejoin_store::reader::{ImageReader, PartitionReader};
+use prejoin_wire::printable::printable;
+use std::collections::BTreeMap;
 
 /// What was looked at and found right.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,6 +85,56 @@ pub fn root_hash(manifest: &Arc<Manifest>, store: &Arc<ChunkStore>) -> Result<()
         Ok(_) | Err(Error::Store(_)) => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Most paths that are named.
+const NAMED: usize = 5;
+
+/// Which files of an image's root are not what a build has made, for people: the first few, and how many in all.
+pub fn differences(
+    manifest: &Arc<Manifest>,
+    store: &Arc<ChunkStore>,
+    built: &Built,
+) -> Result<String, Error> {
+    let check = Check { manifest, store };
+    let root = check.partition("root-a")?;
+    let volume = Box::new(Volume(check.reader(root)));
+    let mut wanted: BTreeMap<Vec<u8>, [u8; 32]> = BTreeMap::new();
+    for (path, entry) in built.system.root.iter() {
+        let entry = match &entry.kind {
+            Kind::HardLink(target) => built.system.root.entry(target).unwrap_or(entry),
+            _ => entry,
+        };
+        if let Kind::File(content) = &entry.kind {
+            let digest = match content {
+                Content::Blob { digest, .. } => *digest,
+                Content::Bytes(bytes) => Digest::of(bytes).0,
+                // Nothing of the root is put together like that.
+                Content::Image(_) => continue,
+            };
+            wanted.insert(path.to_vec(), digest);
+        }
+    }
+    let mut other = Vec::new();
+    readback::ext4_files(volume, root.size, |path, bytes| {
+        if wanted.remove(path) != Some(Digest::of(bytes).0) {
+            other.push(path.to_vec());
+        }
+    })
+    .map_err(|error| check.wrong("the root file system", error))?;
+    other.extend(wanted.into_keys());
+    other.sort();
+    let mut names: Vec<String> = other
+        .iter()
+        .take(NAMED)
+        .map(|path| printable(&String::from_utf8_lossy(path)).into_owned())
+        .collect();
+    match other.len() {
+        0 => names.push("owners, modes or places of files".to_owned()),
+        count if count > NAMED => names.push(format!("{} more", count - NAMED)),
+        _ => {}
+    }
+    Ok(names.join(", "))
 }
 
 fn check_chunks(

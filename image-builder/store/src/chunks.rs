@@ -27,6 +27,8 @@ const LEVEL: i32 = 3;
 #[derive(Debug)]
 pub struct ChunkStore {
     root: PathBuf,
+    /// Whether what is put in is written.
+    keeps: bool,
     written: AtomicU64,
     /// Chunks that are in no file.
     inline: Inline,
@@ -71,6 +73,7 @@ impl ChunkStore {
         fs::create_dir_all(&root).map_err(at("making folder", &root))?;
         Ok(ChunkStore {
             root,
+            keeps: true,
             written: AtomicU64::new(0),
             inline: Inline::new(),
             hold: None,
@@ -81,10 +84,24 @@ impl ChunkStore {
     pub fn open(out: &Path) -> Self {
         ChunkStore {
             root: out.join("chunks"),
+            keeps: true,
             written: AtomicU64::new(0),
             inline: Inline::new(),
             hold: None,
         }
+    }
+
+    /// One that keeps nothing: for whoever only wants to know what a build makes.
+    pub fn none() -> Self {
+        ChunkStore {
+            keeps: false,
+            ..ChunkStore::open(Path::new(""))
+        }
+    }
+
+    /// Whether what is put in can be read later.
+    pub fn keeps(&self) -> bool {
+        self.keeps
     }
 
     /// The same store, which is held as long as it is used.
@@ -135,13 +152,17 @@ impl ChunkStore {
             .is_ok_and(|found| ChunkDigest::of(&found) == *frame)
     }
 
-    /// Stores `bytes` under `digest` unless they are there, whole and right. Gives the digest of the frame.
+    /// Stores `bytes` under `digest` unless they are there, whole and right. Gives the digest of the frame, or that of the
+    /// bytes where nothing is kept.
     pub fn put(
         &self,
         digest: &ChunkDigest,
         bytes: &[u8],
         compressor: &mut zstd::bulk::Compressor<'static>,
     ) -> Result<ChunkDigest, Error> {
+        if !self.keeps {
+            return Ok(*digest);
+        }
         // What cannot be read is written again, and that says what is wrong.
         if let Ok(frame) = self.frame(digest)
             && self.unpack(&frame, digest, bytes.len() as u64).is_ok()
