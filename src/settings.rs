@@ -5,23 +5,29 @@
 )]
 
 use std::env;
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use prejoin_image_builder::class::Class;
+use prejoin_store::input;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 
 use crate::failure::Failure;
-use crate::report::size;
 
 /// The text of an input file.
 pub(crate) fn read(path: &Path, what: &str) -> Result<String, Failure> {
-    fs::read_to_string(path).map_err(|error| {
+    let bytes = input::read(path, LARGEST_INPUT);
+    let text = bytes.and_then(|bytes| {
+        String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, NOT_TEXT))
+    });
+    text.map_err(|error| {
         let class = match error.kind() {
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::InvalidData => Class::Input,
+            io::ErrorKind::NotFound | io::ErrorKind::InvalidData | io::ErrorKind::Other => {
+                Class::Input
+            }
             _ => Class::Environment,
         };
         Failure::plain(class, format!("reading {what} {}: {error}", path.display()))
@@ -45,9 +51,15 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// The standard library's own words.
+const NOT_TEXT: &str = "stream did not contain valid UTF-8";
+
+/// Longest file that is read as input, bytes: a lock of 30,000 packages has a tenth of that.
+const LARGEST_INPUT: u64 = 64 << 20;
+
 /// A file's bytes.
-pub(crate) fn read_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
-    fs::read(path)
+pub(crate) fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    input::read(path, LARGEST_INPUT)
 }
 
 /// Largest file that a cluster file may bring to a node: the partition that carries it has no more.
@@ -70,27 +82,7 @@ pub(crate) fn read_inside(folder: &Path, path: &str) -> Result<Vec<u8>, String> 
     let read = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let inside = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     let file = openat2(&folder, path, read, Mode::empty(), inside).map_err(said)?;
-    let file = File::from(file);
-    let metadata = file.metadata().map_err(|error| error.to_string())?;
-    if !metadata.is_file() {
-        return Err("it is not a regular file".to_owned());
-    }
-    let mut bytes = Vec::new();
-    if metadata.len() <= LARGEST_SOURCE {
-        // It may have grown meanwhile.
-        file.take(LARGEST_SOURCE + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| error.to_string())?;
-    }
-    let length = metadata.len().max(bytes.len() as u64);
-    match length > LARGEST_SOURCE {
-        true => Err(format!(
-            "it has {}, more than the {} that a node takes",
-            size(length),
-            size(LARGEST_SOURCE)
-        )),
-        false => Ok(bytes),
-    }
+    input::of(File::from(file), LARGEST_SOURCE).map_err(|error| error.to_string())
 }
 
 /// How long something took.

@@ -1,7 +1,7 @@
 //! `prejoin init`
 #![expect(clippy::disallowed_methods, reason = "writes the cluster file")]
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
 
@@ -14,6 +14,7 @@ use super::{id, ssh_key};
 use crate::args::Init;
 use crate::failure::{Failure, OrFail};
 use crate::report::{Report, table};
+use crate::settings;
 
 pub(crate) fn run(args: &Init, report: &Report) -> Result<(), Failure> {
     if args.example == "list" {
@@ -65,8 +66,7 @@ fn exists(path: &str) -> Failure {
 fn schema(file: &Path, report: &Report) -> Result<(), Failure> {
     let path = file.with_file_name(SCHEMA);
     let text = Cluster::schema();
-    let known = fs::read_to_string(&path).ok();
-    if known.as_deref() == Some(text.as_str()) {
+    if settings::read_bytes(&path).is_ok_and(|known| known == text.as_bytes()) {
         return Ok(());
     }
     output::write(&path, text.as_bytes()).or_fail(Class::Environment)?;

@@ -82,7 +82,8 @@ fn found() -> Vec<Found> {
     // What is no key, such as a certificate, is somebody else's business.
     let mut found: Vec<Found> = paths
         .filter_map(|path| {
-            let key = fs::read_to_string(&path).ok()?.trim().parse().ok()?;
+            let text = settings::read(&path, "the key").ok()?;
+            let key = text.trim().parse().ok()?;
             Some(Found { path, key })
         })
         .collect();

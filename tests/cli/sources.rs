@@ -117,3 +117,34 @@ fn what_holds_a_private_file_is_private() {
     assert!(open.len() <= public, "{open:?}");
     assert!(!open.iter().any(|path| path.ends_with("one.manifest.json")));
 }
+
+/// A named pipe nobody writes to, in the place of everything that a user names or lays beside the cluster file.
+#[test]
+fn nothing_waits_for_a_pipe() {
+    let Some(mut session) = tiny::session() else {
+        return;
+    };
+    session.quietly("lock");
+    session.quietly("build");
+    for (path, command) in [
+        ("cluster.yaml", "check"),
+        ("prejoin.lock", "build"),
+        ("profiles/os/tiny.yaml", "check"),
+        ("profiles/keys/tiny.asc", "lock"),
+        ("profiles/overlays/one.dtbo", "build"),
+        ("out/one.manifest.json", "verify one"),
+    ] {
+        let file = session.path(path);
+        let kept = session.path("kept");
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        let was = std::fs::rename(&file, &kept).is_ok();
+        checked(std::process::Command::new("mkfifo").arg(&file));
+        session.note(&format!("{path} is a pipe\n"));
+        session.run(command);
+        std::fs::remove_file(&file).unwrap();
+        if was {
+            std::fs::rename(&kept, &file).unwrap();
+        }
+    }
+    session.golden("pipes");
+}

@@ -16,7 +16,10 @@ use prejoin_wire::system::SystemManifest;
 use crate::chunks::ChunkStore;
 use crate::compose::{self, compose};
 use crate::hold::Hold;
-use crate::output;
+use crate::{input, output};
+
+/// Longest document that is read, bytes: a root file system of 64 GiB has less.
+const LARGEST: u64 = 64 << 20;
 
 /// A node's image, ready to be read.
 #[derive(Clone, Debug)]
@@ -125,7 +128,7 @@ pub fn read_system(out: &Path, system: &Digest) -> Result<SystemManifest, Error>
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    fs::read(path).map_err(|source| Error::Read {
+    input::read(path, LARGEST).map_err(|source| Error::Read {
         path: path.to_owned(),
         source,
     })

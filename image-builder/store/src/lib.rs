@@ -9,6 +9,7 @@ pub mod compose;
 pub mod cut;
 pub mod folder;
 pub mod hold;
+pub mod input;
 pub mod output;
 pub mod part;
 pub mod reader;
