@@ -36,7 +36,7 @@ pub use error::{Error, Spot};
 pub use journal::{Journal, Record, identity};
 pub use kept::{Fingerprint, Proof};
 pub use saved::{Area, Saved, before, restore};
-pub use table::{PARTIAL, RELEASED};
+pub use table::{PARTIAL, RELEASED, replace_table};
 
 /// How often something that reads back wrongly is written anew.
 const REPAIRS: u32 = 3;

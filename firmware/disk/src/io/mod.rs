@@ -6,6 +6,7 @@ mod error;
 pub mod inventory;
 pub mod journal;
 mod machine;
+mod shared;
 pub mod target;
 pub mod usage;
 
@@ -13,3 +14,4 @@ pub use buffer::{ALIGNMENT, Buffer};
 pub use error::{Error, Failed};
 pub use journal::FileJournal;
 pub use machine::Machine;
+pub use shared::Shared;
