@@ -68,6 +68,16 @@ pub trait Chunks: Sync {
         digest: &ChunkDigest,
         into: &mut [u8],
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+    /// Fails if a chunk is not there, without reading it: asked of each before the first write. Who fetches chunks over
+    /// a wire has nothing to say.
+    fn find(
+        &self,
+        _digest: &ChunkDigest,
+        _length: u64,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        Ok(())
+    }
 }
 
 /// How an image is written.

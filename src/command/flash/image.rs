@@ -14,7 +14,7 @@ use prejoin_image_builder::io::reader::{ImageReader, PartitionReader};
 use prejoin_image_builder::readback;
 use prejoin_wire::digest::{ChunkDigest, Digest};
 use prejoin_wire::handoff::{Handoff, LARGEST_DOCUMENT};
-use prejoin_wire::manifest::{Manifest, Range};
+use prejoin_wire::manifest::Manifest;
 
 use crate::command::verify;
 use crate::failure::Failure;
@@ -56,22 +56,6 @@ impl Image {
             handoff: &self.handoff,
         }
     }
-
-    /// Fails if a chunk is missing: that is seen before the first write.
-    pub(crate) fn complete(&self) -> Result<(), Failure> {
-        for range in &self.manifest.ranges {
-            if let Range::Data { length, digest } = range
-                && !self.store.has(digest, *length)
-            {
-                let error = match self.store.read(digest, *length) {
-                    Err(error) => error,
-                    Ok(_) => continue,
-                };
-                return Err(verify::damage(&error, &self.manifest.node));
-            }
-        }
-        Ok(())
-    }
 }
 
 thread_local! {
@@ -80,6 +64,13 @@ thread_local! {
 }
 
 impl Chunks for Image {
+    fn find(&self, digest: &ChunkDigest, length: u64) -> Result<(), Box<dyn Error + Send + Sync>> {
+        if !self.store.has(digest, length) {
+            self.store.read(digest, length)?;
+        }
+        Ok(())
+    }
+
     fn read(
         &self,
         digest: &ChunkDigest,

@@ -5,6 +5,7 @@ pub mod capacity;
 mod error;
 pub mod inventory;
 pub mod journal;
+pub mod keep;
 mod machine;
 mod shared;
 pub mod target;
