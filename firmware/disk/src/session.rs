@@ -381,7 +381,7 @@ impl Agreed<'_> {
                 })
             }
             Err(error) => Err(Stopped {
-                error: error.into(),
+                error: Box::new(error.into()),
                 saved: Some(saved),
                 kernel,
                 has_begun: disk.has_written(),

@@ -330,7 +330,7 @@ fn what_changes_while_somebody_is_asked_is_seen() {
     let agreed = judged.agree(&Typist::new(|| divide(&desk.disk(), "theirs")));
     let now = tables(&desk.disk());
     let stopped = agreed.unwrap().write(&Unattended).unwrap_err();
-    assert!(matches!(stopped.error, Error::Changed { .. }), "{stopped}");
+    assert!(matches!(*stopped.error, Error::Changed { .. }), "{stopped}");
     assert!(!stopped.has_begun && stopped.saved.is_none());
     assert!(tables(&desk.disk()) == now, "their table stays");
     drop(judged);
@@ -352,7 +352,7 @@ fn who_agrees_twice_looks_again() {
     first.write(&Unattended).unwrap();
     let second = judged.agree(&Unattended).unwrap();
     let stopped = second.write(&Unattended).unwrap_err();
-    assert!(matches!(stopped.error, Error::Changed { .. }), "{stopped}");
+    assert!(matches!(*stopped.error, Error::Changed { .. }), "{stopped}");
 }
 
 #[test]

@@ -24,7 +24,7 @@ impl From<Error> for Failure {
 
 /// A disk that was not written to its end.
 pub(crate) fn stopped(stopped: &Stopped, image: &Image) -> Failure {
-    let failure = match &stopped.error {
+    let failure = match &*stopped.error {
         Error::Write(error) => failed(error, &image.manifest.node, &image.store),
         error => failure(error),
     };

@@ -80,11 +80,11 @@ pub enum Error {
         /// Where they are.
         file: PathBuf,
         /// What they are from.
-        saved: Identity,
+        saved: Box<Identity>,
         /// Path of the disk that was given.
         disk: String,
         /// What that one is.
-        found: Identity,
+        found: Box<Identity>,
     },
     /// The disk was divided anew since, or is another one.
     #[error(
@@ -146,7 +146,7 @@ impl Error {
 #[error("{error}")]
 pub struct Stopped {
     /// Why.
-    pub error: Error,
+    pub error: Box<Error>,
     /// The tables that were there before, if it came that far.
     pub saved: Option<PathBuf>,
     /// Why the kernel does not use the table that is there now, if so.
@@ -158,7 +158,7 @@ pub struct Stopped {
 impl Stopped {
     pub(super) fn before_writing(error: Error) -> Self {
         Stopped {
-            error,
+            error: Box::new(error),
             saved: None,
             kernel: None,
             has_begun: false,

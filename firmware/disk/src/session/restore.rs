@@ -43,9 +43,9 @@ impl Return {
         if found != tables.disk {
             return Err(Error::OtherDisk {
                 file: file.to_owned(),
-                saved: tables.disk,
+                saved: Box::new(tables.disk),
                 disk: device.path,
-                found,
+                found: Box::new(found),
             });
         }
         is_free(&device, usage::usage(&device))?;
