@@ -36,7 +36,7 @@ pub use error::{Error, Spot};
 pub use journal::{Journal, Record, identity};
 pub use kept::{Fingerprint, Proof};
 pub use saved::{Area, Saved, before, restore};
-pub use table::{PARTIAL, RELEASED};
+pub use table::{PARTIAL, RELEASED, replace_table};
 
 /// How often something that reads back wrongly is written anew.
 const REPAIRS: u32 = 3;
@@ -68,6 +68,16 @@ pub trait Chunks: Sync {
         digest: &ChunkDigest,
         into: &mut [u8],
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+    /// Fails if a chunk is not there, without reading it: asked of each before the first write. Who fetches chunks over
+    /// a wire has nothing to say.
+    fn find(
+        &self,
+        _digest: &ChunkDigest,
+        _length: u64,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        Ok(())
+    }
 }
 
 /// How an image is written.

@@ -6,50 +6,15 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use prejoin_disk::device::ReadAt;
-use prejoin_disk::io::target::{Reader, Target};
-use prejoin_disk::io::{self as disk, inventory, usage};
-use prejoin_disk::probe::probe_from;
+use prejoin_disk::io as disk;
+use prejoin_disk::session;
 use prejoin_image_builder::class::Class;
-use prejoin_wire::disk::{Device, Facts, Usage, VERSION};
+use prejoin_wire::disk::{Facts, VERSION};
 
 use crate::failure::Failure;
 
 /// Longest facts that are read: those of a disk with every place full have less than 2 MiB.
 const LONGEST: u64 = 32 << 20;
-
-/// Everything about a disk or image file, with a closer look at `starts`.
-pub(crate) fn look(path: &Path, starts: &BTreeSet<u64>) -> Result<Facts, Failure> {
-    let device = inventory::device(path).map_err(|error| unusable(&error))?;
-    let users = usage::usage(&device);
-    let reader = Reader::open(path).map_err(|error| unusable(&error))?;
-    Ok(facts(device, users, &reader, starts))
-}
-
-/// The same of a disk that this process holds.
-pub(crate) fn held(target: &Target, path: &Path, starts: &BTreeSet<u64>) -> Result<Facts, Failure> {
-    let device = inventory::device(path).map_err(|error| unusable(&error))?;
-    target
-        .unchanged(&device)
-        .map_err(|error| unusable(&error))?;
-    let users = usage::while_held(&device);
-    Ok(facts(device, users, target, starts))
-}
-
-fn facts(
-    device: Device,
-    usage: Vec<Usage>,
-    disk: &(dyn ReadAt + Sync),
-    starts: &BTreeSet<u64>,
-) -> Facts {
-    let content = probe_from(disk, device.size, device.sector_size, starts);
-    Facts {
-        version: VERSION,
-        device,
-        usage,
-        content,
-    }
-}
 
 /// What it means that the kernel was asked to read a disk's table and has not done it.
 pub(crate) fn stale(error: &io::Error) -> String {
@@ -62,7 +27,7 @@ pub(crate) fn stale(error: &io::Error) -> String {
 pub(crate) fn look_or_read(path: &Path) -> Result<Facts, Failure> {
     match is_document(path) {
         true => read(path),
-        false => look(path, &BTreeSet::new()),
+        false => session::look(path, &BTreeSet::new()).map_err(|error| unusable(&error)),
     }
 }
 

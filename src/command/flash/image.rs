@@ -11,7 +11,7 @@ use prejoin_formats::gpt::Table;
 use prejoin_store::chunks::{self, ChunkStore};
 use prejoin_wire::digest::{ChunkDigest, Digest};
 use prejoin_wire::handoff::Handoff;
-use prejoin_wire::manifest::{Manifest, Range};
+use prejoin_wire::manifest::Manifest;
 
 use crate::command::verify;
 use crate::failure::Failure;
@@ -48,22 +48,6 @@ impl Image {
             handoff: &self.handoff,
         }
     }
-
-    /// Fails if a chunk is missing: that is seen before the first write.
-    pub(crate) fn complete(&self) -> Result<(), Failure> {
-        for range in &self.manifest.ranges {
-            if let Range::Data { length, digest } = range
-                && !self.store.has(digest, *length)
-            {
-                let error = match self.store.read(digest, *length) {
-                    Err(error) => error,
-                    Ok(_) => continue,
-                };
-                return Err(verify::damage(&error, &self.manifest.node));
-            }
-        }
-        Ok(())
-    }
 }
 
 thread_local! {
@@ -72,6 +56,13 @@ thread_local! {
 }
 
 impl Chunks for Image {
+    fn find(&self, digest: &ChunkDigest, length: u64) -> Result<(), Box<dyn Error + Send + Sync>> {
+        if !self.store.has(digest, length) {
+            self.store.read(digest, length)?;
+        }
+        Ok(())
+    }
+
     fn read(
         &self,
         digest: &ChunkDigest,

@@ -1,23 +1,24 @@
 //! What a verdict, a plan and an outcome look like.
 
 use prejoin_disk::plan;
+use prejoin_disk::session::Judged;
 use prejoin_disk::write::Written;
 use prejoin_wire::disk::{Entry, Finding, Mode, Origin, Plan, Report, Severity, Verdict};
 
 use super::carry::Outcome;
-use super::{Case, last};
+use super::last;
 use crate::picture::{self, printable};
 use crate::report::{size, table};
 use crate::terminal;
 
 /// Everything about one target.
-pub(crate) fn case(case: &Case, width: usize, colour: bool) -> String {
-    let report: Report = printable(&case.judgement);
-    let device = printable(&case.facts.device);
+pub(crate) fn case(case: &Judged, width: usize, colour: bool) -> String {
+    let report: Report = printable(case.report());
+    let device = printable(&case.facts().device);
     let mut text = format!(
         "{}\nThis is: {}\n",
         device.title(),
-        picture::sentence(&device, &printable(&case.facts.content))
+        picture::sentence(&device, &printable(&case.facts().content))
     );
     text.push_str(&picture::line(&report.regions, width, colour));
     text.push_str(&judged(&report, colour));

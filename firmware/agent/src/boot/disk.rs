@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
 
+use prejoin_disk::io::Shared;
+use prejoin_disk::write::{self, replace_table};
 use prejoin_formats::gpt::{self, Found, Partition, Table, types};
 use prejoin_formats::verity::{BLOCK, Hash, Superblock, TOP};
 use prejoin_sys::{block, clock, process};
@@ -269,27 +271,15 @@ impl Disk {
         block::add_partition(&disk, partition.number, partition.start, partition.size).doing(doing)
     }
 
-    /// Replaces the partition table and reads it back: the backup copy first, so that one whole copy with all old
-    /// partitions exists at any time.
+    /// Replaces the partition table and reads it back, so that one whole copy with all old partitions exists at any time.
     pub(super) fn write_table(&mut self, table: &Table) -> Result<(), Error> {
         let disk = self.path();
-        let layout = |source: gpt::Error| Error::Layout {
-            disk: disk.clone(),
-            source: source.into(),
-        };
-        let (offset, backup) = table.backup().map_err(layout)?;
-        let primary = table.primary().map_err(layout)?;
         let doing = || format!("writing the partition table of {disk}");
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .open(&disk)
-            .doing(doing)?;
-        for (offset, bytes) in [(offset, backup), (0, primary)] {
-            file.write_all_at(&bytes, offset).doing(doing)?;
-            file.sync_all().doing(doing)?;
-        }
-        block::flush(&file).doing(doing)?;
+        let open = || File::options().read(true).write(true).open(&disk);
+        let shared = Shared::new(open().doing(doing)?);
+        replace_table(&shared, &self.found, table).map_err(|error| unwritten(&disk, error))?;
+        // Whatever was written, what counts is what the next start will find.
+        let file = File::open(&disk).doing(doing)?;
         let found = read_table(&file, self.size).map_err(|source| Error::ReadBack {
             disk: disk.clone(),
             source,
@@ -300,6 +290,29 @@ impl Disk {
         self.found = found;
         process::sync();
         Ok(())
+    }
+}
+
+/// Why a partition table is not written.
+fn unwritten(disk: &str, error: write::Error) -> Error {
+    let source = match error {
+        write::Error::Table(source) => {
+            return Error::Layout {
+                disk: disk.to_owned(),
+                source: source.into(),
+            };
+        }
+        write::Error::Unstable { .. } => {
+            return Error::NotWritten {
+                disk: disk.to_owned(),
+            };
+        }
+        write::Error::Io { source, .. } | write::Error::Flush { source, .. } => source,
+        other => std::io::Error::other(other),
+    };
+    Error::Io {
+        doing: format!("writing the partition table of {disk}"),
+        source,
     }
 }
 

@@ -61,6 +61,13 @@ pub fn identity(path: &Path) -> Option<(Option<u64>, u64)> {
     })
 }
 
+/// Whether another disk may have this name after the next start: a node right in `/dev` that is no link.
+pub fn is_kernel_name(path: &Path) -> bool {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    path.parent() == Some(Path::new("/dev"))
+        && !fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink())
+}
+
 /// As [`device`]. On a recorded machine the path of a block device is the kernel's name for it, in `/dev`.
 pub fn device_of(machine: &Machine, path: &Path) -> Result<Device, Error> {
     let text = path.to_string_lossy();

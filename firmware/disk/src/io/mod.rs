@@ -5,7 +5,9 @@ pub mod capacity;
 mod error;
 pub mod inventory;
 pub mod journal;
+pub mod keep;
 mod machine;
+mod shared;
 pub mod target;
 pub mod usage;
 
@@ -13,3 +15,4 @@ pub use buffer::{ALIGNMENT, Buffer};
 pub use error::{Error, Failed};
 pub use journal::FileJournal;
 pub use machine::Machine;
+pub use shared::Shared;

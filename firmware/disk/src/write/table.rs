@@ -195,16 +195,7 @@ impl Tables {
                 name: appeared.name.clone(),
             });
         }
-        let sector = u64::from(self.sector_size);
-        let mut extents = vec![self.whole.usual_extent(found.place, sector)];
-        for finding in &found.findings {
-            if let gpt::Finding::UnusualEntries { lba, count, size } = *finding {
-                extents.push(Extent {
-                    start: lba * sector,
-                    length: u64::from(count) * u64::from(size),
-                });
-            }
-        }
+        let extents = self.whole.relied(&found);
         let meets = |copy: Extent| extents.iter().any(|extent| extent.meets(&copy));
         if !self.kept.is_empty()
             && meets(self.whole.primary_extent())
@@ -336,6 +327,21 @@ impl Copies {
         Extent { start, length }
     }
 
+    /// Where the header and the entries of the copy lie by which a table was found; it counts until another one does.
+    fn relied(&self, found: &gpt::Found) -> Vec<Extent> {
+        let sector = u64::from(found.table.sector_size);
+        let mut extents = vec![self.usual_extent(found.place, sector)];
+        for finding in &found.findings {
+            if let gpt::Finding::UnusualEntries { lba, count, size } = *finding {
+                extents.push(Extent {
+                    start: lba * sector,
+                    length: u64::from(count) * u64::from(size),
+                });
+            }
+        }
+        extents
+    }
+
     /// How many of the two copies are on the disk.
     pub(super) fn count(&self, disk: &dyn ReadAt) -> usize {
         [(0, &self.primary), (self.backup_at, &self.backup)]
@@ -398,6 +404,13 @@ impl Copies {
         }
         Ok(written)
     }
+}
+
+/// Replaces a disk's table by another one, so that one whole copy of the one or the other counts at any time. `found` is
+/// what the disk has now. Each copy is read back from the medium and repaired. Returns the bytes written.
+pub fn replace_table(disk: &dyn WriteAt, found: &gpt::Found, table: &Table) -> Result<u64, Error> {
+    let copies = Copies::of(table)?;
+    copies.put(&copies.relied(found), disk, Phase::Table)
 }
 
 /// Which of the two copies, the primary one and that in the last sector, count by themselves.
