@@ -156,7 +156,7 @@ fn shown(cases: &[Judged], report: &Report, talk: bool) -> String {
 /// What a dry run ends with.
 fn verdict(cases: &[Judged]) -> Result<(), Failure> {
     for case in cases {
-        case.is_allowed()?;
+        case.check_allowed()?;
     }
     let open: Vec<&Judged> = cases
         .iter()

@@ -169,7 +169,7 @@ impl<'a> Session<'a> {
     }
 
     /// Fails if a chunk is missing: that is seen before the first write.
-    fn is_complete(&self) -> Result<(), Error> {
+    fn check_complete(&self) -> Result<(), Error> {
         let manifest = self.image.manifest;
         for range in &manifest.ranges {
             if let Range::Data { length, digest } = range {
@@ -256,7 +256,7 @@ impl<'a> Judged<'a> {
     }
 
     /// Fails if it is refused.
-    pub fn is_allowed(&self) -> Result<(), Error> {
+    pub fn check_allowed(&self) -> Result<(), Error> {
         if self.report.verdict != Verdict::Refuse {
             return Ok(());
         }
@@ -288,7 +288,7 @@ impl<'a> Judged<'a> {
                 Some(token) if tokens.contains(token) => Ok(()),
                 _ => Err(Error::Unconfirmed { disk: disk() }),
             },
-            Consent::Typed(text) => is_named(device, text),
+            Consent::Typed(text) => check_named(device, text),
         }
     }
 
@@ -319,10 +319,10 @@ pub fn agree<'a, P: Person>(
     person: &P,
 ) -> Result<Vec<Agreed<'a>>, P::Error> {
     for case in cases.iter() {
-        case.is_allowed()?;
+        case.check_allowed()?;
     }
     for case in cases.iter() {
-        case.session.is_complete()?;
+        case.session.check_complete()?;
     }
     let keeps: Vec<Keep> = cases.iter().map(Judged::keep).collect::<Result<_, _>>()?;
     let mut has_waited = false;
@@ -449,7 +449,7 @@ pub fn typed_name(device: &Device) -> (&'static str, String) {
 }
 
 /// Fails unless `text` is what is typed for this disk.
-fn is_named(device: &Device, text: &str) -> Result<(), Error> {
+fn check_named(device: &Device, text: &str) -> Result<(), Error> {
     let (what, name) = typed_name(device);
     match text == name {
         true => Ok(()),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use prejoin_wire::disk::{Device, Extent, Kept, Usage};
 
-use super::{Error, is_named};
+use super::{Error, check_named};
 use crate::device::ReadAt;
 use crate::guard::Guarded;
 use crate::io::keep::{self, Identity, Tables};
@@ -48,7 +48,7 @@ impl Return {
                 found: Box::new(found),
             });
         }
-        is_free(&device, usage::usage(&device))?;
+        check_free(&device, usage::usage(&device))?;
         let reader = Reader::open(disk)?;
         if !is_about(file, &tables, &reader)? {
             return Err(Error::OtherTable {
@@ -92,7 +92,7 @@ impl Return {
 
     /// Takes what somebody typed, who may have taken his time: the [`typed_name`](super::typed_name) of the disk.
     pub fn confirm(&self, typed: &str) -> Result<Confirmed<'_>, Error> {
-        is_named(&self.device, typed)?;
+        check_named(&self.device, typed)?;
         Ok(Confirmed(self))
     }
 }
@@ -109,7 +109,7 @@ impl Confirmed<'_> {
         } = self.0;
         let target = Target::open(Path::new(&device.path), &target::Options::default())?;
         target.unchanged(device)?;
-        is_free(device, usage::while_held(device))?;
+        check_free(device, usage::while_held(device))?;
         if !is_about(file, tables, &target)? {
             return Err(Error::changed(
                 "it was divided anew since it was looked at".into(),
@@ -123,7 +123,7 @@ impl Confirmed<'_> {
 }
 
 /// Fails if the disk has users who would have another table under their feet.
-fn is_free(device: &Device, users: Vec<Usage>) -> Result<(), Error> {
+fn check_free(device: &Device, users: Vec<Usage>) -> Result<(), Error> {
     let user = users
         .into_iter()
         .find(|user| !matches!(user, Usage::Open { .. }));
