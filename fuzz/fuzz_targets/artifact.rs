@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use libfuzzer_sys::fuzz_target;
-use prejoin_image_builder::artifact::unpack;
+use prejoin_image_builder::tree::artifact::unpack;
 use prejoin_wire::architecture::Architecture;
 use prejoin_profiles::distribution::{Wanted, listed};
 

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use libfuzzer_sys::fuzz_target;
 use prejoin_formats::tree::{Entry, NoContents, Tree};
-use prejoin_image_builder::fixups::{self, Context, Root};
+use prejoin_image_builder::tree::fixups::{self, Context, Root};
 use prejoin_image_builder::package::Package;
 use prejoin_wire::architecture::Architecture;
 use prejoin_profiles::os::Os;

@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 
 use libfuzzer_sys::fuzz_target;
-use prejoin_image_builder::{control, relation, sources, version};
+use prejoin_image_builder::debian::{control, relation, sources, version};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else { return };

@@ -3,8 +3,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use prejoin_fuzz::Nowhere;
-use prejoin_image_builder::assemble::{Filter, assemble};
-use prejoin_image_builder::deb::{self, Limits};
+use prejoin_image_builder::tree::assemble::{Filter, assemble};
+use prejoin_image_builder::debian::deb::{self, Limits};
 
 fuzz_target!(|bytes: &[u8]| {
     let limits = Limits {

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use prejoin_image_builder::elf::linkage;
+use prejoin_image_builder::tree::elf::linkage;
 
 fuzz_target!(|bytes: &[u8]| {
     let mut read = |offset: u64, buffer: &mut [u8]| {

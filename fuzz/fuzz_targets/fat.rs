@@ -6,7 +6,7 @@ use std::io::Cursor;
 
 use libfuzzer_sys::fuzz_target;
 use prejoin_fuzz::unpack;
-use prejoin_image_builder::readback;
+use prejoin_image_builder::image::readback;
 
 fuzz_target!(|bytes: &[u8]| {
     let image = unpack(bytes, 34 << 20);

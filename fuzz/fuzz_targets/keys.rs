@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use prejoin_image_builder::keyring::{Keyring, fingerprints};
+use prejoin_image_builder::debian::keyring::{Keyring, fingerprints};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(found) = fingerprints(bytes) else { return };

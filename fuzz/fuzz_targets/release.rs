@@ -4,8 +4,8 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use prejoin_image_builder::keyring::{self, Keyring};
-use prejoin_image_builder::release::{Policy, Release};
+use prejoin_image_builder::debian::keyring::{self, Keyring};
+use prejoin_image_builder::debian::release::{Policy, Release};
 
 static KEYRING: LazyLock<Keyring> = LazyLock::new(|| {
     let files = prejoin_profiles::keys::ALL;

@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use prejoin_image_builder::repository::{Index, Universe};
-use prejoin_image_builder::resolve::{Request, Wanted, resolve};
+use prejoin_image_builder::debian::repository::{Index, Universe};
+use prejoin_image_builder::debian::resolve::{Request, Wanted, resolve};
 use prejoin_wire::architecture::Architecture;
 
 fuzz_target!(|bytes: &[u8]| {

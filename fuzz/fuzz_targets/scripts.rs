@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use prejoin_image_builder::package::Package;
-use prejoin_image_builder::scripts::{recognise, rest};
+use prejoin_image_builder::debian::scripts::{recognise, rest};
 use prejoin_profiles::scripts::Table;
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| Table::built_in("debian-13"));

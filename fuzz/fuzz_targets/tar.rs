@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use libfuzzer_sys::fuzz_target;
 use prejoin_formats::tree::Kind;
 use prejoin_fuzz::Nowhere;
-use prejoin_image_builder::assemble::{Filter, assemble};
-use prejoin_image_builder::deb::{self, Limits};
+use prejoin_image_builder::tree::assemble::{Filter, assemble};
+use prejoin_image_builder::debian::deb::{self, Limits};
 
 const CONTROL: &[u8] = b"Package: a\nVersion: 1\nArchitecture: all\n";
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use prejoin_formats::tree::ContentDigest;
-use prejoin_image_builder::deb::{Sink, SinkError};
+use prejoin_image_builder::debian::deb::{Sink, SinkError};
 
 /// A disk image out of a short input: its size in units of 64 KiB (2 bytes), then records of a sector's number
 /// (2 bytes) and its 512 bytes; numbers are little-endian, and sectors that no record has are zeroes. What lies past

@@ -12,11 +12,11 @@ use std::path::Path;
 use std::time::Instant;
 
 use prejoin_formats::tree::{Contents, Kind, Tree};
-use prejoin_image_builder::assemble::{Filter, assemble};
-use prejoin_image_builder::deb::{self, Limits};
-use prejoin_image_builder::fixups::{self, Context, Root};
+use prejoin_image_builder::debian::deb::{self, Limits};
 use prejoin_image_builder::io::known::Known;
 use prejoin_image_builder::io::unpack::{Deb, unpack};
+use prejoin_image_builder::tree::assemble::{Filter, assemble};
+use prejoin_image_builder::tree::fixups::{self, Context, Root};
 use prejoin_profiles::os::Os;
 use prejoin_wire::digest::Digest;
 

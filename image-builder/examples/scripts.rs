@@ -11,8 +11,8 @@
 use std::error::Error;
 use std::path::Path;
 
-use prejoin_image_builder::deb::{self, Limits};
-use prejoin_image_builder::scripts::{recognise, rest};
+use prejoin_image_builder::debian::deb::{self, Limits};
+use prejoin_image_builder::debian::scripts::{recognise, rest};
 use prejoin_profiles::scripts::Table;
 
 fn main() -> Result<(), Box<dyn Error>> {

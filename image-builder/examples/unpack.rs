@@ -11,11 +11,11 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Instant;
 
-use prejoin_image_builder::assemble::{Filter, assemble};
-use prejoin_image_builder::deb::{self, Limits};
+use prejoin_image_builder::debian::deb::{self, Limits};
 use prejoin_image_builder::io::known::Known;
 use prejoin_image_builder::io::unpack::{Deb, unpack};
-use prejoin_image_builder::libraries;
+use prejoin_image_builder::tree::assemble::{Filter, assemble};
+use prejoin_image_builder::tree::libraries;
 use prejoin_wire::digest::Digest;
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -1,33 +1,14 @@
 //! From packages to bootable images: resolve, unpack, fix up, plan, render.
 //!
-//! `Profile + Lock -> ImagePlan -> Image + Manifest`. Everything but [`io`] is pure.
+//! `Profile + Lock -> plan -> SystemManifest + NodeManifest`. Everything but [`io`] is pure. [`debian`] is all that knows
+//! Debian's repositories and packages; [`tree`] makes a root file system of unpacked packages; [`image`] makes partitions
+//! of it.
 
-pub mod artifact;
-pub mod assemble;
 pub mod class;
-pub mod cleartext;
-pub mod control;
-pub mod deb;
-pub mod elf;
+pub mod debian;
 pub mod events;
-pub mod fixups;
-pub mod initramfs;
+pub mod image;
 pub mod io;
-pub mod keyring;
-pub mod libraries;
-pub mod locking;
-pub mod module;
-pub mod node;
-pub mod overlays;
 pub mod pack;
 pub mod package;
-pub mod readback;
-pub mod relation;
-pub mod release;
-pub mod repository;
-pub mod resolve;
-pub mod sbom;
-pub mod scripts;
-pub mod sources;
-pub mod system;
-pub mod version;
+pub mod tree;

@@ -105,7 +105,7 @@ pub struct Location {
 /// The index of `package`: strings and lists with a `u32` length before them, in the order of the struct.
 ///
 /// # Panics
-/// If a list or string has more than 4 GiB, which [`crate::deb::Limits`] rule out.
+/// If a list or string has more than 4 GiB, which [`crate::debian::deb::Limits`] rule out.
 pub fn encode(package: &Package) -> Vec<u8> {
     let mut output = Output(Vec::with_capacity(package.entries.len() * 128));
     for text in [

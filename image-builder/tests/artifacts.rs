@@ -16,12 +16,12 @@ use std::time::Duration;
 
 use prejoin_formats::tree::{Content, Kind};
 use prejoin_image_builder::class::Class;
+use prejoin_image_builder::debian::sources::Source;
 use prejoin_image_builder::events::Event;
 use prejoin_image_builder::io::artifacts::{self, Error};
 use prejoin_image_builder::io::cache::Cache;
 use prejoin_image_builder::io::fetch::{Fetcher, Settings};
 use prejoin_image_builder::io::mirror;
-use prejoin_image_builder::sources::Source;
 use prejoin_profiles::distribution::Wanted;
 use prejoin_profiles::lock::{self, Lock};
 use prejoin_wire::architecture::Architecture;

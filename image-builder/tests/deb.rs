@@ -16,16 +16,16 @@ use std::path::Path;
 use std::process::Command;
 
 use prejoin_formats::tree::{Content, Contents, Kind};
-use prejoin_image_builder::assemble::{self, Filter, assemble};
 use prejoin_image_builder::class::Class;
-use prejoin_image_builder::deb::{self, Limits, Sink, SinkError};
+use prejoin_image_builder::debian::deb::{self, Limits, Sink, SinkError};
+use prejoin_image_builder::debian::scripts;
 use prejoin_image_builder::io::build;
 use prejoin_image_builder::io::known::Known;
 use prejoin_image_builder::io::pack::{self, Store};
 use prejoin_image_builder::io::unpack::{self, Deb, Unpacked, unpack};
-use prejoin_image_builder::libraries;
 use prejoin_image_builder::package::Package;
-use prejoin_image_builder::scripts;
+use prejoin_image_builder::tree::assemble::{self, Filter, assemble};
+use prejoin_image_builder::tree::libraries;
 use prejoin_profiles::scripts::Table;
 use prejoin_wire::digest::Digest;
 

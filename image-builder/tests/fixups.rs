@@ -15,8 +15,8 @@ use std::path::Path;
 use std::process::Command;
 
 use prejoin_formats::tree::{Entry, Kind, NoContents, Tree};
-use prejoin_image_builder::fixups::{self, Cause, Context, RULES, Root};
 use prejoin_image_builder::package::Package;
+use prejoin_image_builder::tree::fixups::{self, Cause, Context, RULES, Root};
 use prejoin_profiles::distribution::System;
 use prejoin_profiles::os::Os;
 use prejoin_wire::architecture::Architecture;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use prejoin_formats::fdt::{DeviceTree, Node};
 use prejoin_formats::tree::{Content, NoContents};
-use prejoin_image_builder::overlays::{Error, Overlays, check_own, gather};
+use prejoin_image_builder::image::overlays::{Error, Overlays, check_own, gather};
 use prejoin_profiles::board::Board;
 use serde_json::{Value, json};
 

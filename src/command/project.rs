@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use prejoin_identity::Seed;
 use prejoin_image_builder::class::Class;
-use prejoin_image_builder::keyring::Keyring;
-use prejoin_image_builder::overlays;
-use prejoin_image_builder::resolve::Wanted;
+use prejoin_image_builder::debian::keyring::Keyring;
+use prejoin_image_builder::debian::resolve::Wanted;
+use prejoin_image_builder::image::overlays;
 use prejoin_profiles::board::Board;
 use prejoin_profiles::catalog::{Catalog, Kind};
 use prejoin_profiles::check;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-use prejoin_image_builder::deb::Limits;
+use prejoin_image_builder::debian::deb::Limits;
 use prejoin_image_builder::io::known::Known;
 use prejoin_image_builder::io::pack;
 use prejoin_image_builder::io::unpack::{Deb, unpack};

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use prejoin_image_builder::debian::scripts;
 use prejoin_image_builder::package::Package;
-use prejoin_image_builder::scripts;
 use prejoin_profiles::scripts::Table;
 
 use crate::cluster::{Lab, lab};

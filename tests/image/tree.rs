@@ -3,13 +3,13 @@
 use std::fs;
 
 use prejoin_formats::tree::Tree;
-use prejoin_image_builder::deb::Limits;
+use prejoin_image_builder::debian::deb::Limits;
+use prejoin_image_builder::image::system;
 use prejoin_image_builder::io::cache::Cache;
 use prejoin_image_builder::io::fetch;
 use prejoin_image_builder::io::known::Known;
 use prejoin_image_builder::io::unpack::{self, Deb, Unpacked};
 use prejoin_image_builder::package::Package;
-use prejoin_image_builder::system;
 use prejoin_profiles::catalog::Catalog;
 use prejoin_profiles::cluster::Cluster;
 use prejoin_profiles::distribution;

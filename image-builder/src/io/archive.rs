@@ -17,10 +17,10 @@ use prejoin_wire::size::amount;
 
 use super::error::FetchError;
 use super::fetch::{Download, Fetcher};
+use crate::debian::keyring::Keyring;
+use crate::debian::release::{self, Policy, Release};
+use crate::debian::repository::Index;
 use crate::events::Event;
-use crate::keyring::Keyring;
-use crate::release::{self, Policy, Release};
-use crate::repository::Index;
 
 /// What the repositories hold right now.
 #[derive(Clone, Debug, Default)]

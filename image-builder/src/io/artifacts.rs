@@ -21,9 +21,9 @@ use super::cache::Cache;
 use super::error::FetchError;
 use super::fetch::{Download, Fetcher};
 use super::mirror::{self, Mirrors};
-use crate::artifact::{self, MAX_PROGRAM};
 use crate::class::Class;
 use crate::events::Event;
+use crate::tree::artifact::{self, MAX_PROGRAM};
 
 /// Largest checksum file that is read, bytes.
 const MAX_CHECKSUMS: u64 = 1 << 20;

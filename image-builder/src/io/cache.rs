@@ -215,7 +215,7 @@ impl Cache {
     pub fn release(&self, archive: &str, suite: &str) -> Result<Option<Vec<u8>>, FetchError> {
         let path = self.release_path(archive, suite);
         prune::touch(&path);
-        read_bounded(&path, crate::release::MAX_SIZE)
+        read_bounded(&path, crate::debian::release::MAX_SIZE)
     }
 
     /// Remembers a verified release.

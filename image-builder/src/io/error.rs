@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use prejoin_wire::digest::Digest;
 
 use crate::class::Class;
-use crate::keyring::KeyringError;
-use crate::release::ReleaseError;
-use crate::repository::IndexError;
+use crate::debian::keyring::KeyringError;
+use crate::debian::release::ReleaseError;
+use crate::debian::repository::IndexError;
 
 /// An error of mirrors, downloads and the cache.
 #[derive(Debug, thiserror::Error)]

@@ -24,8 +24,8 @@ use ureq::{Agent, Body, Proxy};
 use super::cache::{Begin, Cache, Partial};
 use super::error::FetchError;
 use super::mirror::Mirrors;
+use crate::debian::release::is_path;
 use crate::events::{Event, Sink};
-use crate::release::is_path;
 
 /// A file to download.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::error::FetchError;
-use crate::sources::{self, Source};
+use crate::debian::sources::{self, Source};
 
 /// Base addresses by archive name, the best first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -17,11 +17,11 @@ use prejoin_wire::digest::Digest;
 use rayon::Scope;
 use sha2::{Digest as _, Sha256};
 
-use crate::deb::{Sink, SinkError};
-use crate::elf;
-use crate::module;
+use crate::debian::deb::{Sink, SinkError};
 use crate::pack::{self, Damaged, Location, TRAILER, Trailer};
 use crate::package::{Linkage, Package};
+use crate::tree::elf;
+use crate::tree::module;
 use prejoin_store::part::Part;
 
 /// Files up to this size are read whole, larger ones pass through in pieces.

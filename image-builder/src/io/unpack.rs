@@ -15,10 +15,10 @@ use super::error::{CACHE_ELSEWHERE, room};
 use super::known::Known;
 use super::pack::{self, Feed, Modules, Pack, Store, Writer};
 use super::prune;
-use crate::deb::{self, Limits};
+use crate::debian::deb::{self, Limits};
 use crate::events::{Event, Sink};
-use crate::module;
 use crate::package::Package;
+use crate::tree::module;
 
 /// A package file and what it must hash to.
 #[derive(Clone, Debug, PartialEq, Eq)]

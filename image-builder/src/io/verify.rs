@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use super::build::Built;
 use crate::events::{Event, Sink};
-use crate::readback;
+use crate::image::readback;
 use prejoin_formats::tree::{Content, Kind};
 use prejoin_store::chunks::{self, ChunkStore};
 use prejoin_store::reader::{ImageReader, PartitionReader};

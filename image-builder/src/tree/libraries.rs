@@ -6,8 +6,8 @@ use std::fmt;
 
 use prejoin_formats::tree::{Kind, Tree};
 
-use crate::assemble::Assembled;
 use crate::package::{Linkage, Package};
+use crate::tree::assemble::Assembled;
 
 /// A library that nothing provides.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -10,7 +10,7 @@ use prejoin_formats::tree::{Content, Contents, Entry, Kind, Tree};
 use prejoin_wire::handoff;
 use rayon::prelude::*;
 
-use crate::system::{self, Spec};
+use crate::image::system::{self, Spec};
 
 /// zstd's level: 15 MB of modules shrink to a quarter in a quarter of a second; level 19 would save another tenth
 /// for five seconds.

@@ -10,7 +10,7 @@ use std::fmt;
 
 use prejoin_wire::digest::Digest;
 
-use crate::repository::{IndexError, Universe};
+use crate::debian::repository::{IndexError, Universe};
 
 mod replace;
 mod search;

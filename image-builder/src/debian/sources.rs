@@ -1,6 +1,6 @@
 //! The host's own apt settings: which mirrors it uses (sources.list(5), both formats) and through which proxy.
 
-use crate::control::stanzas;
+use crate::debian::control::stanzas;
 
 /// One enabled source of binary packages: an address and the suites taken from there.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use prejoin_formats::tree::{Entry, Kind, Tree};
 use prejoin_profiles::os::Os;
 
-use crate::deb;
+use crate::debian::deb;
+use crate::debian::relation;
 use crate::package::Package;
-use crate::relation;
 
 /// Which payload paths are left out.
 #[derive(Clone, Debug, Default)]

@@ -9,10 +9,10 @@ use std::collections::HashMap;
 use prejoin_wire::architecture::Architecture;
 use prejoin_wire::digest::Digest;
 
-use crate::control::{Stanza, field_end, shorten};
-use crate::relation::{self, Constraint, Group, Relation, RelationError};
-use crate::release::is_path;
-use crate::version;
+use crate::debian::control::{Stanza, field_end, shorten};
+use crate::debian::relation::{self, Constraint, Group, Relation, RelationError};
+use crate::debian::release::is_path;
+use crate::debian::version;
 
 /// apt's default pin priority. Versions of a repository below are not candidates on their own (apt_preferences(5)).
 pub const DEFAULT_PRIORITY: i32 = 500;

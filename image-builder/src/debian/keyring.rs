@@ -12,8 +12,8 @@ use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{Packet, PacketParser, Signature, SignatureType};
 use pgp::types::{KeyDetails, Tag};
 
-use crate::cleartext::Cleartext;
-use crate::fixups::date;
+use crate::debian::cleartext::Cleartext;
+use crate::tree::fixups::date;
 
 /// How far ahead of our clock a signature may be: apt's Acquire::Max-FutureTime, seconds.
 pub(crate) const CLOCK_TOLERANCE: i64 = 10;

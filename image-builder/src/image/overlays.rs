@@ -9,7 +9,7 @@ use prejoin_formats::fdt::{self, DeviceTree, Node};
 use prejoin_formats::tree::{Content, Contents};
 use prejoin_profiles::board::{Board, TreeDifference};
 
-use crate::assemble::Glob;
+use crate::tree::assemble::Glob;
 
 /// Folder of overlays, in kernel packages and on the boot partition.
 const FOLDER: &str = "overlays/";

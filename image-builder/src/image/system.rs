@@ -8,11 +8,11 @@ use prejoin_formats::tree::{Content, Contents, Entry, Kind, Tree};
 use prejoin_profiles::board::{Board, Firmware};
 use prejoin_profiles::os::Os;
 
-use crate::assemble::{self, Assembled, Filter, Glob};
-use crate::fixups::{self, Applied};
-use crate::initramfs::{self, Initramfs};
-use crate::libraries;
+use crate::image::initramfs::{self, Initramfs};
 use crate::package::Package;
+use crate::tree::assemble::{self, Assembled, Filter, Glob};
+use crate::tree::fixups::{self, Applied};
+use crate::tree::libraries;
 
 /// Everything that decides what the system is.
 pub struct Spec<'a> {

@@ -16,9 +16,9 @@ use prejoin_formats::tree::{Content, ContentDigest, Entry, Kind};
 
 pub use self::error::{Error, Problem, SinkError};
 use self::tar::{Header, Type};
-use crate::control::{ControlError, Stanza};
+use crate::debian::control::{ControlError, Stanza};
+use crate::image::readback::DEEPEST;
 use crate::package::Package;
-use crate::readback::DEEPEST;
 
 /// The scripts and declarations of the control archive that [`Package::scripts`] keeps.
 pub const SCRIPTS: [&str; 6] = [

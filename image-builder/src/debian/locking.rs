@@ -7,7 +7,7 @@ use prejoin_profiles::os::Ids;
 use prejoin_wire::digest::Digest;
 use uuid::Uuid;
 
-use crate::resolve::Resolution;
+use crate::debian::resolve::Resolution;
 
 /// A lock without sets, for the cluster with this id.
 pub fn empty(id: Option<Uuid>, releases: BTreeMap<String, Release>) -> Lock {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use prejoin_profiles::os::Alternative;
 
 use super::{Cause, Context, Root};
-use crate::scripts;
+use crate::debian::scripts;
 
 pub(super) fn apply(root: &mut Root<'_>, context: &Context<'_>) -> Result<(), Cause> {
     let mut best: BTreeMap<String, Alternative> = BTreeMap::new();

@@ -7,7 +7,7 @@ use prejoin_profiles::lock::Lock;
 use prejoin_wire::digest::Digest;
 use serde_json::{Value, json};
 
-use crate::control::Stanza;
+use crate::debian::control::Stanza;
 use crate::package::Package;
 
 /// Where the parts of a system come from.

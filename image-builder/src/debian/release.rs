@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use prejoin_wire::digest::Digest;
 use prejoin_wire::size::amount;
 
-use crate::cleartext::{Cleartext, CleartextError};
-use crate::control::{ControlError, Stanza, shorten};
-use crate::keyring::{CLOCK_TOLERANCE, Keyring, SignatureError, Signer, ask_clock};
+use crate::debian::cleartext::{Cleartext, CleartextError};
+use crate::debian::control::{ControlError, Stanza, shorten};
+use crate::debian::keyring::{CLOCK_TOLERANCE, Keyring, SignatureError, Signer, ask_clock};
 
 /// Largest `InRelease` that is read, bytes. Debian's is 140 kB.
 pub const MAX_SIZE: u64 = 8 << 20;

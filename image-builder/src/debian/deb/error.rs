@@ -5,7 +5,7 @@ use std::io;
 use prejoin_wire::printable::printable;
 use prejoin_wire::size::amount;
 
-use crate::control::ControlError;
+use crate::debian::control::ControlError;
 
 /// Why a [`super::Sink`] did not keep a file. Whose fault it is decides what the user is told: a damaged package is
 /// fetched again, a full disk is not its fault.

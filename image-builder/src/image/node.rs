@@ -22,8 +22,8 @@ use prejoin_wire::role::{Role, Slot};
 use prejoin_wire::system::File;
 use uuid::Uuid;
 
-use crate::overlays;
-use crate::system::{self, Boot};
+use crate::image::overlays;
+use crate::image::system::{self, Boot};
 
 /// What a node is, beside its system.
 pub struct Spec<'a> {

@@ -1,7 +1,7 @@
 //! Who gives way: of two packages for one role, the one that was asked for by name.
 
 use super::Wanted;
-use crate::repository::{DEFAULT_PRIORITY, Entry, IndexError, Universe};
+use crate::debian::repository::{DEFAULT_PRIORITY, Entry, IndexError, Universe};
 
 /// A package of the operating system that gives way to one that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]

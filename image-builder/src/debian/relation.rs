@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use crate::control::shorten;
-use crate::version;
+use crate::debian::control::shorten;
+use crate::debian::version;
 
 /// One alternative: `name:qualifier (operator version) [architectures] <profiles>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use std::iter;
 use std::rc::Rc;
 
 use super::{Chosen, Request, Resolution, ResolveError, Wanted, Why};
-use crate::relation::{self, Group, Relation};
-use crate::repository::{DEFAULT_PRIORITY, Entry, IndexError, Universe};
+use crate::debian::relation::{self, Group, Relation};
+use crate::debian::repository::{DEFAULT_PRIORITY, Entry, IndexError, Universe};
 
 /// Bound for all that is looked at, far above what the sets of nodes take.
 const MAX_STEPS: usize = 10_000_000;

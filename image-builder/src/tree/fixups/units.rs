@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::{Cause, Context, Root};
-use crate::scripts;
+use crate::debian::scripts;
 
 const CONFIGURATION: &str = "etc/systemd/system";
 /// Where units are looked for, first hit wins.

@@ -1,7 +1,7 @@
 use prejoin_wire::architecture::Architecture;
 
 use super::*;
-use crate::repository::Index;
+use crate::debian::repository::Index;
 
 /// `name version` or `name version repository`, then fields, one stanza per paragraph.
 fn universe(text: &str) -> Vec<Index> {
