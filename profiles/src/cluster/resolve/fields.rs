@@ -14,6 +14,7 @@ use crate::units::{Mac, Version};
 use crate::yaml::Located;
 use prejoin_wire::digest::Digest;
 use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 /// Reads a value of a type that says itself what is wrong with a text.
 pub(super) fn parsed<T: FromStr<Err: fmt::Display>>(
@@ -29,6 +30,7 @@ pub(super) fn parsed<T: FromStr<Err: fmt::Display>>(
                     "not an IP address".to_owned(),
                     Some("write it as `192.168.10.11`"),
                 ),
+                Code::Id => (format!("`{}` is not a UUID", *text), hint(code, &text)),
                 _ => (error.to_string(), hint(code, &text)),
             };
             let finding = Finding::error(code, text.position, &text, message);
@@ -61,7 +63,9 @@ fn hint(code: Code, text: &str) -> Option<&'static str> {
 
 /// The cluster's id; nil is what programs write where they have none.
 pub(super) fn cluster_id(text: Text, f: &mut Findings) -> Option<Located<Uuid>> {
-    let id = parsed::<Uuid>(text, Code::Id, f)?;
+    // With hyphens: the form that everything else prints it in, and that is searched for.
+    let id = parsed::<Hyphenated>(text, Code::Id, f)?;
+    let id = Located::at(id.value.into_uuid(), id.position);
     if id.value != Uuid::nil() {
         return Some(id);
     }
