@@ -36,7 +36,8 @@ nvme() {
   section sectors of 512 bytes
   flash "$small"
   seen "$small"
-  hash=$(sed -n 's/.*"root_hash": "\(.*\)".*/\1/p' out/server.manifest.json)
+  system=$(sed -n 's/.*"system": "\(.*\)".*/\1/p' out/server.manifest.json)
+  hash=$(sed -n 's/.*"root_hash": "\(.*\)".*/\1/p' "out/systems/$system.json")
   show veritysetup verify "$small-part2" "$small-part3" "$hash"
   section sectors of 4096 bytes
   flash "$large"
